@@ -1,0 +1,53 @@
+//! Vocabulary, traits, pipeline engine and rollout of towpath, the deployment pipeline as a library.
+//!
+//! This crate knows no provider and opens no socket. Use it to write a provider; to use the providers, depend on
+//! `towpath`, which re-exports everything here.
+
+mod artifact;
+mod balancer;
+mod capability;
+mod configurator;
+mod connector;
+mod context;
+mod deployer;
+mod environment;
+mod error;
+mod event;
+mod fault;
+mod host;
+mod image_builder;
+mod journal;
+mod log_sink;
+mod monitor;
+mod plan;
+mod provisioner;
+mod release;
+mod secret;
+mod store;
+mod time;
+
+pub use artifact::*;
+pub use balancer::*;
+pub use capability::*;
+pub use configurator::*;
+pub use connector::*;
+pub use context::*;
+pub use deployer::*;
+pub use environment::*;
+pub use error::*;
+pub use event::*;
+pub use fault::*;
+pub use host::*;
+pub use image_builder::*;
+pub use journal::*;
+pub use log_sink::*;
+pub use monitor::*;
+pub use plan::*;
+pub use provisioner::*;
+pub use release::*;
+pub use secret::*;
+pub use store::*;
+pub use time::*;
+
+/// JSON objects, as configs, outputs and journal payloads carry them.
+pub type Json = serde_json::Value;
