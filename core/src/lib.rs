@@ -26,6 +26,9 @@ mod secret;
 mod store;
 mod time;
 
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
 pub use artifact::*;
 pub use balancer::*;
 pub use capability::*;
