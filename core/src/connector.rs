@@ -261,10 +261,11 @@ impl ExecOutput {
         let text = if self.stderr.is_empty() { self.stdout_text() } else { self.stderr_text() };
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n");
-        let mut error = crate::Error::new(crate::ErrorKind::ToolFailed, provider, operation, "a command on the host failed")
-            .with("host", host)
-            .with("command", command.shown())
-            .with("exit_status", &self.status);
+        let mut error =
+            crate::Error::new(crate::ErrorKind::ToolFailed, provider, operation, "a command on the host failed")
+                .with("host", host)
+                .with("command", command.shown())
+                .with("exit_status", &self.status);
         if !tail.is_empty() {
             error = error.caused_by(tail);
         }

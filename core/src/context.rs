@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, ErrorKind, Event, EventKind, FaultPoint, Journal, Json, Listener, Listeners, Masker, Record, Result, RunId, Secret,
-    SecretRef, Store, Timestamp,
+    Error, ErrorKind, Event, EventKind, FaultPoint, Journal, Json, Listener, Listeners, Masker, Record, Result, RunId,
+    Secret, SecretRef, Store, Timestamp,
 };
 
 /// What every call gets: where its events go, when it must stop, which secrets to mask, and its place in the journal.
@@ -290,7 +290,10 @@ impl Context {
     /// Masks this value in all output from now on. One shorter than [`crate::MASK_MIN_BYTES`] gives a warning.
     pub fn learn_secret(&self, secret: &Secret) {
         if !self.shared.masker.learn(secret) && !secret.expose().is_empty() {
-            self.warn(format!("a secret is shorter than {} bytes and can't be masked in output", crate::MASK_MIN_BYTES));
+            self.warn(format!(
+                "a secret is shorter than {} bytes and can't be masked in output",
+                crate::MASK_MIN_BYTES
+            ));
         }
     }
 
@@ -398,9 +401,14 @@ impl Context {
 
     fn replay<T: DeserializeOwned>(&self, result: Json) -> Result<T> {
         serde_json::from_value(result).map_err(|e| {
-            Error::new(ErrorKind::Storage, "core", "replay", "a journalled result does not fit this version of the step")
-                .with("effect", &self.scope)
-                .caused_by(e)
+            Error::new(
+                ErrorKind::Storage,
+                "core",
+                "replay",
+                "a journalled result does not fit this version of the step",
+            )
+            .with("effect", &self.scope)
+            .caused_by(e)
         })
     }
 

@@ -97,12 +97,7 @@ pub struct Error {
 
 impl Error {
     /// Makes an error that is not worth retrying.
-    pub fn new(
-        kind: ErrorKind,
-        provider: &'static str,
-        operation: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn new(kind: ErrorKind, provider: &'static str, operation: &'static str, message: impl Into<String>) -> Self {
         Self {
             kind,
             retry: Retry::Never,

@@ -138,7 +138,13 @@ impl Journal {
     }
 
     /// Continues the journal of a run in a store. `entries` is what is there already.
-    pub fn in_store(store: Arc<dyn Store>, run: RunId, fence: Option<Fence>, entries: &[Entry], faults: Faults) -> Self {
+    pub fn in_store(
+        store: Arc<dyn Store>,
+        run: RunId,
+        fence: Option<Fence>,
+        entries: &[Entry],
+        faults: Faults,
+    ) -> Self {
         let journal = Self { target: Some((store, run, fence)), effects: Mutex::default(), faults };
         for entry in entries {
             journal.learn(&entry.record);
@@ -170,7 +176,11 @@ impl Journal {
 
     /// All open effects whose path starts with `prefix`.
     pub fn open_effects(&self, prefix: &str) -> Vec<(String, EffectState)> {
-        self.lock().iter().filter(|(p, s)| s.open && p.starts_with(prefix)).map(|(p, s)| (p.clone(), s.clone())).collect()
+        self.lock()
+            .iter()
+            .filter(|(p, s)| s.open && p.starts_with(prefix))
+            .map(|(p, s)| (p.clone(), s.clone()))
+            .collect()
     }
 
     /// The points at which a test may end this process.

@@ -87,7 +87,12 @@ impl Change {
     }
 
     /// Says that only running it can tell, and why.
-    pub fn cannot_know(target: impl Into<String>, subject: impl Into<String>, action: Action, why: impl Into<String>) -> Self {
+    pub fn cannot_know(
+        target: impl Into<String>,
+        subject: impl Into<String>,
+        action: Action,
+        why: impl Into<String>,
+    ) -> Self {
         Self { certainty: Certainty::CannotKnow, reason: Some(why.into()), ..Self::will(target, subject, action) }
     }
 

@@ -56,7 +56,8 @@ impl SecretRef {
         let fail = |kind, message: String| Error::new(kind, "core", "secret", message);
         match self {
             Self::Env(name) => std::env::var(name).map(Secret::new).map_err(|_| {
-                fail(ErrorKind::NotFound, "the environment variable of a secret is not set".into()).with("variable", name)
+                fail(ErrorKind::NotFound, "the environment variable of a secret is not set".into())
+                    .with("variable", name)
             }),
             Self::File(path) => match tokio::fs::read_to_string(path).await {
                 Ok(mut text) => {
@@ -197,7 +198,8 @@ impl Masker {
 /// A secret in the middle of a longer base64 text starts at any of three bit offsets; each has its own spelling.
 fn base64_forms(value: &[u8]) -> Vec<String> {
     let mut forms = Vec::new();
-    for engine in [&base64::engine::general_purpose::STANDARD_NO_PAD, &base64::engine::general_purpose::URL_SAFE_NO_PAD] {
+    for engine in [&base64::engine::general_purpose::STANDARD_NO_PAD, &base64::engine::general_purpose::URL_SAFE_NO_PAD]
+    {
         for lead in 0..3usize {
             let mut bytes = vec![0u8; lead];
             bytes.extend_from_slice(value);

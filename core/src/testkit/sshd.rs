@@ -31,13 +31,15 @@ impl Sshd {
     /// image is not there; where they could have been installed (`TOWPATH_TEST_REQUIRE=1`, which `./test` sets) it panics.
     pub fn start() -> Option<Self> {
         if !image_is_there() {
-            let what = "NOT RUN: OpenSSH containers: install docker.io and debootstrap, start dockerd, run .ci/sshd-image";
+            let what =
+                "NOT RUN: OpenSSH containers: install docker.io and debootstrap, start dockerd, run .ci/sshd-image";
             eprintln!("{what}");
             assert!(std::env::var_os("TOWPATH_TEST_REQUIRE").is_none(), "{what}");
             return None;
         }
         let id = docker(&["run", "-d", "--init", "--label", "towpath-test", "-p", "127.0.0.1::22", SSHD_IMAGE]);
-        let dir = std::env::temp_dir().join(format!("towpath-sshd-{}-{}", std::process::id(), id.get(..12).unwrap_or(&id)));
+        let dir =
+            std::env::temp_dir().join(format!("towpath-sshd-{}-{}", std::process::id(), id.get(..12).unwrap_or(&id)));
         let mut this = Self { id, port: 0, dir };
         this.prepare();
         Some(this)
@@ -130,7 +132,8 @@ impl Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        let _ = Command::new("docker").args(["rm", "-f", &self.id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ =
+            Command::new("docker").args(["rm", "-f", &self.id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
