@@ -1,0 +1,286 @@
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, json};
+
+use crate::pipeline::{Pipeline, Role, Verb, pointer_token};
+use crate::{Json, Registry};
+
+/// Something that does not fit a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    pub(crate) pointer: String,
+    pub(crate) message: String,
+}
+
+/// Finds the nearest of several names, if one is near enough to be meant.
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, best) =
+        names.into_iter().map(|n| (strsim::damerau_levenshtein(name, n), n)).min_by_key(|(d, _)| *d)?;
+    (distance <= 1 + name.chars().count() / 3).then_some(best)
+}
+
+/// Compares a value with a schema: unknown fields, missing fields, wrong types. References to outputs fit everywhere.
+pub(crate) fn misfits(schema: &Json, value: &Json) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    Walker { root: schema }.walk(schema, value, String::new(), &mut found);
+    found
+}
+
+struct Walker<'a> {
+    root: &'a Json,
+}
+
+impl<'a> Walker<'a> {
+    fn walk(&self, schema: &'a Json, value: &Json, at: String, found: &mut Vec<Misfit>) {
+        if is_reference(value) {
+            return;
+        }
+        let schema = self.follow(schema);
+        for all in schema.get("allOf").and_then(Json::as_array).into_iter().flatten() {
+            self.walk(all, value, at.clone(), found);
+        }
+        for key in ["anyOf", "oneOf"] {
+            let Some(choices) = schema.get(key).and_then(Json::as_array) else { continue };
+            let mut best: Option<Vec<Misfit>> = None;
+            for choice in choices {
+                let mut misfits = Vec::new();
+                self.walk(choice, value, at.clone(), &mut misfits);
+                // The choice that understands most of the value was meant: deeper misfits are better ones.
+                let better = best.as_ref().is_none_or(|old| rank(&misfits) < rank(old));
+                if better {
+                    best = Some(misfits);
+                }
+            }
+            found.extend(best.unwrap_or_default());
+        }
+        if let Some(message) = wrong_type(schema, value) {
+            found.push(Misfit { pointer: at, message });
+            return;
+        }
+        match value {
+            Json::Object(map) => self.walk_object(schema, map, &at, found),
+            Json::Array(items) => {
+                if let Some(item) = schema.get("items") {
+                    for (i, v) in items.iter().enumerate() {
+                        self.walk(item, v, format!("{at}/{i}"), found);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn walk_object(&self, schema: &'a Json, map: &Map<String, Json>, at: &str, found: &mut Vec<Misfit>) {
+        let none = Map::new();
+        let known = schema.get("properties").and_then(Json::as_object);
+        let rest = schema.get("additionalProperties");
+        for (key, v) in map {
+            let here = format!("{at}/{}", pointer_token(key));
+            match (known.and_then(|k| k.get(key)), rest) {
+                (Some(s), _) => self.walk(s, v, here, found),
+                (None, Some(Json::Bool(false))) => {
+                    let mut message = format!("unknown field `{key}`");
+                    let names = known.unwrap_or(&none).keys().map(String::as_str);
+                    match nearest(key, names.clone()) {
+                        Some(near) => message.push_str(&format!("; did you mean `{near}`?")),
+                        None => {
+                            let all: Vec<&str> = names.collect();
+                            if !all.is_empty() {
+                                message.push_str(&format!("; known are: {}", all.join(", ")));
+                            }
+                        }
+                    }
+                    found.push(Misfit { pointer: here, message });
+                }
+                (None, Some(s @ Json::Object(_))) => self.walk(s, v, here, found),
+                _ => {}
+            }
+        }
+        for key in schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
+            if !map.contains_key(key) {
+                found.push(Misfit { pointer: at.to_owned(), message: format!("the field `{key}` is missing") });
+            }
+        }
+    }
+
+    fn follow(&self, schema: &'a Json) -> &'a Json {
+        let mut schema = schema;
+        // A chain of plain references is short; the bound only keeps a circular schema from hanging us.
+        for _ in 0..16 {
+            let Some(name) = schema.get("$ref").and_then(Json::as_str) else { break };
+            match name.strip_prefix('#').and_then(|p| self.root.pointer(p)) {
+                Some(target) => schema = target,
+                None => break,
+            }
+        }
+        schema
+    }
+}
+
+/// Fewer misfits are better; of equally many the deeper ones.
+fn rank(misfits: &[Misfit]) -> (usize, std::cmp::Reverse<usize>) {
+    let depth = misfits.iter().map(|m| m.pointer.matches('/').count()).max().unwrap_or(usize::MAX);
+    (misfits.len(), std::cmp::Reverse(depth))
+}
+
+fn is_reference(value: &Json) -> bool {
+    let Some(map) = value.as_object().filter(|m| m.len() == 1) else { return false };
+    map.get("from").is_some_and(Json::is_string)
+        || map.get("param").is_some_and(Json::is_string)
+        || map.contains_key("literal")
+}
+
+fn wrong_type(schema: &Json, value: &Json) -> Option<String> {
+    if let Some(constant) = schema.get("const") {
+        return (constant != value).then(|| format!("must be {constant}"));
+    }
+    if let Some(choices) = schema.get("enum").and_then(Json::as_array) {
+        if choices.contains(value) {
+            return None;
+        }
+        let names: Vec<&str> = choices.iter().filter_map(Json::as_str).collect();
+        let near = value.as_str().and_then(|v| nearest(v, names.iter().copied()));
+        let all = choices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Some(match near {
+            Some(near) => format!("unknown value {value}; did you mean `{near}`?"),
+            None => format!("must be one of {all}"),
+        });
+    }
+    let wanted: Vec<&str> = match schema.get("type") {
+        Some(Json::String(one)) => vec![one],
+        Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
+        _ => return None,
+    };
+    let fits = wanted.iter().any(|w| match *w {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0),
+        "number" => value.is_number(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        _ => true,
+    });
+    (!fits).then(|| format!("must be {}, not {}", wanted.join(" or "), type_name(value)))
+}
+
+fn type_name(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a string",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "a mapping",
+    }
+}
+
+/// The schema of an input of a verb.
+pub(crate) fn input_schema(verb: Verb, input: &str) -> Option<Json> {
+    let decl = verb.inputs().iter().find(|i| i.name == input)?;
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let schema = (decl.schema)(&mut generator);
+    let mut schema = schema.to_value();
+    let definitions = generator.take_definitions(true);
+    if let Some(map) = schema.as_object_mut() {
+        map.insert("$defs".into(), Json::Object(definitions));
+    }
+    Some(schema)
+}
+
+impl Registry {
+    /// The JSON Schema of pipeline files: the model, with the config of every registered provider in its place.
+    pub fn pipeline_schema(&self) -> Json {
+        let mut schema = schemars::schema_for!(Pipeline).to_value();
+        let mut uses = Vec::new();
+        let mut configs: BTreeMap<String, Json> = BTreeMap::new();
+        for verb in Verb::ALL {
+            let Some(role) = verb.role() else {
+                uses.push(json!({
+                    "type": "object",
+                    "properties": {
+                        "verb": { "const": verb.as_str() },
+                        "provider": { "type": "string", "description": "The registered name of the function: `migrate/v1`." },
+                    },
+                    "required": ["verb", "provider"],
+                    "additionalProperties": false,
+                }));
+                continue;
+            };
+            for name in self.names(role) {
+                uses.push(json!({
+                    "type": "object",
+                    "properties": {
+                        "verb": { "const": verb.as_str() },
+                        "provider": { "const": name },
+                        "config": { "$ref": format!("#/$defs/{}", self.config_definition(role, name, &mut configs)) },
+                    },
+                    "required": ["verb", "provider"],
+                    "additionalProperties": false,
+                }));
+            }
+        }
+        let connectors: Map<String, Json> = self
+            .names(Role::Connector)
+            .into_iter()
+            .map(|n| {
+                let definition = self.config_definition(Role::Connector, n, &mut configs);
+                (n.to_owned(), json!({ "$ref": format!("#/$defs/{definition}") }))
+            })
+            .collect();
+        if let Some(definitions) = schema.pointer_mut("/$defs").and_then(Json::as_object_mut) {
+            definitions.insert(
+                "StepUse".into(),
+                json!({ "description": "What a step does, and with which provider.", "oneOf": uses }),
+            );
+            definitions.extend(configs);
+        }
+        if let Some(place) = schema.pointer_mut("/properties/connectors") {
+            *place = json!({
+                "description": "Settings of connectors by their name.",
+                "type": "object",
+                "properties": connectors,
+                "additionalProperties": false,
+            });
+        }
+        schema
+    }
+
+    fn config_definition(&self, role: Role, name: &str, into: &mut BTreeMap<String, Json>) -> String {
+        let id = format!("{}.{name}", role.as_str().replace(' ', "_"));
+        if let Some(entry) = self.entry(role, name) {
+            let mut schema = entry.schema().clone();
+            // Definitions of the config's own types move to the top, under a name that can't clash with another provider's.
+            let prefix = format!("{id}.");
+            rename_references(&mut schema, &prefix);
+            if let Some(map) = schema.as_object_mut() {
+                map.remove("$schema");
+                if let Some(Json::Object(definitions)) = map.remove("$defs") {
+                    into.extend(definitions.into_iter().map(|(k, v)| (format!("{prefix}{k}"), v)));
+                }
+            }
+            into.insert(id.clone(), schema);
+        }
+        id
+    }
+}
+
+fn rename_references(schema: &mut Json, prefix: &str) {
+    match schema {
+        Json::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Json::String(s) if key == "$ref" => {
+                        if let Some(name) = s.strip_prefix("#/$defs/") {
+                            *s = format!("#/$defs/{prefix}{name}");
+                        }
+                    }
+                    other => rename_references(other, prefix),
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(|v| rename_references(v, prefix)),
+        _ => {}
+    }
+}
