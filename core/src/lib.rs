@@ -24,6 +24,7 @@ mod plan;
 mod provisioner;
 mod registry;
 mod release;
+pub mod rollout;
 mod secret;
 mod store;
 mod time;
