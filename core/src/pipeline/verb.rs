@@ -67,7 +67,7 @@ const DEPLOY: &[InputDecl] = &[
         kind: OutputKind::Json,
         required: false,
         description: "Batches, balancer, health checks and what happens when they fail.",
-        schema: schema_of::<Json>,
+        schema: schema_of::<crate::rollout::Rolling>,
     },
 ];
 const GATE: &[InputDecl] = &[

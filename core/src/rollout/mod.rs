@@ -44,7 +44,7 @@ impl Rollout {
         Self { deployer, strategy, balancer: None, monitor: None, store: None, owner: None }
     }
 
-    /// Drains and returns targets here. The strategy's [`BalancerRef`] says how another process would make it.
+    /// Drains and returns targets here. The strategy's `balancer` says how another process would make it.
     #[must_use]
     pub fn balancer(mut self, balancer: Arc<dyn Balancer>) -> Self {
         self.balancer = Some(balancer);

@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Error, ErrorKind, Gate, Host, Inventory, Json, PortSpec, Result};
+use crate::pipeline::{ProviderRef, ProviderSpec};
+use crate::{Balancer, Error, ErrorKind, Gate, Host, Inventory, Monitor, PortSpec, Result};
 
 /// How a release moves over the hosts: a batch at a time.
 ///
@@ -52,9 +53,9 @@ pub struct Rolling {
     /// puts it back. `30` by default.
     #[schemars(range(min = 1.0))]
     pub drain_lease_s: f64,
-    /// The balancer that the targets are behind.
+    /// The balancer that the targets are behind. By name, so that a dead process's drain can be undone by another one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub balancer: Option<BalancerRef>,
+    pub balancer: Option<ProviderRef>,
     /// Port under which a target is added to the balancer that does not know it yet. Without it, a backend must be there for
     /// every target, named after its host.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +65,7 @@ pub struct Rolling {
     pub group: Option<String>,
     /// The monitor that judges `health` and `watch`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub monitor: Option<MonitorRef>,
+    pub monitor: Option<ProviderRef>,
 }
 
 impl Default for Rolling {
@@ -104,8 +105,8 @@ impl Rolling {
 
     /// Drains and returns the targets at this balancer.
     #[must_use]
-    pub fn behind(mut self, balancer: impl Into<BalancerRef>) -> Self {
-        self.balancer = Some(balancer.into());
+    pub fn behind(mut self, balancer: impl Into<ProviderSpec<dyn Balancer>>) -> Self {
+        self.balancer = Some(balancer.into().to_ref());
         self
     }
 
@@ -118,8 +119,8 @@ impl Rolling {
 
     /// Judges the gates with this monitor.
     #[must_use]
-    pub fn monitor(mut self, monitor: impl Into<MonitorRef>) -> Self {
-        self.monitor = Some(monitor.into());
+    pub fn monitor(mut self, monitor: impl Into<ProviderSpec<dyn Monitor>>) -> Self {
+        self.monitor = Some(monitor.into().to_ref());
         self
     }
 
@@ -419,26 +420,4 @@ pub enum Superseded {
     Deploy,
     /// It is left alone: the pipeline deploys its releases one after the other, and was run again.
     Skip,
-}
-
-/// A balancer by its provider's name and config, so that a dead process's drain can be undone by another one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BalancerRef {
-    /// The provider's name in the registry: `local`, `haproxy`.
-    pub provider: String,
-    /// Its config.
-    #[serde(default)]
-    pub config: Json,
-}
-
-/// A monitor by its provider's name and config.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MonitorRef {
-    /// The provider's name in the registry: `local`, `prometheus`.
-    pub provider: String,
-    /// Its config.
-    #[serde(default)]
-    pub config: Json,
 }
