@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use towpath_core::{Json, Vars};
+
+/// Settings of the `local` provisioner: hosts on this machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalConfig {
+    /// How many hosts there are.
+    #[schemars(range(min = 1, max = 200))]
+    pub hosts: u32,
+
+    /// What hosts are called: `web` makes `web-1`, `web-2`, ... `host` by default. Lower-case letters, digits and `-`.
+    #[serde(default = "default_name")]
+    pub name: String,
+
+    /// How a host is kept apart from this machine. `auto` by default.
+    #[serde(default)]
+    pub mode: LocalMode,
+
+    /// Names of variables that hold a free loopback port of each host, since all hosts share this machine's network:
+    /// `["http_port"]`.
+    #[serde(default)]
+    pub ports: Vec<String>,
+
+    /// Labels of every host.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+
+    /// Variables of every host.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Json>")]
+    pub vars: Vars,
+
+    /// Groups that every host belongs to.
+    #[serde(default)]
+    pub groups: Vec<String>,
+
+    /// Folder for keys, trees and process records of the environment; made with mode 0700.
+    /// `.towpath/local/<environment>` in the working directory by default.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
+
+    /// Longest time that a host may take to start, in seconds. `20` by default.
+    #[serde(default = "default_start_timeout_s")]
+    #[schemars(range(min = 1, max = 600))]
+    pub start_timeout_s: u32,
+}
+
+fn default_name() -> String {
+    "host".to_owned()
+}
+
+fn default_start_timeout_s() -> u32 {
+    20
+}
+
+/// How a local host is kept apart from this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalMode {
+    /// `namespace` where this kernel allows it, else `plain`.
+    #[default]
+    Auto,
+    /// A private copy-on-write view of this machine (Linux user, mount and process namespaces, overlays). Needs no root.
+    /// Fails where the kernel does not allow it.
+    Namespace,
+    /// A plain folder. Whatever names an absolute path outside it is refused, so that this machine's files are never written.
+    Plain,
+}
+
+impl LocalMode {
+    /// The mode's name as it stands in a config.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Namespace => "namespace",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl LocalConfig {
+    /// `n` hosts, everything else by default.
+    pub fn hosts(n: u32) -> Self {
+        Self {
+            hosts: n,
+            name: default_name(),
+            mode: LocalMode::Auto,
+            ports: Vec::new(),
+            labels: BTreeMap::new(),
+            vars: Vars::new(),
+            groups: Vec::new(),
+            state_dir: None,
+            start_timeout_s: default_start_timeout_s(),
+        }
+    }
+
+    /// Calls the hosts `name-1`, `name-2`, ...
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Chooses how hosts are kept apart from this machine.
+    #[must_use]
+    pub fn mode(mut self, mode: LocalMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Gives each host a free loopback port in the variable `name`.
+    #[must_use]
+    pub fn port(mut self, name: impl Into<String>) -> Self {
+        self.ports.push(name.into());
+        self
+    }
+
+    /// Gives every host a label.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Gives every host a variable.
+    #[must_use]
+    pub fn var(mut self, name: impl Into<String>, value: impl Into<Json>) -> Self {
+        self.vars.insert(name.into(), value.into());
+        self
+    }
+
+    /// Puts every host into a group.
+    #[must_use]
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.groups.push(name.into());
+        self
+    }
+
+    /// Keeps keys, trees and process records there.
+    #[must_use]
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// The names of the hosts, in their order.
+    pub fn host_names(&self) -> Vec<String> {
+        (1..=self.hosts).map(|n| format!("{}-{n}", self.name)).collect()
+    }
+}

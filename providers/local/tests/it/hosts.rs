@@ -1,0 +1,68 @@
+use std::path::Path;
+use std::process::{Command, Output};
+
+use towpath_core::{Context, Host, Provisioner};
+use towpath_local::{Local, LocalConfig, LocalMode};
+
+struct Env {
+    local: Local,
+    cx: Context,
+    dir: tempfile::TempDir,
+}
+
+impl Env {
+    fn new(hosts: u32, mode: LocalMode) -> Self {
+        crate::launcher();
+        let dir = tempfile::tempdir().unwrap();
+        let state_dir = Some(dir.path().join("state"));
+        let config = LocalConfig {
+            mode,
+            ports: vec!["http_port".into()],
+            state_dir,
+            name: "web".into(),
+            ..LocalConfig::hosts(hosts)
+        };
+        Self { local: Local::new(config).unwrap(), cx: Context::new(), dir }
+    }
+}
+
+/// Runs OpenSSH's own client, which knows nothing of this code.
+fn ssh(host: &Host, args: &[&str]) -> Output {
+    let option = |name: &str| host.connection.options[name].as_str().unwrap().to_owned();
+    Command::new("ssh")
+        .args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"])
+        .args(["-o", &format!("UserKnownHostsFile={}", option("known_hosts")), "-i", &option("identity_file")])
+        .args(["-p", &host.connection.port.unwrap().to_string(), "-l", host.connection.user.as_deref().unwrap()])
+        .arg("127.0.0.1")
+        .args(args)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssh_runs_commands_in_a_root_of_its_own() {
+    let env = Env::new(2, LocalMode::Namespace);
+    let applied = env.local.apply(&env.cx).await.unwrap();
+    assert_eq!(applied.changed, 2);
+    let hosts = &applied.environment.inventory.hosts;
+    let out = ssh(
+        &hosts[0],
+        &["id -u; hostname; echo to-stderr >&2; echo hi > /etc/towpath-test; cat /etc/towpath-test; exit 7"],
+    );
+    assert_eq!(out.status.code(), Some(7), "{}", text(&out.stderr));
+    assert_eq!(text(&out.stdout), "0\nweb-1\nhi");
+    assert_eq!(text(&out.stderr), "to-stderr");
+    assert!(!Path::new("/etc/towpath-test").exists(), "this machine's own file was written");
+    let other = ssh(&hosts[1], &["cat /etc/towpath-test"]);
+    assert_eq!(other.status.code(), Some(1), "hosts see each other's files");
+
+    assert_eq!(env.local.apply(&env.cx).await.unwrap().changed, 0, "a second apply does nothing");
+    assert_eq!(env.local.destroy(&env.cx).await.unwrap().changed, 2);
+    assert_eq!(env.local.destroy(&env.cx).await.unwrap().changed, 0);
+    assert!(!env.dir.path().join("state").exists());
+}
