@@ -44,6 +44,10 @@ pub struct LocalConfig {
     #[serde(default)]
     pub state_dir: Option<PathBuf>,
 
+    /// A balancer in front of the hosts, started and ended with them. Its address is the output `balancer`.
+    #[serde(default)]
+    pub balancer: Option<LocalBalancerConfig>,
+
     /// Longest time that a host may take to start, in seconds. `20` by default.
     #[serde(default = "default_start_timeout_s")]
     #[schemars(range(min = 1, max = 600))]
@@ -95,6 +99,7 @@ impl LocalConfig {
             vars: Vars::new(),
             groups: Vec::new(),
             state_dir: None,
+            balancer: None,
             start_timeout_s: default_start_timeout_s(),
         }
     }
@@ -148,8 +153,99 @@ impl LocalConfig {
         self
     }
 
+    /// Starts and ends a balancer with the hosts.
+    #[must_use]
+    pub fn balancer(mut self, balancer: LocalBalancerConfig) -> Self {
+        self.balancer = Some(balancer);
+        self
+    }
+
     /// The names of the hosts, in their order.
     pub fn host_names(&self) -> Vec<String> {
         (1..=self.hosts).map(|n| format!("{}-{n}", self.name)).collect()
+    }
+}
+
+/// Settings of the `local` balancer: a detached process that listens on a loopback port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalBalancerConfig {
+    /// Its name, unique in the environment. `front` by default. Lower-case letters, digits and `-`.
+    #[serde(default = "default_balancer")]
+    pub name: String,
+
+    /// What it understands of the traffic. `http` by default.
+    #[serde(default)]
+    pub mode: BalancerMode,
+
+    /// Which backend is next. `round_robin` by default.
+    #[serde(default)]
+    pub policy: BalancerPolicy,
+
+    /// The port on 127.0.0.1 that it listens on. A free one, kept over restarts, by default.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
+
+    /// Longest time of one attempt to connect to a backend, in milliseconds. `2000` by default.
+    #[serde(default = "default_connect_timeout_ms")]
+    #[schemars(range(min = 1, max = 60000))]
+    pub connect_timeout_ms: u32,
+
+    /// How long a request or connection is held while no backend takes it, in milliseconds, before it fails. `5000` by default.
+    #[serde(default = "default_hold_ms")]
+    #[schemars(range(max = 600000))]
+    pub hold_ms: u32,
+
+    /// State folder of the environment, as the provisioner's.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
+}
+
+fn default_balancer() -> String {
+    "front".to_owned()
+}
+fn default_connect_timeout_ms() -> u32 {
+    2_000
+}
+fn default_hold_ms() -> u32 {
+    5_000
+}
+
+/// What a balancer understands of the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BalancerMode {
+    /// HTTP/1.1: every request is balanced by itself, so that a drained backend is idle when its last request is answered,
+    /// whatever connections clients keep.
+    #[default]
+    Http,
+    /// TCP: every connection is balanced. A connection that a client keeps open stays with its backend through a drain,
+    /// until one of them closes it.
+    Tcp,
+}
+
+/// Which backend is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BalancerPolicy {
+    /// Each in its turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests (in TCP mode: connections) at the moment.
+    LeastConnections,
+}
+
+impl Default for LocalBalancerConfig {
+    fn default() -> Self {
+        Self {
+            name: default_balancer(),
+            mode: BalancerMode::default(),
+            policy: BalancerPolicy::default(),
+            port: None,
+            connect_timeout_ms: default_connect_timeout_ms(),
+            hold_ms: default_hold_ms(),
+            state_dir: None,
+        }
     }
 }

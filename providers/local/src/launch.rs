@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use towpath_core::{Error, ErrorKind, Result};
 
 use crate::process::{ProcessId, TOKEN_VAR};
-use crate::{host, spawn_hooks};
+use crate::{balancer, host, spawn_hooks};
 
 /// Says which part of towpath a started process is.
 const ROLE_VAR: &str = "TOWPATH_LOCAL_ROLE";
@@ -97,6 +97,7 @@ pub fn init() {
     let token = std::env::var(TOKEN_VAR).unwrap_or_default();
     let result = match role.to_str() {
         Some("host") => host::main(&dir, &token),
+        Some("balancer") => balancer::main(&dir, &token),
         Some("host-in-namespace") => host::main_in_namespace(&dir, &token),
         _ => Err(io::Error::other("an unknown role")),
     };

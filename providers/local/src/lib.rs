@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod balancer;
 mod config;
 mod files;
 mod host;
@@ -8,8 +9,10 @@ mod ports;
 mod process;
 mod provisioner;
 mod spawn_hooks;
+mod spec;
 mod state;
 
+pub use balancer::{BalancerStats, LocalBalancer};
 pub use config::*;
 pub use launch::*;
 pub use provisioner::*;

@@ -15,9 +15,9 @@ use crate::files::{private_dir, remove_tree, write_json, write_private};
 use crate::launch::{self, Launcher, Part};
 use crate::process::{self, ProcessId};
 use crate::state::{
-    EnvironmentDir, EnvironmentRecord, HostRecord, HostSettings, key_pair, make_host_dirs, public_line,
+    EnvironmentDir, EnvironmentRecord, HostRecord, HostSettings, key_pair, make_host_dirs, public_line, state_dir,
 };
-use crate::{LocalConfig, LocalMode, host, ports};
+use crate::{LocalBalancer, LocalBalancerConfig, LocalConfig, LocalMode, host, ports};
 
 /// Name of the provider in errors, and of its documents in a store.
 pub(crate) const LOCAL: &str = "local";
@@ -59,7 +59,16 @@ impl Local {
         if distinct.len() != config.ports.len() {
             return invalid("`ports` names a variable twice".into());
         }
+        if let Some(balancer) = &config.balancer {
+            LocalBalancer::new(balancer.clone())?;
+        }
         Ok(Self { config })
+    }
+
+    /// The balancer that belongs to the hosts.
+    fn balancer(&self, dir: &EnvironmentDir) -> Result<Option<LocalBalancer>> {
+        let config = self.config.balancer.clone();
+        config.map(|c| LocalBalancer::new(LocalBalancerConfig { state_dir: Some(dir.0.clone()), ..c })).transpose()
     }
 
     /// The config.
@@ -67,22 +76,8 @@ impl Local {
         &self.config
     }
 
-    /// The state folder: the configured one, the one that the store knows, or the default.
     async fn dir(&self, cx: &Context) -> Result<EnvironmentDir> {
-        let path = match (&self.config.state_dir, cx.store()) {
-            (Some(dir), _) => Some(dir.clone()),
-            (None, Some(store)) => store
-                .documents(LOCAL)
-                .await?
-                .into_iter()
-                .find(|(key, _)| key == cx.environment())
-                .and_then(|(_, doc)| doc.get("state_dir").and_then(Json::as_str).map(PathBuf::from)),
-            (None, None) => None,
-        };
-        let path = path.unwrap_or_else(|| Path::new(".towpath").join("local").join(cx.environment()));
-        std::path::absolute(&path)
-            .map(EnvironmentDir)
-            .map_err(|e| storage("state", &path, "the state folder can't be named", e))
+        state_dir(cx, self.config.state_dir.as_deref()).await
     }
 
     /// The mode that hosts have or would have, and why not the other one.
@@ -155,6 +150,14 @@ impl Local {
                     .from_to(Some(json!({"state": "known"})), None),
             );
         }
+        if let Some(balancer) = self.balancer(dir)? {
+            let (name, subject) = (balancer.name(), format!("balancer {}", balancer.name()));
+            plan.changes.push(match balancer.is_current(cx).await? {
+                Some(true) => Change::will_not(name, subject),
+                Some(false) => Change::will(name, subject, Action::Update),
+                None => Change::will(name, subject, Action::Create),
+            });
+        }
         cx.check(LOCAL, "probe")?;
         Ok(Look { record, mode, plan, alive })
     }
@@ -170,8 +173,7 @@ impl Local {
             hosts: BTreeMap::new(),
         });
         record.mode = look.mode;
-        let mut taken: BTreeSet<u16> =
-            record.hosts.values().flat_map(|h| h.ports.values().copied().chain([h.ssh_port])).collect();
+        let mut taken = record.ports();
         for name in self.config.host_names() {
             if !record.hosts.contains_key(&name) {
                 let ssh_port = ports::pick(&mut taken).map_err(fail("no port for SSH"))?;
@@ -281,18 +283,20 @@ impl Local {
         for group in &self.config.groups {
             inventory.groups.insert(group.clone(), Group { hosts: self.config.host_names(), ..Group::default() });
         }
-        let outputs = [
+        let mut outputs: BTreeMap<String, Json> = [
             ("mode".to_owned(), Json::from(record.mode.as_str())),
             ("mode_notes".to_owned(), json!(mode_notes(record.mode, None))),
             ("state_dir".to_owned(), text(dir.0.clone())),
-        ];
-        Environment {
-            name: record.environment.clone(),
-            inventory,
-            outputs: outputs.into_iter().collect(),
-            sensitive: Vec::new(),
-            resources,
+        ]
+        .into_iter()
+        .collect();
+        if let Some((name, address)) =
+            self.config.balancer.as_ref().and_then(|b| Some((&b.name, dir.balancer(&b.name).address()?)))
+        {
+            outputs.insert("balancer".into(), Json::from(address.clone()));
+            resources.push(Resource { address: format!("balancer {name}"), id: address, detail: Json::Null });
         }
+        Environment { name: record.environment.clone(), inventory, outputs, sensitive: Vec::new(), resources }
     }
 
     async fn end_host(&self, dir: &EnvironmentDir, name: &str, token: Option<&str>) -> Result<()> {
@@ -514,6 +518,11 @@ impl Provisioner for Local {
             let (name, id) = result?;
             alive.insert(name, id);
         }
+        if let Some(balancer) = self.balancer(dir)? {
+            let intent = json!({"start": format!("balancer {}", balancer.name())});
+            let balancer = &balancer;
+            cx.effect_idempotent("balancer", intent, |cx| async move { balancer.address(&cx).await }).await?;
+        }
         let changed = look.plan.changes.iter().filter(|c| c.certainty == Certainty::Will).count();
         Ok(Applied { environment: self.environment(dir, &record, &alive), changed })
     }
@@ -552,6 +561,20 @@ impl Provisioner for Local {
         for result in join_all(ends).await {
             result?;
         }
+        let mut balancers = 0;
+        for entry in std::fs::read_dir(dir.balancers()).into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if entry.path().is_dir() {
+                let intent = json!({"remove": format!("balancer {name}")});
+                let key = format!("remove balancer/{name}");
+                let end = |_| async {
+                    dir.balancer(&name).end().await.map_err(|e| failed(&name, "the balancer can't be ended", e))
+                };
+                balancers += usize::from(cx.effect_idempotent(&key, intent, end).await?);
+            }
+        }
+        let _ = std::fs::remove_file(dir.balancers().join("lock"));
+        let _ = std::fs::remove_dir(dir.balancers());
         for file in ["environment.json", "known_hosts", "id", "id.pub", "lock"] {
             let _ = std::fs::remove_file(dir.0.join(file));
         }
@@ -562,6 +585,6 @@ impl Provisioner for Local {
         if let Some(store) = cx.store() {
             store.put_document(LOCAL, cx.environment(), None).await?;
         }
-        Ok(Destroyed { changed: hosts.len() })
+        Ok(Destroyed { changed: hosts.len() + balancers })
     }
 }

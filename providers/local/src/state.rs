@@ -5,20 +5,44 @@
 //! id, id.pub           the client's key
 //! known_hosts          the hosts' keys
 //! base/                what every host sees below its own changes
+//! balancers/<name>/    a balancer's record, backends, socket
 //! hosts/<name>/        settings.json, host_key, process.json, log, tree/ (its root), upper/ and work/ (its changes)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use russh::keys::ssh_key::{self, LineEnding, private::Ed25519Keypair};
 use russh::keys::{PrivateKey, PublicKey};
 use serde::{Deserialize, Serialize};
+use towpath_core::{Context, Error, ErrorKind, Json, Result};
 
 use crate::LocalMode;
+use crate::balancer::BalancerDir;
 use crate::files::{private_dir, read_json, write_json, write_private};
 use crate::process::ProcessId;
+use crate::provisioner::LOCAL;
+
+/// Finds the state folder of the context's environment: the configured one, the one that the store knows, or the default.
+pub(crate) async fn state_dir(cx: &Context, configured: Option<&Path>) -> Result<EnvironmentDir> {
+    let known = match (configured, cx.store()) {
+        (Some(dir), _) => Some(dir.to_owned()),
+        (None, Some(store)) => {
+            let documents = store.documents(LOCAL).await?;
+            let document = documents.into_iter().find(|(key, _)| key == cx.environment());
+            document.and_then(|(_, d)| d.get("state_dir").and_then(Json::as_str).map(PathBuf::from))
+        }
+        (None, None) => None,
+    };
+    let path = known.unwrap_or_else(|| Path::new(".towpath").join("local").join(cx.environment()));
+    std::path::absolute(&path).map(EnvironmentDir).map_err(|e| {
+        Error::new(ErrorKind::Storage, LOCAL, "state", "the state folder can't be named")
+            .with("path", path.display())
+            .caused_by(e)
+    })
+}
 
 /// Folders of an environment.
 #[derive(Debug, Clone)]
@@ -47,6 +71,26 @@ impl EnvironmentDir {
 
     pub(crate) fn host(&self, name: &str) -> HostDir {
         HostDir(self.hosts().join(name))
+    }
+
+    pub(crate) fn balancers(&self) -> PathBuf {
+        self.0.join("balancers")
+    }
+
+    pub(crate) fn balancer(&self, name: &str) -> BalancerDir {
+        BalancerDir(self.balancers().join(name))
+    }
+
+    /// Keeps others from starting or ending balancers; waits for them.
+    pub(crate) async fn lock_balancers(&self) -> io::Result<Flock<std::fs::File>> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = self.balancers().join("lock");
+        tokio::task::spawn_blocking(move || {
+            let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| io::Error::from(e))
+        })
+        .await
+        .map_err(io::Error::other)?
     }
 
     pub(crate) fn read_record(&self) -> io::Result<Option<EnvironmentRecord>> {
@@ -101,6 +145,13 @@ pub(crate) struct EnvironmentRecord {
     pub(crate) mode: LocalMode,
     /// Its hosts by name.
     pub(crate) hosts: BTreeMap<String, HostRecord>,
+}
+
+impl EnvironmentRecord {
+    /// All ports that belong to its hosts.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        self.hosts.values().flat_map(|h| h.ports.values().copied().chain([h.ssh_port])).collect()
+    }
 }
 
 /// A host of the record.
