@@ -185,10 +185,11 @@ impl LocalBalancer {
         let environment = state_dir(cx, self.config.state_dir.as_deref()).await?;
         let dir = environment.balancer(&self.config.name);
         let old: Option<BalancerRecord> = read_json(&dir.record()).ok().flatten();
-        if let Some(record) = old.as_ref().filter(|r| self.is_same(&r.config)) {
-            if dir.running().is_some() && connect(&dir).await.is_ok() {
-                return Ok(record.clone());
-            }
+        if let Some(record) = old.as_ref().filter(|r| self.is_same(&r.config))
+            && dir.running().is_some()
+            && connect(&dir).await.is_ok()
+        {
+            return Ok(record.clone());
         }
         let launcher = Launcher::installed("balancer")?;
         let fail = |e| failed("start", &dir, "the balancer's folder can't be written", e);
@@ -199,10 +200,10 @@ impl LocalBalancer {
         if let Some(id) = dir.running() {
             // Somebody else may have started it meanwhile.
             let now: Option<BalancerRecord> = read_json(&dir.record()).ok().flatten();
-            if let Some(record) = now.filter(|r| self.is_same(&r.config)) {
-                if connect(&dir).await.is_ok() {
-                    return Ok(record);
-                }
+            if let Some(record) = now.filter(|r| self.is_same(&r.config))
+                && connect(&dir).await.is_ok()
+            {
+                return Ok(record);
             }
             id.end(Duration::from_secs(2)).await.map_err(fail)?;
         }

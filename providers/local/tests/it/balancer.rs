@@ -26,7 +26,9 @@ impl Web {
         let listener = loop {
             match TcpListener::bind(at).await {
                 Ok(listener) => break listener,
-                Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(1)).await
+                }
                 Err(e) => panic!("{e}"),
             }
         };
