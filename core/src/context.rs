@@ -440,8 +440,21 @@ impl Context {
                 Ok(done)
             }
             Err(error) => {
-                let record = self.masked(error.record());
-                self.shared.journal.append(vec![Record::EffectFailed { path, error: record }]).await?;
+                // After a broken connection, a timeout or a cancel in the middle nobody knows whether it happened: the
+                // effect stays open, and the next attempt probes it, or asks.
+                let unknown = matches!(
+                    error.kind(),
+                    ErrorKind::Unreachable
+                        | ErrorKind::Timeout
+                        | ErrorKind::Protocol
+                        | ErrorKind::Cancelled
+                        | ErrorKind::Storage
+                        | ErrorKind::Interrupted
+                );
+                if !unknown {
+                    let record = self.masked(error.record());
+                    self.shared.journal.append(vec![Record::EffectFailed { path, error: record }]).await?;
+                }
                 Err(error)
             }
         }

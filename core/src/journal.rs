@@ -48,6 +48,13 @@ pub enum Record {
         /// Whether another attempt follows.
         again: bool,
     },
+    /// A step is to run again, since somebody resumed the run after it had ended. Its open effects count as failed.
+    StepReset {
+        /// The step.
+        step: String,
+        /// Whether its finished effects are to happen again, too.
+        forget_done: bool,
+    },
     /// An effect is about to happen.
     EffectIntent {
         /// Where: step and keys, joined by `/`.
@@ -183,6 +190,16 @@ impl Journal {
             .collect()
     }
 
+    /// All notes below `prefix`, with the path of the effect that left them.
+    pub fn notes(&self, prefix: &str) -> Vec<(String, BTreeMap<String, Json>)> {
+        let below = format!("{prefix}/");
+        self.lock()
+            .iter()
+            .filter(|(p, s)| !s.notes.is_empty() && (p.as_str() == prefix || p.starts_with(&below)))
+            .map(|(p, s)| (p.clone(), s.notes.clone()))
+            .collect()
+    }
+
     /// The points at which a test may end this process.
     pub fn faults(&self) -> &Faults {
         &self.faults
@@ -218,7 +235,19 @@ impl Journal {
                 state.open = false;
                 state.notes.clear();
             }
-            _ => {}
+            Record::StepReset { step, forget_done } => {
+                let prefix = format!("{step}/");
+                effects.retain(|path, state| {
+                    let inside = path.starts_with(&prefix) || path == step;
+                    state.open &= !inside;
+                    !(inside && (*forget_done || state.result.is_none()))
+                });
+            }
+            Record::StepStarted { .. }
+            | Record::StepFinished { .. }
+            | Record::StepFailed { .. }
+            | Record::Approval { .. }
+            | Record::RunFinished { .. } => {}
         }
     }
 }

@@ -173,6 +173,54 @@ pub struct LeaseOwner {
     pub run: Option<RunId>,
     /// Machine name, process id and user, for people: `build-3 pid 4711 (anna)`.
     pub label: String,
+    /// The process itself, so that another one on the same machine can see that it is dead without waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<OwnerProcess>,
+}
+
+/// A process, told apart from a later one of the same id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerProcess {
+    /// The boot of the machine that it runs on.
+    pub boot: String,
+    /// The pid namespace that its id counts in; empty if not known.
+    pub namespace: String,
+    /// Its id.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot.
+    pub started: u64,
+}
+
+impl OwnerProcess {
+    /// This process. `None` where the system does not say (no `/proc`).
+    pub fn this() -> Option<Self> {
+        let pid = std::process::id();
+        Some(Self { boot: boot_id()?, namespace: pid_namespace(), pid, started: start_time(pid)? })
+    }
+
+    /// Says whether it is certainly dead. `false` also means: another machine, or not known.
+    pub fn is_dead(&self) -> bool {
+        let here = boot_id().is_some_and(|b| b == self.boot) && pid_namespace() == self.namespace;
+        here && start_time(self.pid) != Some(self.started)
+    }
+}
+
+fn boot_id() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|s| s.trim().to_owned())
+}
+
+fn pid_namespace() -> String {
+    std::fs::read_link("/proc/self/ns/pid").map(|p| p.display().to_string()).unwrap_or_default()
+}
+
+/// Field 22 of `/proc/PID/stat`; the command in field 2 may hold blanks and brackets. A zombie counts as dead.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// A time-limited right, with the number that fences off its former owners.

@@ -5,6 +5,7 @@
 
 mod builder;
 mod check;
+mod engine;
 mod handle;
 mod model;
 mod output;
@@ -14,6 +15,7 @@ mod verb;
 
 pub use builder::*;
 pub use check::*;
+pub use engine::*;
 pub use handle::*;
 pub use model::*;
 pub use output::*;

@@ -1,4 +1,5 @@
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -119,13 +120,15 @@ impl Rollout {
     }
 
     async fn probe_all(&self, cx: &Context, crew: &Crew<'_>, hosts: &[&Host]) -> Result<Vec<TargetState>> {
-        let probes = hosts.iter().map(|host| {
+        // Boxed and collected: a lazy closure held across an await makes a future that no task may carry.
+        let mut probes: Vec<BoxFuture<'_, Result<TargetState>>> = Vec::new();
+        for host in hosts {
             let (target, cx) = (crew.target(host), cx.for_host(&host.name));
-            async move {
+            probes.push(Box::pin(async move {
                 let state = within(&cx, CALL_LIMIT, |cx| async move { self.deployer.probe(&cx, &target).await }).await;
                 state.map_err(|e| e.with_missing("host", &host.name))
-            }
-        });
+            }));
+        }
         let found: Vec<Result<TargetState>> = futures::stream::iter(probes).buffered(32).collect().await;
         found.into_iter().collect()
     }
@@ -186,11 +189,13 @@ fn resolve_port(port: &PortSpec, host: &Host, inventory: &Inventory) -> Result<u
 impl Crew<'_> {
     /// Brings the release onto all targets that need it, before any of them is drained.
     pub(super) async fn stage_all(&self, cx: &Context, begin: &Begin, release: &Release) -> Result<()> {
-        let todo = begin.targets.iter().filter(|t| !t.done);
-        let work = todo.map(|planned| {
+        let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::new();
+        for planned in begin.targets.iter().filter(|t| !t.done) {
             let cx = cx.for_host(&planned.host);
-            async move { self.stage(&cx, &format!("stage/{}", planned.host), &planned.host, release).await }
-        });
+            work.push(Box::pin(async move {
+                self.stage(&cx, &format!("stage/{}", planned.host), &planned.host, release).await
+            }));
+        }
         // All are awaited, so that none is dropped half-way because another one failed.
         let done: Vec<Result<()>> = futures::stream::iter(work).buffered(32).collect().await;
         done.into_iter().collect()

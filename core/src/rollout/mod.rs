@@ -10,6 +10,7 @@ mod report;
 mod roll;
 mod strategy;
 mod target;
+mod undo;
 
 use std::sync::Arc;
 
@@ -179,7 +180,12 @@ impl Rollout {
 }
 
 fn own_name(run: Option<&RunId>) -> LeaseOwner {
-    LeaseOwner { id: RunId::new().0, run: run.cloned(), label: format!("pid {}", std::process::id()) }
+    LeaseOwner {
+        id: RunId::new().0,
+        run: run.cloned(),
+        label: format!("pid {}", std::process::id()),
+        process: crate::OwnerProcess::this(),
+    }
 }
 
 fn invalid(message: &str) -> Error {
