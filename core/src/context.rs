@@ -336,11 +336,11 @@ impl Context {
         if let Some(result) = state.result {
             return inner.replay(result);
         }
-        if state.open {
-            if let Some(found) = probe(inner.clone()).await? {
-                inner.close(&found).await?;
-                return Ok(found);
-            }
+        if state.open
+            && let Some(found) = probe(inner.clone()).await?
+        {
+            inner.close(&found).await?;
+            return Ok(found);
         }
         inner.act(intent, act).await
     }

@@ -18,7 +18,9 @@ pub enum FaultPoint<'a> {
 
 /// What happens at fault points; nothing by default.
 #[derive(Clone, Default)]
-pub struct Faults(Option<Arc<dyn Fn(&FaultPoint<'_>) + Send + Sync>>);
+pub struct Faults(Option<Arc<AtPoint>>);
+
+type AtPoint = dyn Fn(&FaultPoint<'_>) + Send + Sync;
 
 impl Faults {
     /// Nothing happens.

@@ -207,10 +207,8 @@ fn base64_forms(value: &[u8]) -> Vec<String> {
             // Characters that mix in bits of neighbours are dropped at both ends.
             let start = [0, 2, 3].get(lead).copied().unwrap_or(0);
             let end = if bytes.len() % 3 == 0 { text.len() } else { text.len().saturating_sub(1) };
-            if let Some(core) = text.get(start..end) {
-                if core.len() >= MASK_MIN_BYTES {
-                    forms.push(core.to_owned());
-                }
+            if let Some(core) = text.get(start..end).filter(|core| core.len() >= MASK_MIN_BYTES) {
+                forms.push(core.to_owned());
             }
         }
     }

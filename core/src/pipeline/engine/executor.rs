@@ -65,11 +65,12 @@ impl Executor for Embedded {
                 let Some(start) = hands.waiting.pop_front() else { break };
                 let (index, attempt, wait_s, interrupted) = start;
                 // An interrupted attempt has its record already, one that pauses first gets it after the pause.
-                if wait_s <= 0.0 && !interrupted {
-                    if let Some(record) = started(&work, index, attempt) {
-                        scheduler.apply(&record);
-                        records.push(record);
-                    }
+                if wait_s <= 0.0
+                    && !interrupted
+                    && let Some(record) = started(&work, index, attempt)
+                {
+                    scheduler.apply(&record);
+                    records.push(record);
                 }
                 starts.push(start);
             }
@@ -78,11 +79,9 @@ impl Executor for Embedded {
                 fatal.get_or_insert(e);
                 starts.clear();
             }
-            if fatal.is_none() {
-                if let Some(state) = finish {
-                    hands.asks.shutdown().await;
-                    return Ok(state);
-                }
+            if let (None, Some(state)) = (&fatal, finish) {
+                hands.asks.shutdown().await;
+                return Ok(state);
             }
             for start in starts {
                 hands.start(&work, start);
@@ -169,19 +168,19 @@ impl Hands {
                 if work.context().sleep("core", "retry", pause).await.is_err() {
                     return Ended::Step(StepEnd { step: index, records: Vec::new(), fatal: None });
                 }
-                if let Some(record) = started(&work, index, attempt) {
-                    if let Err(e) = work.context().journal().append(vec![record]).await {
-                        return Ended::Step(StepEnd { step: index, records: Vec::new(), fatal: Some(e) });
-                    }
+                let record = started(&work, index, attempt);
+                if let Err(e) = work.context().journal().append(record.into_iter().collect()).await {
+                    return Ended::Step(StepEnd { step: index, records: Vec::new(), fatal: Some(e) });
                 }
             }
             let mut end = work.perform(index, attempt, interrupted).await;
-            if wait_s > 0.0 && !end.records.is_empty() {
+            if wait_s > 0.0
+                && !end.records.is_empty()
+                && let Some(record) = started(&work, index, attempt)
+            {
                 // The scheduler learns the attempt's number from this; the journal has the record already, and the same
                 // one twice means the same.
-                if let Some(record) = started(&work, index, attempt) {
-                    end.records.insert(0, record);
-                }
+                end.records.insert(0, record);
             }
             Ended::Step(end)
         });

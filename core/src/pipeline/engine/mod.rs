@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::{Pipeline, Values};
 use crate::{
-    Context, Error, ErrorKind, ErrorRecord, Faults, LeaseOwner, Listener, Listeners, Masker, OwnerProcess, Registry,
-    Result, RunId, RunInfo, RunState, StepState, Store,
+    Context, Error, ErrorKind, ErrorRecord, Faults, LeaseOwner, Listener, Listeners, Masker, OwnerProcess, Record,
+    Registry, Result, RunId, RunInfo, RunState, StepState, Store,
 };
 
 pub use executor::{Embedded, Executor};
@@ -207,7 +207,7 @@ impl Engine {
                 Error::new(ErrorKind::NotFound, "core", "approve", "the run has no such step").with("step", step)
             );
         }
-        let record = crate::Record::Approval { step: step.to_owned(), granted, by: by.to_owned() };
+        let record = Record::Approval { step: step.to_owned(), granted, by: by.to_owned() };
         self.store.append(run, None, &[record]).await
     }
 
@@ -242,39 +242,15 @@ impl Engine {
             .map(|s| StepStatus { name: s.name.clone(), state: None, running: false, attempts: 0, error: None })
             .collect();
         for entry in &journal {
-            let (name, change): (&str, Box<dyn Fn(&mut StepStatus)>) = match &entry.record {
-                crate::Record::StepStarted { step, attempt } => (
-                    step,
-                    Box::new(|s| {
-                        s.running = true;
-                        s.attempts = *attempt;
-                    }),
-                ),
-                crate::Record::StepFinished { step, state, .. } => (
-                    step,
-                    Box::new(|s| {
-                        s.running = false;
-                        s.state = Some(*state);
-                    }),
-                ),
-                crate::Record::StepFailed { step, error, .. } => (
-                    step,
-                    Box::new(|s| {
-                        s.running = false;
-                        s.error = Some(error.clone());
-                    }),
-                ),
-                crate::Record::StepReset { step, .. } => (
-                    step,
-                    Box::new(|s| {
-                        s.state = None;
-                        s.error = None;
-                    }),
-                ),
+            let (name, learn) = match &entry.record {
+                Record::StepStarted { step, .. }
+                | Record::StepFinished { step, .. }
+                | Record::StepFailed { step, .. }
+                | Record::StepReset { step, .. } => (step, &entry.record),
                 _ => continue,
             };
-            if let Some(step) = steps.iter_mut().find(|s| s.name == name) {
-                change(step);
+            if let Some(step) = steps.iter_mut().find(|s| s.name == *name) {
+                step.learn(learn);
             }
         }
         Ok(Some(RunStatus { run: info, steps }))
@@ -407,4 +383,29 @@ pub struct StepStatus {
     /// Why its last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorRecord>,
+}
+
+impl StepStatus {
+    fn learn(&mut self, record: &Record) {
+        match record {
+            Record::StepStarted { attempt, .. } => {
+                self.running = true;
+                self.attempts = *attempt;
+            }
+            Record::StepFinished { state, .. } => {
+                self.running = false;
+                self.state = Some(*state);
+            }
+            Record::StepFailed { error, .. } => {
+                self.running = false;
+                self.error = Some(error.clone());
+            }
+            Record::StepReset { .. } => {
+                self.state = None;
+                self.error = None;
+                self.attempts = 0;
+            }
+            _ => {}
+        }
+    }
 }

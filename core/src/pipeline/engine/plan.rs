@@ -153,10 +153,10 @@ impl Bench<'_> {
                 let provider = self.provider::<dyn Provisioner>()?;
                 let plan = provider.plan(self.cx).await?;
                 let mut outputs = Values::new();
-                if plan.is_empty() {
-                    if let Some(environment) = provider.probe(self.cx).await?.environment {
-                        outputs = step::environment_outputs(&environment)?;
-                    }
+                if plan.is_empty()
+                    && let Some(environment) = provider.probe(self.cx).await?.environment
+                {
+                    outputs = step::environment_outputs(&environment)?;
                 }
                 Found { plan, outputs }
             }

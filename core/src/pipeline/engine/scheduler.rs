@@ -110,10 +110,10 @@ impl Scheduler {
         for (i, step) in pipeline.steps.iter().enumerate() {
             let mut needs: BTreeMap<usize, bool> = BTreeMap::new();
             for (_, reference) in step.inputs.values().flat_map(|input| input.references()) {
-                if let Reference::Output { step, .. } = reference {
-                    if let Some(n) = index.get(&step) {
-                        needs.insert(*n, true);
-                    }
+                if let Reference::Output { step, .. } = reference
+                    && let Some(n) = index.get(&step)
+                {
+                    needs.insert(*n, true);
                 }
             }
             for n in step.options.after.iter().filter_map(|name| index.get(name)) {
