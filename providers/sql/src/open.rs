@@ -114,7 +114,7 @@ async fn prepare(db: &mut SqliteConnection, location: &str) -> Result<()> {
     let (tables, application, version): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
     if tables == 0 && application == 0 {
         sqlx::raw_sql(include_str!("schema.sql")).execute(&mut *tx).await.map_err(fail)?;
-        sqlx::raw_sql("PRAGMA application_id = 1953461104; PRAGMA user_version = 1")
+        sqlx::raw_sql("PRAGMA application_id = 1953462128; PRAGMA user_version = 1")
             .execute(&mut *tx)
             .await
             .map_err(fail)?;
