@@ -1,1 +1,48 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub use towpath_core::*;
+
+#[cfg(feature = "local")]
+pub use towpath_local as local;
+#[cfg(feature = "playbook")]
+pub use towpath_playbook as playbook;
+#[cfg(feature = "sqlite")]
+pub use towpath_sql as sql;
+#[cfg(feature = "ssh")]
+pub use towpath_ssh as ssh;
+
+/// What most programs need.
+pub mod prelude {
+    pub use towpath_core::pipeline::{
+        Engine, ImageSpec, OnFailure, PipelineBuilder, ProviderSpec, ReleaseSpec, ResumeOptions, RetryPolicy,
+        RunOptions, Values, rollback,
+    };
+    pub use towpath_core::rollout::Rolling;
+    pub use towpath_core::{Context, Error, ErrorKind, Result, RunState, StepState};
+}
+
+/// A registry of every provider that is compiled in. Add functions of your own to it.
+pub fn registry() -> Registry {
+    #[allow(unused_mut, reason = "without features there is nothing to add")]
+    let mut registry = Registry::new();
+    #[cfg(feature = "local")]
+    towpath_local::register(&mut registry);
+    registry
+}
+
+/// Opens a store: `sqlite:PATH`, or `memory:` for one that ends with the process.
+///
+/// # Errors
+///
+/// As [`towpath_sql::open`].
+#[cfg(feature = "sqlite")]
+pub async fn open_store(url: &str) -> Result<std::sync::Arc<dyn Store>> {
+    towpath_sql::open(url).await
+}
+
+/// Takes over where this program was started as a host, service or balancer of the `local` provider, and does not come
+/// back then. Call it first in `main`, before threads are started.
+pub fn init() {
+    #[cfg(feature = "local")]
+    towpath_local::init();
+}

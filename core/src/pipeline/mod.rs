@@ -12,6 +12,7 @@ mod output;
 mod schema;
 mod spec;
 mod verb;
+mod yaml;
 
 pub use builder::*;
 pub use check::*;

@@ -29,8 +29,8 @@ pub mod image_builder;
 pub mod log_sink;
 pub mod monitor;
 pub mod provisioner;
-pub mod store;
 mod sshd;
+pub mod store;
 mod suite;
 
 pub use sshd::*;

@@ -105,7 +105,8 @@ pub async fn a_journal_keeps_its_order_under_concurrent_calls(f: StoreFixture) {
         assert_eq!(paths.first(), paths.last(), "a batch is not torn apart");
     }
     for task in 0..20 {
-        let own: Vec<Record> = journal.iter().map(|e| e.record.clone()).filter(|r| path(r) == Some(format!("step/{task}"))).collect();
+        let own: Vec<Record> =
+            journal.iter().map(|e| e.record.clone()).filter(|r| path(r) == Some(format!("step/{task}"))).collect();
         assert_eq!(own, (0..10).map(|n| note(task, n)).collect::<Vec<_>>());
     }
 }
@@ -147,12 +148,8 @@ pub async fn a_lease_is_exclusive_until_it_is_given_back_or_expires(f: StoreFixt
 
 /// Somebody has to carry the undo out first.
 pub async fn an_expired_lease_with_an_undo_is_not_taken(f: StoreFixture) {
-    let undo = Undo {
-        provider: "local".into(),
-        config: json!({}),
-        verb: "add".into(),
-        arguments: json!({ "name": "web-1" }),
-    };
+    let undo =
+        Undo { provider: "local".into(), config: json!({}), verb: "add".into(), arguments: json!({ "name": "web-1" }) };
     let wanted = LeaseRequest { undo: Some(undo), ..request("drain", "dead", 1) };
     let dead = granted(f.store.as_ref(), &wanted).await;
     tokio::time::sleep(Duration::from_millis(20)).await;

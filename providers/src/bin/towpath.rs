@@ -1,1 +1,6 @@
-fn main() {}
+//! The command `towpath`.
+
+fn main() -> std::process::ExitCode {
+    towpath::init();
+    towpath::cli::main()
+}
