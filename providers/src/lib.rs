@@ -2,6 +2,10 @@
 
 pub use towpath_core::*;
 
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod listen;
+
 #[cfg(feature = "local")]
 pub use towpath_local as local;
 #[cfg(feature = "playbook")]

@@ -32,7 +32,7 @@ pub(super) fn convert(tree: &Tree) -> Result<(Pipeline, Places)> {
     let Some(top) = tree.value.as_object() else {
         return Err(tree.error("", "a pipeline file is a mapping with `name` and `steps`"));
     };
-    for key in top.keys().filter(|k| !TOP.contains(&k.as_str())) {
+    if let Some(key) = top.keys().find(|k| !TOP.contains(&k.as_str())) {
         return Err(tree.error(&format!("/{}", pointer_token(key)), unknown("a pipeline", key, TOP)));
     }
     let mut places = Places::default();

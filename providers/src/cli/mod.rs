@@ -1,0 +1,79 @@
+//! The command `towpath`: every verb is a call of the library.
+
+mod options;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{Error, ErrorKind, RunState};
+use options::Cli;
+
+/// What the process ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    BadInput,
+    RolledBack,
+    Cancelled,
+}
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::BadInput => 2,
+            Self::RolledBack => 3,
+            Self::Cancelled => 130,
+        }
+    }
+
+    pub(crate) fn of(state: RunState) -> Self {
+        match state {
+            RunState::Done => Self::Done,
+            RunState::Failed | RunState::Unfinished => Self::Failed,
+            RunState::RolledBack => Self::RolledBack,
+            RunState::Cancelled => Self::Cancelled,
+        }
+    }
+
+    fn of_error(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::InvalidInput | ErrorKind::NotFound => Self::BadInput,
+            ErrorKind::Cancelled => Self::Cancelled,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Runs the command with this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            say(&format!("error: no runtime: {e}"));
+            return ExitCode::from(Exit::Failed.code());
+        }
+    };
+    let exit = runtime.block_on(verbs::run(cli)).unwrap_or_else(|error| {
+        say(&format!("error: {}", error.report()));
+        Exit::of_error(&error)
+    });
+    ExitCode::from(exit.code())
+}
+
+/// Prints for people.
+#[allow(clippy::print_stderr, reason = "a command line prints")]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints a result. A reader that has gone away, as `| head`, is no failure.
+pub(crate) fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,107 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs deployment pipelines: provision, configure, bake, roll out, monitor, log.
+///
+/// Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back, 130 cancelled.
+#[derive(Debug, Parser)]
+#[command(name = "towpath", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Where runs, leases and ledgers are kept: `sqlite:PATH`, a path, or `memory:`
+    #[arg(long, global = true, default_value = "sqlite:.towpath/store.db")]
+    pub(crate) store: String,
+    /// The environment to work on
+    #[arg(long, short, global = true, default_value = "default")]
+    pub(crate) environment: String,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct File {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+    /// Set a parameter: `version=v2`. JSON where it is JSON, else text
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show what a run would change; touches nothing
+    Plan {
+        #[command(flatten)]
+        file: File,
+        /// Save the plan, for `towpath run --plan`
+        #[arg(long, value_name = "PLAN")]
+        out: Option<PathBuf>,
+    },
+    /// Run a pipeline, or go on with its unfinished run
+    Run {
+        /// The pipeline file
+        #[arg(required_unless_present = "plan")]
+        file: Option<PathBuf>,
+        /// Set a parameter: `version=v2`. JSON where it is JSON, else text
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// Run exactly what this saved plan says
+        #[arg(long, conflicts_with_all = ["file", "set"])]
+        plan: Option<PathBuf>,
+        /// Give an unfinished run up instead of going on with it
+        #[arg(long)]
+        fresh: bool,
+        /// Also write every event to this file, as JSON lines
+        #[arg(long)]
+        journal: Option<PathBuf>,
+    },
+    /// Show how far a run is; the newest one if none is named
+    Status {
+        /// The run
+        run: Option<String>,
+    },
+    /// Go on where a run failed, was cancelled or crashed; the newest one if none is named
+    Resume {
+        /// The run
+        run: Option<String>,
+        /// Change a parameter. Steps that start again do everything again then
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// Run this step again, and those that need it
+        #[arg(long, value_name = "STEP")]
+        rerun: Vec<String>,
+        /// Where relative paths of configs start: the pipeline file's folder
+        #[arg(long, default_value = ".")]
+        base_dir: PathBuf,
+    },
+    /// List who holds what, and why
+    Leases,
+    /// Undo what dead owners left: put drained backends back, end silences
+    Sweep,
+    /// Answer a step that asks
+    Approve {
+        /// The run
+        run: String,
+        /// The step
+        step: String,
+        /// Say no
+        #[arg(long)]
+        refuse: bool,
+    },
+    /// Check tools, versions and credentials of every step
+    Preflight {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Print the JSON Schema of pipelines, with every provider that is compiled in
+    Schema,
+}
