@@ -49,6 +49,9 @@ pub(crate) struct Running {
     /// What arrived before it was known to run.
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    /// How it ended, if that was told before it was known to run: servers send the status as soon as they have it, and what
+    /// waits in pipes later.
+    pub(crate) early: Option<ExitStatus>,
     note: Option<String>,
     over: bool,
 }
@@ -109,6 +112,7 @@ pub(crate) async fn start(
         shown: exec.shown(),
         stdout: Vec::new(),
         stderr: Vec::new(),
+        early: None,
         note: None,
         over: false,
     };
@@ -125,9 +129,9 @@ pub(crate) async fn start(
     let mut lost: Option<bool> = None;
     loop {
         let limit = async {
-            match lost {
-                Some(_) => tokio::time::sleep(GRACE).await,
-                None => std::future::pending().await,
+            match lost.is_some() || run.early.is_some() {
+                true => tokio::time::sleep(GRACE).await,
+                false => std::future::pending().await,
             }
         };
         let message = tokio::select! {
@@ -145,7 +149,13 @@ pub(crate) async fn start(
             () = limit => {
                 let _ = run.write.close().await;
                 run.over = true;
-                return Err(run.gave_up(lost == Some(true), "; the host did not say what it started: it may be running still"));
+                return Err(match lost {
+                    Some(cancelled) => {
+                        let what = "; the host did not say what it started: it may be running still";
+                        run.gave_up(cancelled, what)
+                    }
+                    None => run.not_started(),
+                });
             }
             message = run.read.wait() => message,
         };
@@ -166,13 +176,15 @@ pub(crate) async fn start(
                         user: exec.r#become.as_ref().map(|b| b.user.clone()),
                         command: run.shown.clone(),
                     });
-                    if let Some(cancelled) = lost {
+                    if let (Some(cancelled), None) = (lost, &run.early) {
                         return Err(run.end_for(cancelled).await);
                     }
                     if held.is_some() {
                         run.feed(held.take());
                     }
-                    run.note().await?;
+                    if run.early.is_none() {
+                        run.note().await?;
+                    }
                     return Ok(run);
                 }
                 if let (Some(password), true) = (password, held.is_some()) {
@@ -194,15 +206,19 @@ pub(crate) async fn start(
                 run.over = true;
                 return Err(place.error(ErrorKind::Denied, "the host refuses to run commands"));
             }
-            Some(ChannelMsg::ExitStatus { .. } | ChannelMsg::ExitSignal { .. } | ChannelMsg::Close) => {
+            Some(ChannelMsg::ExitStatus { exit_status }) => {
+                run.early = Some(ExitStatus::Code(exit_status.cast_signed()));
+            }
+            Some(ChannelMsg::ExitSignal { signal_name: signal, .. }) => {
+                run.early = Some(ExitStatus::Signal(signal_name(&signal)));
+            }
+            Some(ChannelMsg::Close) => {
                 run.over = true;
-                if exec.r#become.is_some() {
-                    return Err(run.denied("the host does not let this user become the other one"));
-                }
-                let said = String::from_utf8_lossy(&run.stderr).trim().to_owned();
-                return Err(place
-                    .error(ErrorKind::Protocol, "the host does not run commands with /bin/sh")
-                    .caused_by(if said.is_empty() { "it said nothing".to_owned() } else { said }));
+                return Err(run.not_started());
+            }
+            None if run.early.is_some() => {
+                run.over = true;
+                return Err(run.not_started());
             }
             None => {
                 run.over = true;
@@ -263,6 +279,17 @@ impl Running {
             .error(ErrorKind::Denied, format!("{method}: {message}"))
             .with("user", to.map_or("", |b| b.user.as_str()));
         if said.is_empty() { error } else { error.caused_by(said) }
+    }
+
+    /// It ended without having become the command.
+    fn not_started(&self) -> Error {
+        if self.r#become.is_some() {
+            return self.denied("the host does not let this user become the other one");
+        }
+        let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
+        self.place
+            .error(ErrorKind::Protocol, "the host does not run commands with /bin/sh")
+            .caused_by(if said.is_empty() { "it said nothing".to_owned() } else { said })
     }
 
     /// Keeps the group in the journal as long as it runs.
@@ -396,6 +423,9 @@ pub(crate) async fn run(cx: &Context, place: &Place, exec: &Exec, input: Option<
                 Ok(()) => error,
                 Err(e) => error.caused_by(e.report()),
             });
+        }
+        if let Some(status) = run.early.take() {
+            break status;
         }
         let message = tokio::select! {
             biased;

@@ -60,7 +60,7 @@ t="$d/.towpath-{random}"
 umask 077
 trap 'rm -f -- "$t"' EXIT
 trap 'exit 143' HUP INT TERM
-: >"$t" || {{ [ -w "$d" ] || exit 43; exit 48; }}
+true >"$t" || {{ [ -w "$d" ] || exit 43; exit 48; }}
 cat >"$t" || exit 48
 [ "$(wc -c <"$t")" -eq {size} ] || exit 48
 [ -n "$m" ] || {{ [ -f "$f" ] && m=$(stat -c %a -- "$f" 2>/dev/null || stat -f %Lp -- "$f"); }}

@@ -60,8 +60,18 @@ async fn follow(
 ) {
     let failed = |e: &Error| Err((e.kind(), e.report()));
     let outcome = loop {
+        let early = run.early.take().map(|status| match status {
+            ExitStatus::Code(code) => ChannelMsg::ExitStatus { exit_status: code.cast_unsigned() },
+            ExitStatus::Signal(name) => ChannelMsg::ExitSignal {
+                signal_name: russh::Sig::Custom(name),
+                core_dumped: false,
+                error_message: String::new(),
+                lang_tag: String::new(),
+            },
+        });
         let message = tokio::select! {
             biased;
+            () = std::future::ready(()), if early.is_some() => early,
             cancelled = impatient(&cx, until) => break failed(&run.end_for(cancelled).await),
             // Asked to end it, or nobody holds it any more.
             _ = asked.recv() => break match run.end().await {
