@@ -360,12 +360,12 @@ fn suits(cargo: &Cargo, machine: Option<&str>, libc: Option<&str>, text: &str) -
         let (major, minor) = l.strip_prefix("glibc ")?.split_once('.')?;
         Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
     };
-    if let (Some((a, b)), Some((c, d))) = (needs.glibc, libc.and_then(version)) {
-        if (a, b) > (c, d) {
-            return no(format!(
-                "the executable needs glibc {a}.{b}, the host has {c}.{d}: build it on an older system, or statically"
-            ));
-        }
+    if let (Some((a, b)), Some((c, d))) = (needs.glibc, libc.and_then(version))
+        && (a, b) > (c, d)
+    {
+        return no(format!(
+            "the executable needs glibc {a}.{b}, the host has {c}.{d}: build it on an older system, or statically"
+        ));
     }
     Ok(())
 }

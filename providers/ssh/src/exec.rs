@@ -388,10 +388,9 @@ impl Drop for Running {
         let (Some(group), Ok(runtime)) = (self.group.take(), tokio::runtime::Handle::try_current()) else { return };
         let (cx, place, to, note) = (self.cx.shielded(), self.place.clone(), self.r#become.take(), self.note.take());
         runtime.spawn(async move {
-            if end_group(&cx, &place, &group, to.as_ref()).await.is_ok() {
-                if let Some(name) = note {
-                    let _ = cx.note(&name, Json::Null).await;
-                }
+            let ended = end_group(&cx, &place, &group, to.as_ref()).await.is_ok();
+            if let (true, Some(name)) = (ended, note) {
+                let _ = cx.note(&name, Json::Null).await;
             }
         });
     }

@@ -73,6 +73,24 @@ async fn a_cancel_ends_what_runs_as_root_and_clears_the_journal() {
     assert_eq!(alive(), "0");
 }
 
+/// As sudo does from 1.9.14 on unless told otherwise.
+#[tokio::test]
+async fn sudo_that_gives_a_terminal_changes_nothing() {
+    let Some(sshd) = tokio::task::spawn_blocking(Sshd::start).await.unwrap() else { return };
+    sshd.sh("echo 'Defaults use_pty' >/etc/sudoers.d/pty; chmod 440 /etc/sudoers.d/pty");
+    let c = connect(&sshd, "asks").await;
+    let cx = Context::new();
+    let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 256) as u8).collect();
+    let run = Exec::script("cat; echo err >&2; exit 5").stdin(bytes.clone()).become_user(root(Sshd::PASSWORD));
+    let out = c.exec(&cx, &run).await.unwrap();
+    assert!(out.stdout == bytes, "{} bytes", out.stdout.len());
+    assert_eq!((out.stderr_text().as_str(), out.status), ("err", towpath_core::ExitStatus::Code(5)));
+    let slow = Exec::script("sleep 300321 & sleep 300321; :").timeout(Duration::from_secs(2));
+    let error = c.exec(&cx, &slow.become_user(root(Sshd::PASSWORD))).await.expect_err("too slow");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.report());
+    assert_eq!(sshd.sh("ps -eo args | grep -cx 'sleep 300321' || :"), "0", "{}", error.report());
+}
+
 #[tokio::test]
 async fn a_dropped_command_is_ended() {
     let Some(sshd) = crate::sshd().await else { return };
