@@ -4,6 +4,7 @@
 mod commands;
 mod connector;
 mod deployer;
+mod local;
 mod trust;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
