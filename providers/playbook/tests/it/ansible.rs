@@ -1,0 +1,1 @@
+//! The same playbook by Ansible.
