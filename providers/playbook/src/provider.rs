@@ -78,8 +78,17 @@ impl Configurator for Playbook {
 
     async fn apply(&self, cx: &Context, targets: &Targets) -> Result<Configured> {
         cx.check(PLAYBOOK, "apply")?;
-        let intent = json!({ "playbook": self.path, "limit": targets.limit });
-        cx.effect_idempotent("apply", intent, |cx| async move {
+        if cx.run().is_none() {
+            return self.run(cx, targets, Mode::Apply).await.map(|(done, _)| done);
+        }
+        // One step may apply several playbooks, or one to several groups of hosts.
+        let hosts: Vec<&str> = targets.inventory.hosts.iter().map(|h| h.name.as_str()).collect();
+        let intent =
+            json!({ "playbook": self.path, "limit": targets.limit, "hosts": hosts, "extra_vars": targets.extra_vars });
+        let what = towpath_core::digest_json(&json!([intent, self.digest(cx).await?]));
+        let key = format!("apply-{}", what.get(..16).unwrap_or(&what));
+        let intent = json!({ "playbook": self.path, "limit": targets.limit, "hosts": hosts });
+        cx.effect_idempotent(&key, intent, |cx| async move {
             self.run(&cx, targets, Mode::Apply).await.map(|(done, _)| done)
         })
         .await
@@ -159,7 +168,10 @@ pub(crate) fn missing(plays: &[Play]) -> Vec<String> {
         each_task(items, &mut |t| {
             let include = t.action.starts_with("include_") || t.action == "setup" || t.action == "gather_facts";
             if !include && modules::find(&t.action).is_none() {
-                out.push(format!("{}: the module `{}` has no native version; the task will fail when it is reached", t.pos, t.action));
+                out.push(format!(
+                    "{}: the module `{}` has no native version; the task will fail when it is reached",
+                    t.pos, t.action
+                ));
             }
         });
     }

@@ -50,7 +50,11 @@ impl std::fmt::Debug for Shell {
 
 const MOST_BYTES: usize = 64 << 20;
 
-async fn until(stream: &mut (dyn AsyncRead + Send + Unpin), held: &mut Vec<u8>, mark: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+async fn until(
+    stream: &mut (dyn AsyncRead + Send + Unpin),
+    held: &mut Vec<u8>,
+    mark: &[u8],
+) -> std::io::Result<Option<Vec<u8>>> {
     let mut from = 0;
     loop {
         if let Some(at) = find(held.get(from..).unwrap_or_default(), mark) {
@@ -107,8 +111,12 @@ impl Shell {
             let stdout = async {
                 let mut all = Vec::new();
                 for n in &nonces {
-                    let Some(_) = until(&mut *process.stdout, out, format!("<{n}>\n").as_bytes()).await? else { return Ok(None) };
-                    let Some(frame) = until(&mut *process.stdout, out, format!("\n{n} ").as_bytes()).await? else { return Ok(None) };
+                    let Some(_) = until(&mut *process.stdout, out, format!("<{n}>\n").as_bytes()).await? else {
+                        return Ok(None);
+                    };
+                    let Some(frame) = until(&mut *process.stdout, out, format!("\n{n} ").as_bytes()).await? else {
+                        return Ok(None);
+                    };
                     let Some(rc) = until(&mut *process.stdout, out, b"\n").await? else { return Ok(None) };
                     all.push((frame, String::from_utf8_lossy(&rc).parse::<i32>().unwrap_or(-1)));
                 }
@@ -117,8 +125,12 @@ impl Shell {
             let stderr = async {
                 let mut all = Vec::new();
                 for n in &nonces {
-                    let Some(_) = until(&mut *process.stderr, err, format!("<{n}>\n").as_bytes()).await? else { return Ok(None) };
-                    let Some(frame) = until(&mut *process.stderr, err, format!("\n{n}\n").as_bytes()).await? else { return Ok(None) };
+                    let Some(_) = until(&mut *process.stderr, err, format!("<{n}>\n").as_bytes()).await? else {
+                        return Ok(None);
+                    };
+                    let Some(frame) = until(&mut *process.stderr, err, format!("\n{n}\n").as_bytes()).await? else {
+                        return Ok(None);
+                    };
                     all.push(frame);
                 }
                 Ok::<_, std::io::Error>(Some(all))
@@ -138,11 +150,9 @@ impl Shell {
             }
         };
         match (a, b) {
-            (Ok(Some(a)), Ok(Some(b))) => Ok(a
-                .into_iter()
-                .zip(b)
-                .map(|((stdout, rc), stderr)| Output { rc, stdout, stderr })
-                .collect()),
+            (Ok(Some(a)), Ok(Some(b))) => {
+                Ok(a.into_iter().zip(b).map(|((stdout, rc), stderr)| Output { rc, stdout, stderr }).collect())
+            }
             (Err(e), _) | (_, Err(e)) => Err(lost(Some(e), &[])),
             _ => Err(lost(written.err(), err)),
         }

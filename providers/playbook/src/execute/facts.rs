@@ -20,9 +20,7 @@ exit 0
 "#;
 
 pub(super) fn parse(text: &str) -> Vars {
-    let get = |k: &str| {
-        text.lines().find_map(|l| l.strip_prefix(k)?.strip_prefix('=')).unwrap_or_default().to_owned()
-    };
+    let get = |k: &str| text.lines().find_map(|l| l.strip_prefix(k)?.strip_prefix('=')).unwrap_or_default().to_owned();
     let id = get("id");
     let distribution = match id.as_str() {
         "debian" => "Debian".into(),
@@ -49,15 +47,16 @@ pub(super) fn parse(text: &str) -> Vars {
         _ => distribution.as_str(),
     };
     let node = get("nodename");
-    let version = if id == "debian" && !get("debian").is_empty() && get("version").is_empty() { get("debian") } else { get("version") };
+    let version = if id == "debian" && !get("debian").is_empty() && get("version").is_empty() {
+        get("debian")
+    } else {
+        get("version")
+    };
     let major = version.split('.').next().unwrap_or_default().to_owned();
     let number = |k: &str| get(k).parse::<i64>().unwrap_or(0);
     let ip = get("ip");
-    let address = if ip.is_empty() {
-        json!({})
-    } else {
-        json!({ "address": ip, "interface": get("dev"), "gateway": get("gw") })
-    };
+    let address =
+        if ip.is_empty() { json!({}) } else { json!({ "address": ip, "interface": get("dev"), "gateway": get("gw") }) };
     let facts = json!({
         "hostname": node.split('.').next().unwrap_or_default(),
         "nodename": node,

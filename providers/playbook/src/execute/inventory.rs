@@ -51,11 +51,8 @@ impl Index {
                 }
             }
         }
-        let mut members: BTreeMap<String, BTreeSet<String>> = inventory
-            .groups
-            .iter()
-            .map(|(g, group)| (g.clone(), group.hosts.iter().cloned().collect()))
-            .collect();
+        let mut members: BTreeMap<String, BTreeSet<String>> =
+            inventory.groups.iter().map(|(g, group)| (g.clone(), group.hosts.iter().cloned().collect())).collect();
         for _ in 0..inventory.groups.len() {
             for (g, group) in &inventory.groups {
                 for c in &group.children {

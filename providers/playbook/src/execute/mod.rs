@@ -141,7 +141,8 @@ impl<'a> Run<'a> {
         };
         let scope = self.bare_scope(play);
         let pattern = scope.render_text(&pattern).map_err(|e| yaml::invalid(&play.pos, e.message))?;
-        let names: Vec<String> = self.index.select(&pattern).into_iter().filter(|n| self.selected.contains(n)).collect();
+        let names: Vec<String> =
+            self.index.select(&pattern).into_iter().filter(|n| self.selected.contains(n)).collect();
         if names.is_empty() {
             self.cx.warn(format!("{}: no host matches `{pattern}`; the play is skipped", play.pos));
             return Ok(());
@@ -159,7 +160,7 @@ impl<'a> Run<'a> {
             self.read_vars_files(&mut playing, name).await?;
         }
         if play.gather_facts {
-            self.each(&playing, &names, |name| self.gather(&playing, name)).await?;
+            self.each(&names, |name| self.gather(&playing, name)).await?;
         }
         for section in [&play.pre_tasks, &play.tasks, &play.post_tasks] {
             let active = self.active(&names).await?;
@@ -178,7 +179,9 @@ impl<'a> Run<'a> {
             let options = file.as_array().cloned().unwrap_or_else(|| vec![file.clone()]);
             let mut found = None;
             for option in &options {
-                let path = scope.render_text(option.as_str().unwrap_or_default()).map_err(|e| yaml::invalid(pos, e.message))?;
+                let path = scope
+                    .render_text(option.as_str().unwrap_or_default())
+                    .map_err(|e| yaml::invalid(pos, e.message))?;
                 let dir = pos.file.parent().unwrap_or(std::path::Path::new("."));
                 let path = dir.join(path);
                 if path.is_file() {
@@ -208,11 +211,14 @@ impl<'a> Run<'a> {
     /// Works on hosts at the same time, and reports in the inventory's order.
     async fn each<'f>(
         &'f self,
-        playing: &Playing<'_>,
         names: &[String],
         work: impl Fn(String) -> BoxFuture<'f, Result<Vec<towpath_core::EventKind>>>,
     ) -> Result<()> {
         self.cx.check(PLAYBOOK, "apply")?;
+        let (changes, warnings) = {
+            let plan = lock(&self.plan);
+            (plan.changes.len(), plan.warnings.len())
+        };
         let futures: Vec<_> = names.iter().map(|n| work(n.clone())).collect();
         let mut results = stream::iter(futures).buffered(self.config.forks);
         let mut at = 0;
@@ -229,14 +235,28 @@ impl<'a> Run<'a> {
             }
             at += 1;
         }
+        {
+            // Arrival order is nobody's business.
+            let mut plan = lock(&self.plan);
+            if let Some(new) = plan.changes.get_mut(changes..) {
+                new.sort_by_key(|c| names.iter().position(|n| *n == c.target));
+            }
+            if let Some(new) = plan.warnings.get_mut(warnings..) {
+                new.sort();
+            }
+        }
         if let Some(e) = stop {
             return Err(e);
         }
-        let _ = playing;
         Ok(())
     }
 
-    fn list<'f>(&'f self, playing: &'f Playing<'_>, items: &'f [Item], names: &'f [String]) -> BoxFuture<'f, Result<()>> {
+    fn list<'f>(
+        &'f self,
+        playing: &'f Playing<'_>,
+        items: &'f [Item],
+        names: &'f [String],
+    ) -> BoxFuture<'f, Result<()>> {
         Box::pin(async move {
             for item in items {
                 let active = self.active(names).await?;
@@ -247,7 +267,7 @@ impl<'a> Run<'a> {
                     Item::Task(task) => self.step(playing, task, &active).await?,
                     Item::Include(task) => self.include(playing, task, &active).await?,
                     Item::Handlers(_) => {}
-                    Item::Meta(what, _) => match what.as_str() {
+                    Item::Meta(what) => match what.as_str() {
                         "flush_handlers" => self.flush(playing).await?,
                         "end_play" | "end_host" => {
                             for n in &active {
@@ -312,7 +332,7 @@ impl<'a> Run<'a> {
         }
         let once = task.inherit.run_once.as_ref().and_then(crate::render::truthy).unwrap_or(false);
         let chosen = if once { active.get(..1).unwrap_or_default() } else { active };
-        self.each(playing, chosen, |name| Box::pin(self.task(playing, task, name))).await?;
+        self.each(chosen, |name| Box::pin(self.task(playing, task, name))).await?;
         if let (true, Some(register), Some(first)) = (once, &task.register, active.first()) {
             let value = self.host(first)?.lock().await.vars.get(register).cloned();
             for n in active.iter().skip(1) {
@@ -321,7 +341,12 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        let fatal = task.inherit.any_errors_fatal.as_ref().and_then(crate::render::truthy).unwrap_or(playing.play.any_errors_fatal);
+        let fatal = task
+            .inherit
+            .any_errors_fatal
+            .as_ref()
+            .and_then(crate::render::truthy)
+            .unwrap_or(playing.play.any_errors_fatal);
         if fatal && self.active(active).await?.len() < active.len() {
             for n in &playing.names {
                 self.host(n)?.lock().await.ended = true;
@@ -334,10 +359,15 @@ impl<'a> Run<'a> {
         let tags = &task.inherit.tags;
         let has = |wanted: &[String]| {
             wanted.iter().any(|w| {
-                tags.contains(w) || w == "all" && !tags.iter().any(|t| t == "never") || w == "tagged" && !tags.is_empty() || w == "untagged" && tags.is_empty()
+                tags.contains(w)
+                    || w == "all" && !tags.iter().any(|t| t == "never")
+                    || w == "tagged" && !tags.is_empty()
+                    || w == "untagged" && tags.is_empty()
             })
         };
-        if has(&self.config.skip_tags) && !(self.config.skip_tags.iter().all(|s| s == "all") && tags.iter().any(|t| t == "always")) {
+        if has(&self.config.skip_tags)
+            && !(self.config.skip_tags.iter().all(|s| s == "all") && tags.iter().any(|t| t == "always"))
+        {
             return false;
         }
         if self.config.tags.is_empty() {
@@ -400,13 +430,11 @@ impl<'a> Run<'a> {
                         let mut host = self.host(&n)?.lock().await;
                         let scope = self.scope(playing, Some(&task), &host, Vars::new());
                         let names = handler_names(&task, &scope);
-                        let before = host.notified.len();
                         // A later handler of the same name hides an earlier one, so what is done is remembered by place.
                         let mine = host.notified.iter().any(|x| names.contains(x));
                         if mine && host.flushed.insert(task.pos.to_string()) {
                             chosen.push(n.clone());
                         }
-                        let _ = before;
                     }
                     if !chosen.is_empty() {
                         any = true;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use towpath_core::{Become, BecomeMethod, Connection, Connector, Context, Error, ErrorKind, Host, HostSummary, Result, Vars};
+use towpath_core::{
+    Become, BecomeMethod, Connection, Connector, Context, Error, ErrorKind, Host, HostSummary, Result, Vars,
+};
 
 use crate::PLAYBOOK;
 use crate::carry::{Output, Script, Shell};

@@ -8,16 +8,17 @@ use futures::future::BoxFuture;
 use minijinja::value::{DynObject, Enumerator, Object, Value};
 use serde_json::json;
 use towpath_core::{
-    Become, BecomeMethod, BecomeSpec, Certainty, Change, Context, Error, ErrorKind, EventKind, Json, Result, Secret, TaskStatus, Vars,
+    Become, BecomeMethod, BecomeSpec, Certainty, Change, Context, Error, ErrorKind, EventKind, Json, Result, Secret,
+    TaskStatus, Vars,
 };
 
 use super::state::HostState;
 use super::{Mode, Playing, Run, facts, lock};
+use crate::PLAYBOOK;
 use crate::carry::{Output, Script};
 use crate::load::{Play, Role, Task};
 use crate::modules::{self, Call, Decision, Fields};
 use crate::render::{OMIT, RenderError, Scope, Search, drop_omitted, to_json, truthy};
-use crate::PLAYBOOK;
 
 /// `hostvars`.
 #[derive(Debug)]
@@ -98,7 +99,13 @@ impl Run<'_> {
     }
 
     /// All variables of a host at a task, by Ansible's precedence.
-    pub(super) fn scope(&self, playing: &Playing<'_>, task: Option<&Task>, host: &HostState, locals: Vars) -> Arc<Scope> {
+    pub(super) fn scope(
+        &self,
+        playing: &Playing<'_>,
+        task: Option<&Task>,
+        host: &HostState,
+        locals: Vars,
+    ) -> Arc<Scope> {
         let name = host.host.name.as_str();
         let role = task.and_then(|t| t.inherit.role.as_deref());
         let mut layers = vec![Arc::new(self.magic(playing, role, host)), self.extra.clone(), Arc::new(locals)];
@@ -145,7 +152,13 @@ impl Run<'_> {
         )
     }
 
-    async fn become_of(&self, task: Option<&Task>, playing: &Playing<'_>, scope: &Arc<Scope>, spec: Option<BecomeSpec>) -> std::result::Result<Option<Become>, RenderError> {
+    async fn become_of(
+        &self,
+        task: Option<&Task>,
+        playing: &Playing<'_>,
+        scope: &Arc<Scope>,
+        spec: Option<BecomeSpec>,
+    ) -> std::result::Result<Option<Become>, RenderError> {
         let wants = task.map_or(&playing.play.become_, |t| &t.inherit.become_);
         let var = |name: &str| scope.variable(name).map(|v| to_json(&v));
         let get = |own: &Option<Json>, name: &str| -> std::result::Result<Option<Json>, RenderError> {
@@ -164,22 +177,43 @@ impl Run<'_> {
             None => spec.method,
             Some("sudo" | "ansible.builtin.sudo") => BecomeMethod::Sudo,
             Some("su" | "ansible.builtin.su") => BecomeMethod::Su,
-            Some(other) => return Err(RenderError { message: format!("the become method `{other}` is not supported; there are sudo and su"), undefined: false }),
-        };
-        let password = match (text(var("ansible_become_password").or_else(|| var("ansible_become_pass"))), &spec.password) {
-            (Some(p), _) => {
-                let secret = Secret::new(p);
-                self.cx.learn_secret(&secret);
-                Some(secret)
+            Some(other) => {
+                return Err(RenderError {
+                    message: format!("the become method `{other}` is not supported; there are sudo and su"),
+                    undefined: false,
+                });
             }
-            (None, Some(r)) => Some(self.cx.resolve(r).await.map_err(|e| RenderError { message: e.report(), undefined: false })?),
-            (None, None) => None,
         };
-        let flags = text(get(&wants.flags, "ansible_become_flags")?).map_or(spec.flags, |f| crate::load::split_words(&f));
-        Ok(Some(Become { user: text(get(&wants.user, "ansible_become_user")?).unwrap_or(spec.user), method, password, flags }))
+        let password =
+            match (text(var("ansible_become_password").or_else(|| var("ansible_become_pass"))), &spec.password) {
+                (Some(p), _) => {
+                    let secret = Secret::new(p);
+                    self.cx.learn_secret(&secret);
+                    Some(secret)
+                }
+                (None, Some(r)) => {
+                    Some(self.cx.resolve(r).await.map_err(|e| RenderError { message: e.report(), undefined: false })?)
+                }
+                (None, None) => None,
+            };
+        let flags =
+            text(get(&wants.flags, "ansible_become_flags")?).map_or(spec.flags, |f| crate::load::split_words(&f));
+        Ok(Some(Become {
+            user: text(get(&wants.user, "ansible_become_user")?).unwrap_or(spec.user),
+            method,
+            password,
+            flags,
+        }))
     }
 
-    async fn send(&self, cx: &Context, playing: &Playing<'_>, host: &mut HostState, become_: Option<Become>, script: Script) -> Result<Output> {
+    async fn send(
+        &self,
+        cx: &Context,
+        playing: &Playing<'_>,
+        host: &mut HostState,
+        become_: Option<Become>,
+        script: Script,
+    ) -> Result<Output> {
         if host.connection.is_none() {
             if let Some(user) = &playing.play.remote_user {
                 if host.host.connection.user.is_none() {
@@ -191,7 +225,11 @@ impl Run<'_> {
     }
 
     /// Gathers facts.
-    pub(super) fn gather<'f>(&'f self, playing: &'f Playing<'_>, name: String) -> BoxFuture<'f, Result<Vec<EventKind>>> {
+    pub(super) fn gather<'f>(
+        &'f self,
+        playing: &'f Playing<'_>,
+        name: String,
+    ) -> BoxFuture<'f, Result<Vec<EventKind>>> {
         Box::pin(async move {
             let started = Instant::now();
             let mut host = self.host(&name)?.lock().await;
@@ -226,7 +264,13 @@ impl Run<'_> {
             self.publish(&host);
             let task = "Gathering Facts".to_owned();
             let file = Some(playing.play.pos.to_string());
-            Ok(vec![EventKind::TaskResult { task, file, status, result: Json::Null, seconds: started.elapsed().as_secs_f64() }])
+            Ok(vec![EventKind::TaskResult {
+                task,
+                file,
+                status,
+                result: Json::Null,
+                seconds: started.elapsed().as_secs_f64(),
+            }])
         })
     }
 
@@ -251,8 +295,12 @@ impl Run<'_> {
                 })
                 .collect(),
             ("with_items", one) => vec![one],
-            ("with_dict", Json::Object(map)) => map.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect(),
-            ("with_indexed_items", Json::Array(items)) => items.into_iter().enumerate().map(|(i, v)| json!([i, v])).collect(),
+            ("with_dict", Json::Object(map)) => {
+                map.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
+            }
+            ("with_indexed_items", Json::Array(items)) => {
+                items.into_iter().enumerate().map(|(i, v)| json!([i, v])).collect()
+            }
             (kind, _) => return Err(wrong(format!("`{kind}` is not supported; use `loop`"))),
         };
         Ok(Some(list))
@@ -275,7 +323,8 @@ impl Run<'_> {
         let mut host = self.host(name)?.lock().await;
         let scope = self.scope(playing, Some(task), &host, Vars::new());
         let work = || -> std::result::Result<Vec<(Vars, Vars)>, RenderError> {
-            let items = if task.loop_.is_some() { self.items(task, &scope)?.unwrap_or_default() } else { vec![Json::Null] };
+            let items =
+                if task.loop_.is_some() { self.items(task, &scope)?.unwrap_or_default() } else { vec![Json::Null] };
             let mut out = Vec::new();
             for (i, item) in items.iter().enumerate() {
                 let locals = Self::locals(task, Some((i, item)));
@@ -293,7 +342,11 @@ impl Run<'_> {
         };
         match work() {
             Ok(found) => {
-                if found.is_empty() { host.summary.skipped += 1 } else { host.summary.ok += 1 }
+                if found.is_empty() {
+                    host.summary.skipped += 1
+                } else {
+                    host.summary.ok += 1
+                }
                 Ok(found)
             }
             Err(e) => {
@@ -345,7 +398,12 @@ impl Run<'_> {
     }
 
     /// Runs a task on a host and gives the event of its result.
-    pub(super) fn task<'f>(&'f self, playing: &'f Playing<'_>, task: &'f Arc<Task>, name: String) -> BoxFuture<'f, Result<Vec<EventKind>>> {
+    pub(super) fn task<'f>(
+        &'f self,
+        playing: &'f Playing<'_>,
+        task: &'f Arc<Task>,
+        name: String,
+    ) -> BoxFuture<'f, Result<Vec<EventKind>>> {
         Box::pin(async move {
             let started = Instant::now();
             let cx = self.cx.for_host(&name);
@@ -353,7 +411,11 @@ impl Run<'_> {
             let mut host = self.host(&name)?.lock().await;
             let scope = self.scope(playing, Some(task), &host, Vars::new());
             let title = Self::title(task, &scope);
-            let hidden = task.inherit.no_log.as_ref().is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(true));
+            let hidden = task
+                .inherit
+                .no_log
+                .as_ref()
+                .is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(true));
             let done = match self.all_items(&cx, playing, task, &mut host, &scope, &title).await {
                 Ok(done) => done,
                 Err(Stop::Fatal(e)) => return Err(e.with_missing("host", &name).with_missing("file", &task.pos)),
@@ -362,14 +424,25 @@ impl Run<'_> {
                         return Err(e.with_missing("host", &name));
                     }
                     host.summary.unreachable = 1;
-                    host.failed = Some(unreachable(e, &name).with_missing("task", &title).with_missing("file", &task.pos));
+                    host.failed =
+                        Some(unreachable(e, &name).with_missing("task", &title).with_missing("file", &task.pos));
                     let file = Some(task.pos.to_string());
                     let seconds = started.elapsed().as_secs_f64();
-                    return Ok(vec![EventKind::TaskResult { task: title, file, status: TaskStatus::Unreachable, result: Json::Null, seconds }]);
+                    return Ok(vec![EventKind::TaskResult {
+                        task: title,
+                        file,
+                        status: TaskStatus::Unreachable,
+                        result: Json::Null,
+                        seconds,
+                    }]);
                 }
             };
             let Done { fields, skipped, unknown } = done;
-            let ignore = task.inherit.ignore_errors.as_ref().is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(false));
+            let ignore = task
+                .inherit
+                .ignore_errors
+                .as_ref()
+                .is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(false));
             if let Some(facts) = fields.get("ansible_facts").and_then(Json::as_object) {
                 for (k, v) in facts {
                     host.unknown.remove(k);
@@ -401,6 +474,9 @@ impl Run<'_> {
                 TaskStatus::Ignored
             } else if failed {
                 host.summary.failed += 1;
+                let shown = if hidden { failure("hidden by `no_log`") } else { fields.clone() };
+                host.vars.insert("ansible_failed_result".into(), Json::Object(shown));
+                host.vars.insert("ansible_failed_task".into(), json!({ "name": task.name, "action": task.action }));
                 host.failed = Some(self.failed(task, &name, &fields, hidden));
                 TaskStatus::Failed
             } else {
@@ -431,11 +507,25 @@ impl Run<'_> {
                 Json::Object(fields)
             };
             let file = Some(task.pos.to_string());
-            Ok(vec![EventKind::TaskResult { task: title, file, status, result, seconds: started.elapsed().as_secs_f64() }])
+            Ok(vec![EventKind::TaskResult {
+                task: title,
+                file,
+                status,
+                result,
+                seconds: started.elapsed().as_secs_f64(),
+            }])
         })
     }
 
-    async fn all_items(&self, cx: &Context, playing: &Playing<'_>, task: &Arc<Task>, host: &mut HostState, scope: &Arc<Scope>, title: &str) -> Item<Done> {
+    async fn all_items(
+        &self,
+        cx: &Context,
+        playing: &Playing<'_>,
+        task: &Arc<Task>,
+        host: &mut HostState,
+        scope: &Arc<Scope>,
+        title: &str,
+    ) -> Item<Done> {
         if task.loop_.is_none() {
             return self.item(cx, playing, task, host, None, title).await;
         }
@@ -447,7 +537,11 @@ impl Run<'_> {
                 }
                 // As Ansible: what a false condition skips may be undefined.
                 let skip = task.inherit.when.iter().any(|(c, _)| matches!(scope.test(c), Ok(false)));
-                let fields = modules::fields([("changed", json!(false)), ("skipped", json!(true)), ("skip_reason", json!("Conditional result was False"))]);
+                let fields = modules::fields([
+                    ("changed", json!(false)),
+                    ("skipped", json!(true)),
+                    ("skip_reason", json!("Conditional result was False")),
+                ]);
                 return Ok(if skip {
                     Done { fields, skipped: true, unknown: None }
                 } else {
@@ -470,7 +564,8 @@ impl Run<'_> {
             results.push(Json::Object(fields));
         }
         let msg = if failed { "One or more items failed" } else { "All items completed" };
-        let mut fields = modules::fields([("changed", json!(changed)), ("msg", json!(msg)), ("results", Json::Array(results))]);
+        let mut fields =
+            modules::fields([("changed", json!(changed)), ("msg", json!(msg)), ("results", Json::Array(results))]);
         if failed {
             fields.insert("failed".into(), true.into());
         }
@@ -481,7 +576,8 @@ impl Run<'_> {
     }
 
     fn unknowable(&self, task: &Task, host: &mut HostState, title: &str, why: String) -> Done {
-        let change = Change::cannot_know(&host.host.name, format!("task {title}"), towpath_core::Action::Run, why.clone());
+        let change =
+            Change::cannot_know(&host.host.name, format!("task {title}"), towpath_core::Action::Run, why.clone());
         lock(&self.plan).changes.push(change);
         host.dirty.get_or_insert_with(|| format!("`{title}` before it can't be known"));
         let mut fields = modules::fields([("changed", json!(true))]);
@@ -498,9 +594,20 @@ impl Run<'_> {
         Done { fields, skipped: false, unknown: Some(why) }
     }
 
-    async fn item(&self, cx: &Context, playing: &Playing<'_>, task: &Arc<Task>, host: &mut HostState, item: Option<(usize, &Json)>, title: &str) -> Item<Done> {
+    async fn item(
+        &self,
+        cx: &Context,
+        playing: &Playing<'_>,
+        task: &Arc<Task>,
+        host: &mut HostState,
+        item: Option<(usize, &Json)>,
+        title: &str,
+    ) -> Item<Done> {
         let retries = |scope: &Arc<Scope>, v: &Option<Json>, default: u64| {
-            v.as_ref().and_then(|v| scope.render(v).ok()).and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok())).unwrap_or(default)
+            v.as_ref()
+                .and_then(|v| scope.render(v).ok())
+                .and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok()))
+                .unwrap_or(default)
         };
         let mut attempt = 0;
         loop {
@@ -530,7 +637,15 @@ impl Run<'_> {
         }
     }
 
-    async fn once(&self, cx: &Context, playing: &Playing<'_>, task: &Arc<Task>, host: &mut HostState, scope: &Arc<Scope>, title: &str) -> Item<Done> {
+    async fn once(
+        &self,
+        cx: &Context,
+        playing: &Playing<'_>,
+        task: &Arc<Task>,
+        host: &mut HostState,
+        scope: &Arc<Scope>,
+        title: &str,
+    ) -> Item<Done> {
         let plan = self.mode == Mode::Plan;
         let target = host.host.name.clone();
         let failing = |e: RenderError| Done { fields: failure(e.message), skipped: false, unknown: None };
@@ -559,7 +674,10 @@ impl Run<'_> {
             }
         }
         if matches!(task.action.as_str(), "setup" | "gather_facts") {
-            let out = self.send(cx, playing, host, None, Script { text: facts::SCRIPT.to_owned(), foreign: false }).await.map_err(stop)?;
+            let out = self
+                .send(cx, playing, host, None, Script { text: facts::SCRIPT.to_owned(), foreign: false })
+                .await
+                .map_err(stop)?;
             host.facts = Arc::new(facts::parse(&out.text()));
             return Ok(Done { fields: modules::fields([("changed", json!(false))]), skipped: false, unknown: None });
         }
@@ -597,7 +715,10 @@ impl Run<'_> {
                     break;
                 }
                 Ok(Decision::Probe(text, decide)) => {
-                    let out = self.send(cx, playing, host, become_.clone(), Script { text, foreign: false }).await.map_err(stop)?;
+                    let out = self
+                        .send(cx, playing, host, become_.clone(), Script { text, foreign: false })
+                        .await
+                        .map_err(stop)?;
                     decision = decide(out);
                 }
                 Ok(Decision::Change(pending)) => {
@@ -621,22 +742,43 @@ impl Run<'_> {
         }
         if plan {
             let local = matches!(task.action.as_str(), "debug" | "set_fact" | "assert" | "fail" | "include_vars");
-            let path = ["path", "dest"].iter().find_map(|k| fields.get(*k)).and_then(Json::as_str).or_else(|| call.args.get("path").and_then(Json::as_str));
-            let overlap = path.and_then(|p| host.touched.iter().find(|t| *t == p || p.starts_with(&format!("{t}/")) || t.starts_with(&format!("{p}/"))).cloned());
+            let path = ["path", "dest"]
+                .iter()
+                .find_map(|k| fields.get(*k))
+                .and_then(Json::as_str)
+                .or_else(|| call.args.get("path").and_then(Json::as_str));
+            let overlap = path.and_then(|p| {
+                host.touched
+                    .iter()
+                    .find(|t| *t == p || p.starts_with(&format!("{t}/")) || t.starts_with(&format!("{p}/")))
+                    .cloned()
+            });
             let doubt = host.dirty.clone().or_else(|| overlap.map(|p| format!("an earlier task changes {p}")));
             match doubt.filter(|_| !local) {
                 Some(why) => {
-                    lock(&self.plan).changes.push(Change::cannot_know(&target, format!("task {title}"), towpath_core::Action::Update, why.clone()));
+                    lock(&self.plan).changes.push(Change::cannot_know(
+                        &target,
+                        format!("task {title}"),
+                        towpath_core::Action::Update,
+                        why.clone(),
+                    ));
                     unknown = Some(why);
                     fields.remove("failed");
                 }
                 None if !host.touched.is_empty() && flag(&fields, "failed") && !local => {
                     let why = "earlier tasks change what it needs".to_owned();
-                    lock(&self.plan).changes.push(Change::cannot_know(&target, format!("task {title}"), towpath_core::Action::Update, why.clone()));
+                    lock(&self.plan).changes.push(Change::cannot_know(
+                        &target,
+                        format!("task {title}"),
+                        towpath_core::Action::Update,
+                        why.clone(),
+                    ));
                     fields.remove("failed");
                     unknown = Some(why);
                 }
-                None if !flag(&fields, "failed") => lock(&self.plan).changes.push(Change::will_not(&target, format!("task {title}"))),
+                None if !flag(&fields, "failed") => {
+                    lock(&self.plan).changes.push(Change::will_not(&target, format!("task {title}")))
+                }
                 None => {}
             }
             return Ok(Done { fields, skipped: false, unknown });
@@ -668,7 +810,14 @@ impl Run<'_> {
     }
 
     /// Notes a change that a run would make.
-    fn foresee(&self, task: &Task, host: &mut HostState, scope: &Arc<Scope>, title: &str, pending: modules::Pending) -> Done {
+    fn foresee(
+        &self,
+        task: &Task,
+        host: &mut HostState,
+        scope: &Arc<Scope>,
+        title: &str,
+        pending: modules::Pending,
+    ) -> Done {
         let target = host.host.name.clone();
         let subject = format!("task {title}: {}", pending.subject);
         let hidden = task.inherit.no_log.is_some();
@@ -694,7 +843,9 @@ impl Run<'_> {
             change = change.from_to(pending.before, pending.after);
         }
         let again = pending.path.as_ref().is_some_and(|p| host.touched.contains(p));
-        if let Some(why) = host.dirty.clone().or_else(|| again.then(|| "an earlier task changes the same file".to_owned())) {
+        if let Some(why) =
+            host.dirty.clone().or_else(|| again.then(|| "an earlier task changes the same file".to_owned()))
+        {
             change.certainty = Certainty::CannotKnow;
             change.reason = Some(why);
         }
@@ -717,9 +868,14 @@ impl Run<'_> {
         for layer in &task.inherit.environment {
             if let Json::Object(map) = drop_omitted(scope.render(layer)?) {
                 for (k, v) in map {
-                    let good = !k.is_empty() && k.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !k.starts_with(|c: char| c.is_ascii_digit());
+                    let good = !k.is_empty()
+                        && k.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                        && !k.starts_with(|c: char| c.is_ascii_digit());
                     if !good {
-                        return Err(RenderError { message: format!("`{k}` can't be the name of an environment variable"), undefined: false });
+                        return Err(RenderError {
+                            message: format!("`{k}` can't be the name of an environment variable"),
+                            undefined: false,
+                        });
                     }
                     env.retain(|(have, _)| *have != k);
                     env.push((k, crate::render::text(&Value::from_serialize(&v))));
@@ -731,8 +887,12 @@ impl Run<'_> {
 }
 
 fn unreachable(e: Error, host: &str) -> Error {
-    if e.kind() == ErrorKind::Unreachable { e.with_missing("host", host) } else {
-        Error::new(ErrorKind::Unreachable, PLAYBOOK, "apply", "a host can't be reached").with("host", host).caused_by(e.report())
+    if e.kind() == ErrorKind::Unreachable {
+        e.with_missing("host", host)
+    } else {
+        Error::new(ErrorKind::Unreachable, PLAYBOOK, "apply", "a host can't be reached")
+            .with("host", host)
+            .caused_by(e.report())
     }
 }
 

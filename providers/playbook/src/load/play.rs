@@ -88,7 +88,8 @@ fn load_play(loader: &Loader, node: &Node) -> Result<Play> {
     }
     play.any_errors_fatal = inherit.any_errors_fatal == Some(Json::Bool(true));
     play.become_ = inherit.become_.clone();
-    let section = |key: &str, inherit: &Inherit| node.get(key).map_or(Ok(Vec::new()), |n| load_tasks(loader, n, inherit));
+    let section =
+        |key: &str, inherit: &Inherit| node.get(key).map_or(Ok(Vec::new()), |n| load_tasks(loader, n, inherit));
     play.pre_tasks = section("pre_tasks", &inherit)?;
     let mut loaded = Loaded::default();
     for entry in node.get("roles").map(Node::list).unwrap_or_default() {

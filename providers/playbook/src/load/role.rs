@@ -97,7 +97,13 @@ impl Loader {
     }
 
     /// Reads a role and, before it, the roles that it depends on.
-    pub(crate) fn load_role(&self, r: &RoleRef, inherit: &Inherit, seen: &mut Vec<String>, out: &mut Loaded) -> Result<()> {
+    pub(crate) fn load_role(
+        &self,
+        r: &RoleRef,
+        inherit: &Inherit,
+        seen: &mut Vec<String>,
+        out: &mut Loaded,
+    ) -> Result<()> {
         if seen.len() > 20 {
             return Err(yaml::invalid(&r.pos, format!("roles depend on each other in a circle: {}", seen.join(", "))));
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::Map;
 use towpath_core::{Json, Result, Vars};
 
+use super::args;
 use super::role::{Loaded, Loader, Role, RoleRef};
 use super::yaml::{Kind, Node, Pos, read};
-use super::args;
 
 /// Keywords of becoming another user; unset ones come from further out.
 #[derive(Debug, Clone, Default)]
@@ -62,10 +62,13 @@ impl Inherit {
             "any_errors_fatal" => self.any_errors_fatal = Some(value.json()),
             "run_once" => self.run_once = Some(value.json()),
             "delegate_to" | "delegate_facts" => {
-                return Err(value.wrong("`delegate_to` is not supported yet; give the task a play of its own on that host"));
+                return Err(
+                    value.wrong("`delegate_to` is not supported yet; give the task a play of its own on that host")
+                );
             }
             // They change nothing here: how results are shown, and connection details that the connector owns.
-            "diff" | "debugger" | "ignore_unreachable" | "collections" | "module_defaults" | "timeout" | "throttle" => {}
+            "diff" | "debugger" | "ignore_unreachable" | "collections" | "module_defaults" | "timeout" | "throttle" => {
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -109,11 +112,15 @@ pub(crate) struct Task {
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
     Task(Arc<Task>),
-    Block { block: Vec<Item>, rescue: Vec<Item>, always: Vec<Item>, name: Option<String> },
+    Block {
+        block: Vec<Item>,
+        rescue: Vec<Item>,
+        always: Vec<Item>,
+    },
     /// `include_tasks`, `include_role`: read when reached.
     Include(Arc<Task>),
     /// `meta`.
-    Meta(String, Pos),
+    Meta(String),
     /// Handlers of an imported role.
     Handlers(Vec<Item>),
 }
@@ -142,17 +149,16 @@ pub(crate) fn load_tasks(loader: &Loader, node: &Node, inherit: &Inherit) -> Res
 
 fn load_block(loader: &Loader, node: &Node, inherit: &Inherit) -> Result<Item> {
     let mut inner = inherit.clone();
-    let mut name = None;
     for (key, value) in node.pairs("a block")? {
         match key.as_str() {
             "block" | "rescue" | "always" => {}
-            "name" => name = Some(value.text("name")?),
+            "name" => {}
             _ if inner.keyword(key, value)? => {}
             _ => return Err(value.wrong(format!("`{key}` is no keyword of a block"))),
         }
     }
     let part = |key: &str| node.get(key).map_or(Ok(Vec::new()), |n| load_tasks(loader, n, &inner));
-    Ok(Item::Block { block: part("block")?, rescue: part("rescue")?, always: part("always")?, name })
+    Ok(Item::Block { block: part("block")?, rescue: part("rescue")?, always: part("always")? })
 }
 
 fn load_task(loader: &Loader, node: &Node, inherit: &Inherit, out: &mut Vec<Item>) -> Result<()> {
@@ -241,13 +247,8 @@ fn split_action(value: &Node) -> Result<(String, Node)> {
 }
 
 fn set_loop(task: &mut Task, kind: &str, value: &Node) {
-    task.loop_ = Some(Loop {
-        items: value.json(),
-        kind: kind.to_owned(),
-        var: "item".to_owned(),
-        index_var: None,
-        label: None,
-    });
+    task.loop_ =
+        Some(Loop { items: value.json(), kind: kind.to_owned(), var: "item".to_owned(), index_var: None, label: None });
 }
 
 fn loop_control(task: &mut Task, node: &Node) -> Result<()> {
@@ -273,7 +274,7 @@ fn finish(loader: &Loader, task: Task, out: &mut Vec<Item>) -> Result<()> {
             let what = task.args.get("_raw_params").and_then(Json::as_str).unwrap_or_default().to_owned();
             match what.as_str() {
                 "flush_handlers" | "noop" | "end_play" | "end_host" | "clear_facts" | "clear_host_errors"
-                | "refresh_inventory" | "reset_connection" => out.push(Item::Meta(what, task.pos.clone())),
+                | "refresh_inventory" | "reset_connection" => out.push(Item::Meta(what)),
                 _ => return Err(super::yaml::invalid(&task.pos, format!("`meta: {what}` is not known"))),
             }
         }

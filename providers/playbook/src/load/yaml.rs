@@ -217,7 +217,10 @@ fn scalar(value: &str, style: ScalarStyle, tag: Option<&Tag>, pos: &Pos) -> Resu
                 return Ok(Kind::Scalar(Json::String(kept)));
             }
             ("!", "vault" | "vault-encrypted") => {
-                return Err(invalid(pos, "Ansible Vault values are not supported yet: give the value as a secret variable"));
+                return Err(invalid(
+                    pos,
+                    "Ansible Vault values are not supported yet: give the value as a secret variable",
+                ));
             }
             (_, "str") => return Ok(Kind::Scalar(Json::String(value.to_owned()))),
             _ => {}

@@ -18,7 +18,9 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
                 let value = if call.scope.raw(&var).is_some() {
                     call.scope.variable(&var).map_or_else(|| json!("VARIABLE IS NOT DEFINED!"), |v| to_json(&v))
                 } else {
-                    call.scope.render(&json!(format!("{{{{ {var} }}}}"))).unwrap_or_else(|_| json!("VARIABLE IS NOT DEFINED!"))
+                    call.scope
+                        .render(&json!(format!("{{{{ {var} }}}}")))
+                        .unwrap_or_else(|_| json!("VARIABLE IS NOT DEFINED!"))
                 };
                 return done([("changed".to_owned(), json!(false)), (var, value)].into_iter().collect());
             }
@@ -36,7 +38,11 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
         "include_vars" => {
             call.only(&["_raw_params", "file", "name"])?;
             let file = call.any(&["_raw_params", "file"]).ok_or("missing required argument: file")?;
-            let path = call.scope.search.find("vars", &file).map_err(|s| format!("there is no file of variables `{file}`; searched {s}"))?;
+            let path = call
+                .scope
+                .search
+                .find("vars", &file)
+                .map_err(|s| format!("there is no file of variables `{file}`; searched {s}"))?;
             let vars = crate::load::yaml::read_vars(&path).map_err(|e| e.report())?;
             let vars = match call.text("name") {
                 Some(n) => [(n, Json::Object(vars))].into_iter().collect(),
@@ -71,6 +77,9 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
             let msg = call.text("msg").unwrap_or_else(|| "Failed as requested from task".into());
             done(fields([("changed", json!(false)), ("failed", json!(true)), ("msg", json!(msg))]))
         }
-        _ => Ok(Decision::Probe("exit 0\n".into(), Box::new(|_| done(fields([("changed", json!(false)), ("ping", json!("pong"))]))))),
+        _ => Ok(Decision::Probe(
+            "exit 0\n".into(),
+            Box::new(|_| done(fields([("changed", json!(false)), ("ping", json!("pong"))]))),
+        )),
     }
 }

@@ -75,13 +75,15 @@ impl Attrs {
     }
 
     /// What differs from what the probe saw, and the commands that mend it for `"$p"`.
-    pub(super) fn differing(&self, seen: &HashMap<String, String>, link: bool) -> Result<(Fields, Fields, String), String> {
+    pub(super) fn differing(
+        &self,
+        seen: &HashMap<String, String>,
+        link: bool,
+    ) -> Result<(Fields, Fields, String), String> {
         let (mut before, mut after, mut script) = (Fields::new(), Fields::new(), String::new());
         let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
         let flag = if link { "-h " } else { "" };
-        for (name, id, want, tool) in
-            [("owner", "uid", &self.owner, "chown"), ("group", "gid", &self.group, "chgrp")]
-        {
+        for (name, id, want, tool) in [("owner", "uid", &self.owner, "chown"), ("group", "gid", &self.group, "chgrp")] {
             if let Some(want) = want {
                 if want != get(name) && want != get(id) {
                     before.insert(name.into(), get(name).into());

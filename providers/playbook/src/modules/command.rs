@@ -8,8 +8,18 @@ use crate::load::split_words;
 
 pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     call.only(&[
-        "_raw_params", "cmd", "argv", "creates", "removes", "chdir", "executable", "stdin", "stdin_add_newline",
-        "strip_empty_ends", "warn", "expand_argument_vars",
+        "_raw_params",
+        "cmd",
+        "argv",
+        "creates",
+        "removes",
+        "chdir",
+        "executable",
+        "stdin",
+        "stdin_add_newline",
+        "strip_empty_ends",
+        "warn",
+        "expand_argument_vars",
     ])?;
     let strip = call.yes("strip_empty_ends")?.unwrap_or(true);
     let argv = match call.list("argv") {
@@ -80,7 +90,11 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
         return Ok(Decision::Change(pending(shown)));
     }
     // Both are shell patterns.
-    let glob = |p: &str| p.chars().map(|c| if "*?[]".contains(c) { c.to_string() } else { shell_quote(&c.to_string()) }).collect::<String>();
+    let glob = |p: &str| {
+        p.chars()
+            .map(|c| if "*?[]".contains(c) { c.to_string() } else { shell_quote(&c.to_string()) })
+            .collect::<String>()
+    };
     let mut probe = cd;
     if let Some(c) = &creates {
         probe.push_str(&format!("for f in {}; do if [ -e \"$f\" ]; then echo creates; exit; fi; done\n", glob(c)));

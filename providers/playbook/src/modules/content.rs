@@ -27,7 +27,13 @@ pub(super) fn print(bytes: &[u8]) -> String {
 
 /// Replaces a file by way of a temporary beside it. `attrs` mends owner and mode of `"$p"`. `old` says whether the owner and
 /// mode of a file that is there are kept.
-pub(super) fn replace(path: &str, bytes: &[u8], attrs: &str, seen: &std::collections::HashMap<String, String>, validate: Option<&str>) -> String {
+pub(super) fn replace(
+    path: &str,
+    bytes: &[u8],
+    attrs: &str,
+    seen: &std::collections::HashMap<String, String>,
+    validate: Option<&str>,
+) -> String {
     let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
     let keep = if get("type") == "file" {
         format!("chown {}:{} \"$p\" 2>/dev/null || :\nchmod {} \"$p\"\n", get("uid"), get("gid"), get("mode"))

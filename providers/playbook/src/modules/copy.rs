@@ -30,7 +30,8 @@ pub(super) fn prepare_copy(call: &Call) -> Result<Decision, String> {
         return place(call, dest, "content", bytes.into_bytes(), None);
     }
     let src = call.need("src")?;
-    let path = call.scope.search.find("files", &src).map_err(|s| format!("copy: there is no file `{src}`; searched {s}"))?;
+    let path =
+        call.scope.search.find("files", &src).map_err(|s| format!("copy: there is no file `{src}`; searched {s}"))?;
     if path.is_dir() {
         return Err(format!("copy: `{src}` is a directory, which is not supported yet; copy its files in a loop"));
     }
@@ -111,10 +112,18 @@ fn place(call: &Call, dest: String, src: &str, bytes: Vec<u8>, from: Option<&Pat
                 ("size", json!(bytes.len())),
                 ("changed", json!(false)),
             ]);
-            let known = if there { seen.clone() } else { std::collections::HashMap::from([("type".to_owned(), "absent".to_owned())]) };
+            let known = if there {
+                seen.clone()
+            } else {
+                std::collections::HashMap::from([("type".to_owned(), "absent".to_owned())])
+            };
             let (before, after, mend) = attrs.differing(&known, false)?;
             if same && mend.is_empty() {
-                result.extend(fields([("mode", json!(format!("0{}", get("mode")))), ("owner", json!(get("owner"))), ("group", json!(get("group")))]));
+                result.extend(fields([
+                    ("mode", json!(format!("0{}", get("mode")))),
+                    ("owner", json!(get("owner"))),
+                    ("group", json!(get("group"))),
+                ]));
                 return Ok(Decision::Done(result));
             }
             result.insert("changed".into(), true.into());
@@ -129,7 +138,11 @@ fn place(call: &Call, dest: String, src: &str, bytes: Vec<u8>, from: Option<&Pat
                         was.extend(content::shown(&now).map(|t| ("content".to_owned(), t)));
                     }
                 }
-                let dirs = if get("missing") == "1" { format!("mkdir -p {}\n", shell_quote(parent(&path))) } else { String::new() };
+                let dirs = if get("missing") == "1" {
+                    format!("mkdir -p {}\n", shell_quote(parent(&path)))
+                } else {
+                    String::new()
+                };
                 format!("{dirs}{}", content::replace(&path, &bytes, &mend, &known, validate.as_deref()))
             };
             Ok(Decision::Change(Pending {

@@ -8,8 +8,21 @@ use super::{Call, Decision, Fields, Pending, finish, head};
 
 pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     call.only(&[
-        "path", "dest", "name", "state", "mode", "owner", "group", "src", "recurse", "force", "follow",
-        "modification_time", "access_time", "unsafe_writes", "attributes",
+        "path",
+        "dest",
+        "name",
+        "state",
+        "mode",
+        "owner",
+        "group",
+        "src",
+        "recurse",
+        "force",
+        "follow",
+        "modification_time",
+        "access_time",
+        "unsafe_writes",
+        "attributes",
     ])?;
     let path = call.any(&["path", "dest", "name"]).ok_or("missing required argument: path")?;
     let path = if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
@@ -26,7 +39,8 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     let p = shell_quote(&path);
     let mut script = format!("{STAT}p={p}\ntp_stat \"$p\" {follow}\n");
     if state == "hard" {
-        script.push_str(&format!("[ \"$p\" -ef {} ] && echo same=1\n", shell_quote(src.as_deref().unwrap_or_default())));
+        script
+            .push_str(&format!("[ \"$p\" -ef {} ] && echo same=1\n", shell_quote(src.as_deref().unwrap_or_default())));
     }
     if recurse {
         // Everything below that differs, found without listing it.
@@ -41,7 +55,9 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
             tests.push(format!("! -type l ! -perm {bits:o}"));
         }
         for t in tests {
-            script.push_str(&format!("[ -d \"$p\" ] && [ -n \"$(find \"$p\" {t} 2>/dev/null | head -n 1)\" ] && echo below=1\n"));
+            script.push_str(&format!(
+                "[ -d \"$p\" ] && [ -n \"$(find \"$p\" {t} 2>/dev/null | head -n 1)\" ] && echo below=1\n"
+            ));
         }
     }
     script.push_str("exit 0\n");
@@ -114,7 +130,8 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
                     }
                 }
             }
-            let mut result = super::fields([("path", json!(path)), ("state", json!(state)), ("changed", json!(changed))]);
+            let mut result =
+                super::fields([("path", json!(path)), ("state", json!(state)), ("changed", json!(changed))]);
             if state != "absent" {
                 result.insert("dest".into(), json!(path));
             }

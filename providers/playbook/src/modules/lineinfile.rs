@@ -24,8 +24,27 @@ fn pattern(p: &str) -> Result<Regex, String> {
 
 pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     call.only(&[
-        "path", "dest", "destfile", "name", "line", "value", "regexp", "regex", "search_string", "state", "backrefs", "create",
-        "insertafter", "insertbefore", "firstmatch", "mode", "owner", "group", "validate", "backup", "unsafe_writes",
+        "path",
+        "dest",
+        "destfile",
+        "name",
+        "line",
+        "value",
+        "regexp",
+        "regex",
+        "search_string",
+        "state",
+        "backrefs",
+        "create",
+        "insertafter",
+        "insertbefore",
+        "firstmatch",
+        "mode",
+        "owner",
+        "group",
+        "validate",
+        "backup",
+        "unsafe_writes",
     ])?;
     let path = call.any(&["path", "dest", "destfile", "name"]).ok_or("missing required argument: path")?;
     if call.yes("backup")? == Some(true) {
@@ -47,8 +66,10 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
         absent,
     };
     let has_line = call.any(&["line", "value"]).is_some();
-    let (attrs, create, validate, plan) = (Attrs::of(call)?, call.yes("create")?.unwrap_or(false), call.text("validate"), call.plan);
-    let script = format!("{STAT}p={}\ntp_stat \"$p\" -L\necho\n[ -f \"$p\" ] && cat \"$p\"\nexit 0\n", shell_quote(&path));
+    let (attrs, create, validate, plan) =
+        (Attrs::of(call)?, call.yes("create")?.unwrap_or(false), call.text("validate"), call.plan);
+    let script =
+        format!("{STAT}p={}\ntp_stat \"$p\" -L\necho\n[ -f \"$p\" ] && cat \"$p\"\nexit 0\n", shell_quote(&path));
     Ok(Decision::Probe(
         script,
         Box::new(move |out| {
@@ -72,7 +93,11 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
                 will.insert("content".into(), json!(new));
             }
             let script = if changed {
-                let dirs = if there { String::new() } else { format!("mkdir -p {}\n", shell_quote(super::copy::parent(&path))) };
+                let dirs = if there {
+                    String::new()
+                } else {
+                    format!("mkdir -p {}\n", shell_quote(super::copy::parent(&path)))
+                };
                 format!("{dirs}{}", content::replace(&path, new.as_bytes(), &mend, &seen, validate.as_deref()))
             } else {
                 format!("set -e\np={}\n{mend}", shell_quote(&path))

@@ -126,7 +126,9 @@ impl Call {
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), String> {
         match self.args.keys().find(|k| !known.contains(&k.as_str())) {
             None => Ok(()),
-            Some(k) => Err(format!("the option `{k}` of `{}` is not supported; there are: {}", self.action, known.join(", "))),
+            Some(k) => {
+                Err(format!("the option `{k}` of `{}` is not supported; there are: {}", self.action, known.join(", ")))
+            }
         }
     }
 }

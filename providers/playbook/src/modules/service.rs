@@ -7,8 +7,23 @@ use super::{Call, Decision, Fields, Output, Pending, fields, head};
 
 pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     call.only(&[
-        "name", "service", "unit", "state", "enabled", "daemon_reload", "daemon-reload", "scope", "use", "pattern", "sleep", "arguments",
-        "args", "runlevel", "masked", "no_block", "force",
+        "name",
+        "service",
+        "unit",
+        "state",
+        "enabled",
+        "daemon_reload",
+        "daemon-reload",
+        "scope",
+        "use",
+        "pattern",
+        "sleep",
+        "arguments",
+        "args",
+        "runlevel",
+        "masked",
+        "no_block",
+        "force",
     ])?;
     let reload = call.yes("daemon_reload")?.or(call.yes("daemon-reload")?).unwrap_or(false);
     let name = call.any(&["name", "service", "unit"]);
@@ -16,7 +31,13 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     let enabled = call.yes("enabled")?;
     let Some(name) = name else {
         if reload {
-            return Ok(Decision::Change(change("systemctl daemon-reload\n".into(), "systemd", fields([("changed", json!(false))]), None, None)));
+            return Ok(Decision::Change(change(
+                "systemctl daemon-reload\n".into(),
+                "systemd",
+                fields([("changed", json!(false))]),
+                None,
+                None,
+            )));
         }
         return Err("missing required argument: name".into());
     };
@@ -75,7 +96,11 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
             };
             if let Some(verb) = verb {
                 changed = true;
-                todo.push(if systemd { format!("systemctl {verb} -- \"$n\"\n") } else { format!("\"/etc/init.d/$b\" {verb}\n") });
+                todo.push(if systemd {
+                    format!("systemctl {verb} -- \"$n\"\n")
+                } else {
+                    format!("\"/etc/init.d/$b\" {verb}\n")
+                });
             }
             let mut result = fields([("changed", json!(changed)), ("name", json!(name))]);
             result.extend(state.as_ref().map(|s| {
@@ -87,7 +112,13 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
             }
             let now = json!({ "state": if active { "started" } else { "stopped" }, "enabled": is("enabled") });
             let then = json!({ "state": state, "enabled": enabled.unwrap_or(is("enabled")) });
-            Ok(Decision::Change(change(format!("{prefix}{}", todo.concat()), &format!("service {name}"), result, Some(now), Some(then))))
+            Ok(Decision::Change(change(
+                format!("{prefix}{}", todo.concat()),
+                &format!("service {name}"),
+                result,
+                Some(now),
+                Some(then),
+            )))
         }),
     ))
 }

@@ -7,12 +7,25 @@ use super::attrs::STAT;
 use super::{Call, Decision, fields, head};
 
 pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
-    call.only(&["path", "dest", "name", "follow", "get_checksum", "checksum_algorithm", "get_mime", "get_attributes", "get_md5"])?;
+    call.only(&[
+        "path",
+        "dest",
+        "name",
+        "follow",
+        "get_checksum",
+        "checksum_algorithm",
+        "get_mime",
+        "get_attributes",
+        "get_md5",
+    ])?;
     let path = call.any(&["path", "dest", "name"]).ok_or("missing required argument: path")?;
     let follow = if call.yes("follow")?.unwrap_or(false) { "-L" } else { "''" };
     let algorithm = call.any(&["checksum_algorithm"]).unwrap_or_else(|| "sha1".into());
     let sum = if call.yes("get_checksum")?.unwrap_or(true) {
-        format!("[ -f \"$p\" ] && [ -r \"$p\" ] && echo \"sum=$({} \"$p\" 2>/dev/null | cut -d' ' -f1)\"\n", shell_quote(&format!("{algorithm}sum")))
+        format!(
+            "[ -f \"$p\" ] && [ -r \"$p\" ] && echo \"sum=$({} \"$p\" 2>/dev/null | cut -d' ' -f1)\"\n",
+            shell_quote(&format!("{algorithm}sum"))
+        )
     } else {
         String::new()
     };

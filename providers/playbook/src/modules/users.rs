@@ -7,7 +7,15 @@ use super::{Call, Decision, Fields, Output, Pending, content, fields, finish, he
 
 const PATHS: &str = "PATH=$PATH:/usr/sbin:/sbin\n";
 
-fn change(script: String, subject: String, there: bool, gone: bool, result: Fields, before: Fields, after: Fields) -> Decision {
+fn change(
+    script: String,
+    subject: String,
+    there: bool,
+    gone: bool,
+    result: Fields,
+    before: Fields,
+    after: Fields,
+) -> Decision {
     Decision::Change(Pending {
         script: format!("{PATHS}set -e\n{script}"),
         action: match (there, gone) {
@@ -32,7 +40,10 @@ pub(super) fn prepare_group(call: &Call) -> Result<Decision, String> {
     let absent = call.text("state").as_deref() == Some("absent");
     let (gid, system) = (call.text("gid"), call.yes("system")?.unwrap_or(false));
     let n = shell_quote(&name);
-    let probe = format!("l=$(getent group {n} 2>/dev/null || grep {} /etc/group)\necho \"line=$l\"\nexit 0\n", shell_quote(&format!("^{}:", regex::escape(&name))));
+    let probe = format!(
+        "l=$(getent group {n} 2>/dev/null || grep {} /etc/group)\necho \"line=$l\"\nexit 0\n",
+        shell_quote(&format!("^{}:", regex::escape(&name)))
+    );
     Ok(Decision::Probe(
         probe,
         Box::new(move |out| {
@@ -40,7 +51,11 @@ pub(super) fn prepare_group(call: &Call) -> Result<Decision, String> {
             let line = text.trim().strip_prefix("line=").unwrap_or_default().to_owned();
             let there = !line.is_empty();
             let now = line.split(':').nth(2).unwrap_or_default().to_owned();
-            let mut result = fields([("name", json!(name)), ("state", json!(if absent { "absent" } else { "present" })), ("changed", json!(true))]);
+            let mut result = fields([
+                ("name", json!(name)),
+                ("state", json!(if absent { "absent" } else { "present" })),
+                ("changed", json!(true)),
+            ]);
             let subject = format!("group {name}");
             let (before, after) = (fields([("gid", json!(now))]), fields([("gid", json!(gid))]));
             let script = if absent && there {
@@ -50,7 +65,9 @@ pub(super) fn prepare_group(call: &Call) -> Result<Decision, String> {
             } else if !there {
                 let flag = gid.as_ref().map(|g| format!("-g {} ", shell_quote(g))).unwrap_or_default();
                 let system = if system { "-r " } else { "" };
-                format!("if command -v groupadd >/dev/null; then groupadd {system}{flag}{n}; else addgroup {flag}{n}; fi\n")
+                format!(
+                    "if command -v groupadd >/dev/null; then groupadd {system}{flag}{n}; else addgroup {flag}{n}; fi\n"
+                )
             } else if let Some(g) = gid.as_ref().filter(|g| **g != now) {
                 format!("groupmod -g {} {n}\n", shell_quote(g))
             } else {
@@ -68,8 +85,27 @@ pub(super) fn prepare_group(call: &Call) -> Result<Decision, String> {
 
 pub(super) fn prepare_user(call: &Call) -> Result<Decision, String> {
     call.only(&[
-        "name", "user", "state", "uid", "group", "groups", "append", "comment", "home", "shell", "create_home", "createhome", "move_home", "system",
-        "password", "update_password", "remove", "force", "local", "non_unique", "password_lock",
+        "name",
+        "user",
+        "state",
+        "uid",
+        "group",
+        "groups",
+        "append",
+        "comment",
+        "home",
+        "shell",
+        "create_home",
+        "createhome",
+        "move_home",
+        "system",
+        "password",
+        "update_password",
+        "remove",
+        "force",
+        "local",
+        "non_unique",
+        "password_lock",
     ])?;
     let name = call.any(&["name", "user"]).ok_or("missing required argument: name")?;
     let absent = call.text("state").as_deref() == Some("absent");
@@ -95,7 +131,11 @@ pub(super) fn prepare_user(call: &Call) -> Result<Decision, String> {
          echo there=1; echo \"uid=$u\"; echo \"gid=$g\"; echo \"comment=$c\"; echo \"home=$h\"; echo \"shell=$s\"\n\
          echo \"group=$(id -gn {n})\"; echo \"groups=$(id -Gn {n})\"\n{shadow}exit 0\n",
         pattern = shell_quote(&format!("^{}:", regex::escape(&name))),
-        shadow = if password.is_some() { format!("echo \"password=$(getent shadow {n} 2>/dev/null | cut -d: -f2)\"\n") } else { String::new() },
+        shadow = if password.is_some() {
+            format!("echo \"password=$(getent shadow {n} 2>/dev/null | cut -d: -f2)\"\n")
+        } else {
+            String::new()
+        },
     );
     Ok(Decision::Probe(
         probe,
@@ -104,14 +144,26 @@ pub(super) fn prepare_user(call: &Call) -> Result<Decision, String> {
             let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
             let there = get("there") == "1";
             let subject = format!("user {name}");
-            let mut result = fields([("name", json!(name)), ("state", json!(if absent { "absent" } else { "present" })), ("changed", json!(true))]);
+            let mut result = fields([
+                ("name", json!(name)),
+                ("state", json!(if absent { "absent" } else { "present" })),
+                ("changed", json!(true)),
+            ]);
             if absent {
                 if !there {
                     result.insert("changed".into(), false.into());
                     return Ok(Decision::Done(result));
                 }
                 let flag = if remove { "-r " } else { "" };
-                return Ok(change(format!("userdel {flag}{n} 2>/dev/null || deluser {n}\n"), subject, true, true, result, Fields::new(), Fields::new()));
+                return Ok(change(
+                    format!("userdel {flag}{n} 2>/dev/null || deluser {n}\n"),
+                    subject,
+                    true,
+                    true,
+                    result,
+                    Fields::new(),
+                    Fields::new(),
+                ));
             }
             let (mut before, mut after) = (Fields::new(), Fields::new());
             let mut flags = String::new();
@@ -128,7 +180,8 @@ pub(super) fn prepare_user(call: &Call) -> Result<Decision, String> {
                 }
             }
             if let Some(groups) = &groups {
-                let have: Vec<&str> = get("groups").split(' ').filter(|g| !g.is_empty() && *g != get("group")).collect();
+                let have: Vec<&str> =
+                    get("groups").split(' ').filter(|g| !g.is_empty() && *g != get("group")).collect();
                 let missing = groups.iter().any(|g| !have.contains(&g.as_str()) && g != get("group"));
                 let extra = !append && have.iter().any(|h| !groups.iter().any(|g| g == h));
                 if missing || extra || !there {
@@ -143,7 +196,11 @@ pub(super) fn prepare_user(call: &Call) -> Result<Decision, String> {
             let set_password = password.as_ref().filter(|p| !there || always && *p != get("password"));
             let mut script = String::new();
             if !there {
-                if create_home { flags.push_str("-m ") } else { flags.push_str("-M ") }
+                if create_home {
+                    flags.push_str("-m ")
+                } else {
+                    flags.push_str("-M ")
+                }
                 if system {
                     flags.push_str("-r ");
                 }
@@ -164,9 +221,17 @@ pub(super) fn prepare_user(call: &Call) -> Result<Decision, String> {
             }
             if script.is_empty() {
                 for k in ["uid", "gid"] {
-                    result.insert((if k == "gid" { "group" } else { k }).into(), get(k).parse::<i64>().map_or(Json::Null, Json::from));
+                    result.insert(
+                        (if k == "gid" { "group" } else { k }).into(),
+                        get(k).parse::<i64>().map_or(Json::Null, Json::from),
+                    );
                 }
-                result.extend(fields([("home", json!(get("home"))), ("shell", json!(get("shell"))), ("comment", json!(get("comment"))), ("changed", json!(false))]));
+                result.extend(fields([
+                    ("home", json!(get("home"))),
+                    ("shell", json!(get("shell"))),
+                    ("comment", json!(get("comment"))),
+                    ("changed", json!(false)),
+                ]));
                 return Ok(Decision::Done(result));
             }
             Ok(change(script, subject, there, false, result, before, after))

@@ -310,7 +310,8 @@ pub(super) fn add(env: &mut Environment<'static>) {
         });
     }
     env.add_filter("from_yaml", |v: Value| -> Out {
-        let node = crate::load::yaml::parse(std::path::Path::new("from_yaml"), &text(&v)).map_err(|e| wrong(e.report()))?;
+        let node =
+            crate::load::yaml::parse(std::path::Path::new("from_yaml"), &text(&v)).map_err(|e| wrong(e.report()))?;
         Ok(Value::from_serialize(node.json()))
     });
     env.add_filter("b64encode", |v: Value| STANDARD.encode(text(&v)));

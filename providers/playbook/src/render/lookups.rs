@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use minijinja::value::Kwargs;
 use minijinja::value::{Rest, Value};
 use minijinja::{Environment, Error, ErrorKind, State};
-use minijinja::value::Kwargs;
 
 use super::filters::wrong;
 use super::python::text;
@@ -30,7 +30,10 @@ fn all(state: &State<'_, '_>, kind: &str, terms: Vec<Value>) -> Result<Vec<Value
     for term in terms {
         let name = text(&term);
         let file = |folder: &str| {
-            let path = scope.search.find(folder, &name).map_err(|s| wrong(format!("lookup {kind}: no `{name}`; searched {s}")))?;
+            let path = scope
+                .search
+                .find(folder, &name)
+                .map_err(|s| wrong(format!("lookup {kind}: no `{name}`; searched {s}")))?;
             std::fs::read_to_string(&path).map_err(|e| wrong(format!("lookup {kind}: {}: {e}", path.display())))
         };
         match kind {
@@ -62,7 +65,11 @@ fn all(state: &State<'_, '_>, kind: &str, terms: Vec<Value>) -> Result<Vec<Value
                     return Ok(vec![Value::from(p.display().to_string())]);
                 }
             }
-            other => return Err(wrong(format!("the lookup `{other}` is not supported; there are env, file, template, vars, items, list, dict, first_found"))),
+            other => {
+                return Err(wrong(format!(
+                    "the lookup `{other}` is not supported; there are env, file, template, vars, items, list, dict, first_found"
+                )));
+            }
         }
     }
     Ok(out)

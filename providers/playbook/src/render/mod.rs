@@ -1,10 +1,10 @@
 //! Jinja as Ansible uses it.
 
 mod filters;
+mod lookups;
 mod python;
 mod scope;
 mod tests;
-mod lookups;
 
 pub(crate) use filters::replacement;
 pub(crate) use python::{text, to_json, truthy};

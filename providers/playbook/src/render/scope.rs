@@ -44,11 +44,12 @@ impl Search {
         if given.is_absolute() {
             return if given.exists() { Ok(given) } else { Err(name.to_owned()) };
         }
-        let places: Vec<PathBuf> =
-            self.dirs.iter().flat_map(|d| [d.join(kind).join(name), d.join(name)]).collect();
-        places.iter().find(|p| p.exists()).cloned().ok_or_else(|| {
-            places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
-        })
+        let places: Vec<PathBuf> = self.dirs.iter().flat_map(|d| [d.join(kind).join(name), d.join(name)]).collect();
+        places
+            .iter()
+            .find(|p| p.exists())
+            .cloned()
+            .ok_or_else(|| places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -160,7 +161,8 @@ impl Scope {
             return known.clone();
         }
         if name == "vars" {
-            let all: Vars = self.layers.iter().rev().flat_map(|l| l.iter().map(|(k, v)| (k.clone(), v.clone()))).collect();
+            let all: Vars =
+                self.layers.iter().rev().flat_map(|l| l.iter().map(|(k, v)| (k.clone(), v.clone()))).collect();
             return Some(Value::from_serialize(&all));
         }
         let raw = self.raw(name)?;
@@ -170,7 +172,10 @@ impl Scope {
                 lock(&self.nested).get_or_insert_with(|| format!("{} (in the variable `{name}`)", e.message));
                 None
             }
-            Err(e) => Some(Value::from(Error::new(ErrorKind::InvalidOperation, format!("{} (in the variable `{name}`)", e.message)))),
+            Err(e) => Some(Value::from(Error::new(
+                ErrorKind::InvalidOperation,
+                format!("{} (in the variable `{name}`)", e.message),
+            ))),
         };
         lock(&self.cache).insert(name.to_owned(), value.clone());
         value
@@ -236,9 +241,17 @@ impl Scope {
     }
 
     fn expression(self: &Arc<Self>, source: &str) -> Result<Value, RenderError> {
+        if !balanced(source) {
+            return Err(RenderError {
+                message: format!("`{source}` closes a bracket that is not open"),
+                undefined: false,
+            });
+        }
         self.retrying(source, |env| {
             let compiled = env.compile_expression(source)?;
-            let value = compiled.eval(self.root()).map_err(|e| self.name_undefined(e, || compiled.undeclared_variables(true)))?;
+            let value = compiled
+                .eval(self.root())
+                .map_err(|e| self.name_undefined(e, || compiled.undeclared_variables(true)))?;
             if value.is_undefined() {
                 let e = Error::from(ErrorKind::UndefinedError);
                 return Err(self.name_undefined(e, || compiled.undeclared_variables(true)));
@@ -291,9 +304,18 @@ impl Scope {
             None => ("", source),
         };
         let changed = !header.is_empty()
-            || ["{% include", "{% import", "{% from", "{% extends", "{%- include", "{%- import", "{%- from", "{%- extends"]
-                .iter()
-                .any(|t| body.contains(t));
+            || [
+                "{% include",
+                "{% import",
+                "{% from",
+                "{% extends",
+                "{%- include",
+                "{%- import",
+                "{%- from",
+                "{%- extends",
+            ]
+            .iter()
+            .any(|t| body.contains(t));
         let Some(_deeper) = Deeper::enter() else {
             return Err(RenderError { message: "templates include each other in a circle".into(), undefined: false });
         };
@@ -441,7 +463,29 @@ fn single(source: &str) -> Option<&str> {
         return None;
     }
     let inner = inner.strip_prefix('-').unwrap_or(inner);
-    Some(inner.strip_suffix('-').unwrap_or(inner).trim())
+    let inner = inner.strip_suffix('-').unwrap_or(inner).trim();
+    balanced(inner).then_some(inner)
+}
+
+/// Whether no bracket closes before it opened. The parser of expressions wants that, and so it tells `{{ a }} {{ b }}`.
+fn balanced(expression: &str) -> bool {
+    let (mut depth, mut quote, mut escaped) = (0i32, None, false);
+    for c in expression.chars() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '{' | '[' | '(') => depth += 1,
+            (None, '}' | ']' | ')') => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 {
+            return false;
+        }
+    }
+    true
 }
 
 /// Removes arguments that are `omit`.
@@ -499,7 +543,10 @@ mod tests {
         let s = scope(json!({"l": [1, 2]}));
         assert_eq!(s.render_file("{% for i in l %}\n{{ i }}\n{% endfor %}\nend\n").unwrap(), "1\n2\nend\n");
         assert_eq!(s.render_file("a\n  {% if true %}\nb\n  {% endif %}\n").unwrap(), "a\n  b\n  ");
-        assert_eq!(s.render_file("#jinja2: lstrip_blocks: True\na\n  {% if true %}\nb\n  {% endif %}\n").unwrap(), "a\nb\n");
+        assert_eq!(
+            s.render_file("#jinja2: lstrip_blocks: True\na\n  {% if true %}\nb\n  {% endif %}\n").unwrap(),
+            "a\nb\n"
+        );
     }
 
     #[test]

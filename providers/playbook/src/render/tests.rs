@@ -33,7 +33,9 @@ fn version(a: Value, b: Value, operator: Option<String>, _: Kwargs) -> Result<bo
                 }
             }
         }
-        out.into_iter().map(|p| p.parse().map_or_else(|_| (false, 0, p.clone()), |n| (true, n, String::new()))).collect()
+        out.into_iter()
+            .map(|p| p.parse().map_or_else(|_| (false, 0, p.clone()), |n| (true, n, String::new())))
+            .collect()
     }
     let order = parts(&text(&a)).cmp(&parts(&text(&b)));
     Ok(match operator.as_deref().unwrap_or("==") {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use towpath_core::testkit::ConfiguratorFixture;
+use towpath_core::testkit::configurator::ConfiguratorFixture;
 use towpath_core::{Inventory, Targets};
 use towpath_playbook::Playbook;
 
@@ -31,7 +31,10 @@ const SITE: &str = r#"
 async fn fixture() -> Option<ConfiguratorFixture> {
     let world = World::new(2)?;
     world.write("site.yml", SITE);
-    world.write("failing.yml", "- hosts: all\n  gather_facts: no\n  tasks:\n    - name: Break\n      command: sh -c 'echo no >&2; exit 3'\n");
+    world.write(
+        "failing.yml",
+        "- hosts: all\n  gather_facts: no\n  tasks:\n    - name: Break\n      command: sh -c 'echo no >&2; exit 3'\n",
+    );
     let provider = Arc::new(world.playbook(Playbook::file("site.yml")));
     let other = Arc::new(world.playbook(Playbook::file("site.yml").var("greeting", "hi")));
     let failing = Arc::new(world.playbook(Playbook::file("failing.yml")));
@@ -49,7 +52,8 @@ async fn fixture() -> Option<ConfiguratorFixture> {
         disturb: Box::new(move |name| {
             let id = ids.iter().find(|(n, _)| *n == name).unwrap().1.clone();
             Box::pin(async move {
-                let done = tokio::process::Command::new("docker").args(["exec", &id, "rm", "/srv/app/motd"]).status().await;
+                let done =
+                    tokio::process::Command::new("docker").args(["exec", &id, "rm", "/srv/app/motd"]).status().await;
                 assert!(done.unwrap().success());
             })
         }),
@@ -58,4 +62,3 @@ async fn fixture() -> Option<ConfiguratorFixture> {
 }
 
 towpath_core::configurator_behaviour!(fixture);
-

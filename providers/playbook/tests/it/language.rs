@@ -23,13 +23,13 @@ async fn roles_handlers_loops_and_services() {
         that: [conf.stat.exists, "conf.stat.mode == '0640'"]
     - debug: msg="{{ ansible_os_family }} {{ port }} {{ users | map(attribute='name') | join(',') }}"
       register: said
-    - assert: {that: said.msg == 'Debian 8080 ann,bob'}
+    - assert: {that: "said.msg == 'Debian 8080 ann,bob'"}
     - command: echo {{ item }}
       loop: [a, b]
       register: out
       changed_when: false
       when: item != 'b'
-    - assert: {that: ["out.results[0].stdout == 'a'", out.results[1] is skipped, out is not changed]}
+    - assert: {that: ["out.results[0].stdout == 'a'", 'out.results[1] is skipped', out is not changed]}
     - block:
         - fail: msg=oops
       rescue:
@@ -49,7 +49,10 @@ async fn roles_handlers_loops_and_services() {
         "roles/web/tasks/main.yml",
         "- template: src=web.conf.j2 dest=/etc/towpath-web.conf mode=u=rw,g=r,o= group=crew\n  notify: [restart web]\n- copy: {src: init, dest: /etc/init.d/towpath-web, mode: 0755}\n- meta: flush_handlers\n- service: name=towpath-web state=started\n",
     );
-    world.write("roles/web/handlers/main.yml", "- name: restart web\n  service: {name: towpath-web, state: restarted}\n");
+    world.write(
+        "roles/web/handlers/main.yml",
+        "- name: restart web\n  service: {name: towpath-web, state: restarted}\n",
+    );
     world.write("roles/web/templates/web.conf.j2", "# {{ ansible_managed }}\n{% for u in users %}\nuser {{ u.name }}\n{% endfor %}\nport {{ port }} 'quo\\ted' ü\n");
     world.write(
         "roles/web/files/init",
@@ -57,19 +60,27 @@ async fn roles_handlers_loops_and_services() {
     );
     let playbook = world.playbook(Playbook::file("site.yml"));
     let plan = playbook.plan(&world.cx, &world.targets).await.unwrap();
-    assert!(plan.changes.iter().any(|c| c.certainty == Certainty::Will && c.subject.contains("towpath-web.conf")), "{plan:#?}");
+    assert!(
+        plan.changes.iter().any(|c| c.certainty == Certainty::Will && c.subject.contains("towpath-web.conf")),
+        "{plan:#?}"
+    );
     let first = playbook.apply(&world.cx, &world.targets).await.unwrap();
     let sums = first.hosts["web-1"];
     assert_eq!((sums.failed, sums.rescued), (0, 1), "{sums:?}");
     let server = &world.servers[0];
     assert_eq!(server.sh("cat /etc/towpath-web.conf"), "# Ansible managed\nuser ann\nuser bob\nport 8081 'quo\\ted' ü");
-    assert_eq!(server.sh("stat -c '%a %G' /etc/towpath-web.conf; cat /tmp/restarts; cat /tmp/always"), "640 crew\nr\nalways");
+    assert_eq!(
+        server.sh("stat -c '%a %G' /etc/towpath-web.conf; cat /tmp/restarts; cat /tmp/always"),
+        "640 crew\nr\nalways"
+    );
     assert_eq!(server.sh("getent passwd ann bob | cut -d: -f7"), "/bin/sh\n/bin/sh");
     let second = playbook.apply(&world.cx, &world.targets).await.unwrap();
     assert_eq!(second.hosts["web-1"].changed, 1, "only the shell command: {second:?}");
     let events = world.events.lock().unwrap();
     let at = events.iter().find_map(|e| match &e.kind {
-        EventKind::TaskResult { task, file, status: TaskStatus::Changed, .. } if task.contains("template") => file.clone(),
+        EventKind::TaskResult { task, file, status: TaskStatus::Changed, .. } if task.contains("template") => {
+            file.clone()
+        }
         _ => None,
     });
     assert!(at.is_some_and(|f| f.ends_with("roles/web/tasks/main.yml:1")));

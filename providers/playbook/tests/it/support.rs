@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::process::{Child, Command};
 use towpath_core::testkit::Sshd;
 use towpath_core::{
-    Become, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Event, Exec, ExecOutput, ExitStatus, Host,
-    Inventory, Preflight, Process, ProcessControl, Program, PutOptions, RemoteGroup, Result, Source, Stream, Targets,
+    Become, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Event, Exec, ExecOutput,
+    ExitStatus, Host, Inventory, Preflight, Process, ProcessControl, Program, PutOptions, RemoteGroup, Result, Source,
+    Stream, Targets,
 };
 use towpath_playbook::{Playbook, PlaybookConfig};
 
@@ -39,9 +40,11 @@ impl Connector for DockerExec {
 
     async fn connect(&self, _: &Context, host: &Host) -> Result<Arc<dyn Connection>> {
         let id = host.connection.address.clone().unwrap_or_default();
-        let up = Command::new("docker").args(["exec", &id, "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let up =
+            Command::new("docker").args(["exec", &id, "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !up.await.is_ok_and(|s| s.success()) {
-            return Err(Error::new(ErrorKind::Unreachable, "docker-exec", "connect", "no such container").with("host", &host.name));
+            return Err(Error::new(ErrorKind::Unreachable, "docker-exec", "connect", "no such container")
+                .with("host", &host.name));
         }
         Ok(Arc::new(Container(host.name.clone(), id)))
     }
