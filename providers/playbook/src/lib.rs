@@ -1,1 +1,27 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod carry;
+mod config;
+mod execute;
+mod load;
+mod modules;
+mod provider;
+mod render;
+
+pub use config::*;
+pub use provider::*;
+
+/// Name of the provider in errors and registries.
+pub(crate) const PLAYBOOK: &str = "playbook";
+
+pub(crate) use render::replacement;
+
+pub(crate) fn render_hash(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
+pub(crate) fn sha1(bytes: &[u8]) -> String {
+    use sha1::Digest as _;
+    hex::encode(sha1::Sha1::digest(bytes))
+}

@@ -1,0 +1,276 @@
+//! YAML 1.1 as Ansible reads it, with the line of every node.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use serde_json::{Map, Number};
+use towpath_core::{Error, ErrorKind, Json, Result};
+
+use crate::PLAYBOOK;
+
+/// Where something stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pos {
+    pub(crate) file: Arc<PathBuf>,
+    pub(crate) line: usize,
+}
+
+impl std::fmt::Display for Pos {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// A node of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    pub(crate) pos: Pos,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    Scalar(Json),
+    Seq(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The node as a plain value.
+    pub(crate) fn json(&self) -> Json {
+        match &self.kind {
+            Kind::Scalar(v) => v.clone(),
+            Kind::Seq(items) => Json::Array(items.iter().map(Node::json).collect()),
+            Kind::Map(pairs) => Json::Object(pairs.iter().map(|(k, v)| (k.clone(), v.json())).collect()),
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.kind, Kind::Scalar(Json::Null))
+    }
+
+    /// Its pairs; none if it is null.
+    pub(crate) fn pairs(&self, what: &str) -> Result<&[(String, Node)]> {
+        match &self.kind {
+            Kind::Map(pairs) => Ok(pairs),
+            Kind::Scalar(Json::Null) => Ok(&[]),
+            _ => Err(self.wrong(format!("{what} must be a mapping"))),
+        }
+    }
+
+    /// Its elements; none if it is null, itself if it is a single value.
+    pub(crate) fn list(&self) -> Vec<&Node> {
+        match &self.kind {
+            Kind::Seq(items) => items.iter().collect(),
+            Kind::Scalar(Json::Null) => Vec::new(),
+            _ => vec![self],
+        }
+    }
+
+    /// Its elements, which must be written as a list.
+    pub(crate) fn items(&self, what: &str) -> Result<&[Node]> {
+        match &self.kind {
+            Kind::Seq(items) => Ok(items),
+            Kind::Scalar(Json::Null) => Ok(&[]),
+            _ => Err(self.wrong(format!("{what} must be a list"))),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.kind {
+            Kind::Map(pairs) => pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// A scalar as text.
+    pub(crate) fn text(&self, what: &str) -> Result<String> {
+        match &self.kind {
+            Kind::Scalar(Json::String(s)) => Ok(s.clone()),
+            Kind::Scalar(Json::Null) => Ok(String::new()),
+            Kind::Scalar(v) => Ok(v.to_string()),
+            _ => Err(self.wrong(format!("{what} must be text"))),
+        }
+    }
+
+    /// Elements as texts; a text with commas is several.
+    pub(crate) fn texts(&self, what: &str) -> Result<Vec<String>> {
+        match &self.kind {
+            Kind::Scalar(Json::String(s)) => {
+                Ok(s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect())
+            }
+            _ => self.list().into_iter().map(|n| n.text(what)).collect(),
+        }
+    }
+
+    /// An error at this place.
+    pub(crate) fn wrong(&self, message: impl Into<String>) -> Error {
+        invalid(&self.pos, message)
+    }
+}
+
+/// An error in a playbook's file.
+pub(crate) fn invalid(pos: &Pos, message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", message).with("file", pos)
+}
+
+/// Reads a file.
+pub(crate) fn read(path: &Path) -> Result<Node> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::InvalidInput } else { ErrorKind::Storage };
+        Error::new(kind, PLAYBOOK, "load", "can't read a file").with("file", path.display()).caused_by(e)
+    })?;
+    parse(path, &text)
+}
+
+enum Open {
+    Seq(Vec<Node>, Pos, usize),
+    Map(Vec<(String, Node)>, Option<Node>, Pos, usize),
+}
+
+/// Parses a file's text. Only its first document counts.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
+    let file = Arc::new(path.to_path_buf());
+    let mut stack: Vec<Open> = Vec::new();
+    let mut anchors: HashMap<usize, Node> = HashMap::new();
+    let mut root = None;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|e| {
+            let place = format!("{}:{}:{}", path.display(), e.marker().line(), e.marker().col() + 1);
+            Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", "this is no YAML")
+                .with("file", place)
+                .caused_by(e.info().to_owned())
+        })?;
+        let pos = Pos { file: file.clone(), line: span.start.line() };
+        let (node, anchor) = match event {
+            Event::Scalar(value, style, anchor, tag) => {
+                (Node { kind: scalar(&value, style, tag.as_deref(), &pos)?, pos }, anchor)
+            }
+            Event::Alias(id) => match anchors.get(&id) {
+                Some(node) => (node.clone(), 0),
+                None => return Err(invalid(&pos, "an alias without its anchor")),
+            },
+            Event::SequenceStart(anchor, ..) => {
+                stack.push(Open::Seq(Vec::new(), pos, anchor));
+                continue;
+            }
+            Event::MappingStart(anchor, ..) => {
+                stack.push(Open::Map(Vec::new(), None, pos, anchor));
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
+                Some(Open::Seq(items, pos, anchor)) => (Node { kind: Kind::Seq(items), pos }, anchor),
+                Some(Open::Map(pairs, _, pos, anchor)) => (Node { kind: Kind::Map(merge_keys(pairs)?), pos }, anchor),
+                None => continue,
+            },
+            Event::DocumentEnd => break,
+            _ => continue,
+        };
+        if anchor > 0 {
+            anchors.insert(anchor, node.clone());
+        }
+        match stack.last_mut() {
+            None => root = Some(node),
+            Some(Open::Seq(items, ..)) => items.push(node),
+            Some(Open::Map(pairs, key, ..)) => match key.take() {
+                None => *key = Some(node),
+                Some(k) => {
+                    let name = k.text("a key")?;
+                    // As PyYAML: the last of equal keys counts.
+                    pairs.retain(|(n, _)| *n != name || n == "<<");
+                    pairs.push((name, node));
+                }
+            },
+        }
+    }
+    Ok(root.unwrap_or(Node { kind: Kind::Scalar(Json::Null), pos: Pos { file, line: 1 } }))
+}
+
+fn merge_keys(pairs: Vec<(String, Node)>) -> Result<Vec<(String, Node)>> {
+    if !pairs.iter().any(|(k, _)| k == "<<") {
+        return Ok(pairs);
+    }
+    let (merged, mut own): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(k, _)| k == "<<");
+    for (_, node) in merged {
+        for source in node.list() {
+            for (k, v) in source.pairs("`<<`")? {
+                if !own.iter().any(|(have, _)| have == k) {
+                    own.push((k.clone(), v.clone()));
+                }
+            }
+        }
+    }
+    Ok(own)
+}
+
+fn scalar(value: &str, style: ScalarStyle, tag: Option<&Tag>, pos: &Pos) -> Result<Kind> {
+    if let Some(tag) = tag {
+        match (tag.handle.as_str(), tag.suffix.as_str()) {
+            ("!", "unsafe") => {
+                let kept = if value.contains("{{") || value.contains("{%") {
+                    format!("{{% raw %}}{value}{{% endraw %}}")
+                } else {
+                    value.to_owned()
+                };
+                return Ok(Kind::Scalar(Json::String(kept)));
+            }
+            ("!", "vault" | "vault-encrypted") => {
+                return Err(invalid(
+                    pos,
+                    "Ansible Vault values are not supported yet: give the value as a secret variable",
+                ));
+            }
+            (_, "str") => return Ok(Kind::Scalar(Json::String(value.to_owned()))),
+            _ => {}
+        }
+    }
+    Ok(Kind::Scalar(if style == ScalarStyle::Plain { plain(value) } else { Json::String(value.to_owned()) }))
+}
+
+/// A plain scalar by YAML 1.1's rules.
+pub(crate) fn plain(v: &str) -> Json {
+    match v {
+        "" | "~" | "null" | "Null" | "NULL" => return Json::Null,
+        "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Json::Bool(true),
+        "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => return Json::Bool(false),
+        _ => {}
+    }
+    let (sign, digits) = match v.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, v.strip_prefix('+').unwrap_or(v)),
+    };
+    let clean: String = digits.chars().filter(|c| *c != '_').collect();
+    if digits.starts_with(|c: char| c.is_ascii_digit()) {
+        let parsed = if let Some(hex) = clean.strip_prefix("0x") {
+            i64::from_str_radix(hex, 16).ok()
+        } else if let Some(bin) = clean.strip_prefix("0b") {
+            i64::from_str_radix(bin, 2).ok()
+        } else if clean.len() > 1 && clean.starts_with('0') && clean.bytes().all(|b| b.is_ascii_digit()) {
+            i64::from_str_radix(&clean, 8).ok()
+        } else {
+            clean.parse().ok()
+        };
+        if let Some(n) = parsed {
+            return Json::Number((sign * n).into());
+        }
+        // YAML 1.1 floats need a dot.
+        if clean.contains('.') && clean.bytes().all(|b| b.is_ascii_digit() || b"eE+-.".contains(&b)) {
+            if let Some(n) = clean.parse::<f64>().ok().and_then(|f| Number::from_f64(f * sign as f64)) {
+                return Json::Number(n);
+            }
+        }
+    }
+    Json::String(v.to_owned())
+}
+
+/// Reads a file of variables; an empty one has none.
+pub(crate) fn read_vars(path: &Path) -> Result<Map<String, Json>> {
+    let node = read(path)?;
+    match node.json() {
+        Json::Object(map) => Ok(map),
+        Json::Null => Ok(Map::new()),
+        _ => Err(node.wrong("a file of variables must be a mapping")),
+    }
+}

@@ -1,0 +1,179 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use towpath_core::{
+    Capabilities, Configurator, Configured, Context, Error, ErrorKind, Plan, Preflight, Result, Targets,
+};
+
+use crate::execute::{Mode, Run};
+use crate::load::{Item, Loader, Play, load_playbook};
+use crate::{PLAYBOOK, PlaybookConfig, modules};
+
+/// Runs an Ansible playbook.
+///
+/// An interrupted apply is done again from its start; `command` and `shell` run again too.
+#[derive(Debug, Clone)]
+pub struct Playbook {
+    config: PlaybookConfig,
+    path: PathBuf,
+    loader: Loader,
+}
+
+impl Playbook {
+    /// Starts the config of a playbook.
+    pub fn file(path: impl Into<PathBuf>) -> PlaybookConfig {
+        PlaybookConfig::new(path)
+    }
+
+    /// A configurator with this config. Relative paths start at `base_dir`. Files are read when they are needed.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput): `forks` is 0.
+    pub fn new(config: PlaybookConfig, base_dir: &Path) -> Result<Self> {
+        if config.forks == 0 {
+            return Err(Error::new(ErrorKind::InvalidInput, PLAYBOOK, "config", "`forks` must be at least 1"));
+        }
+        let path = base_dir.join(&config.file);
+        let playbook_dir = path.parent().unwrap_or(base_dir).to_path_buf();
+        let roles_path = config.roles_path.iter().map(|p| base_dir.join(p)).collect();
+        Ok(Self { config, path, loader: Loader { playbook_dir, roles_path } })
+    }
+
+    /// The config.
+    pub fn config(&self) -> &PlaybookConfig {
+        &self.config
+    }
+
+    fn load(&self) -> Result<Vec<Play>> {
+        load_playbook(&self.loader, &self.path)
+    }
+
+    async fn run(&self, cx: &Context, targets: &Targets, mode: Mode) -> Result<(Configured, Plan)> {
+        cx.check(PLAYBOOK, if mode == Mode::Plan { "plan" } else { "apply" })?;
+        let plays = self.load()?;
+        Run::new(cx, &self.config, &self.loader, targets, mode)?.plays(&plays).await
+    }
+}
+
+#[async_trait]
+impl Configurator for Playbook {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(&["plan", "apply"])
+    }
+
+    async fn preflight(&self, _: &Context) -> Result<Preflight> {
+        let plays = self.load()?;
+        let ok = vec![format!("{}: {} plays", self.path.display(), plays.len())];
+        Ok(Preflight { ok, warnings: missing(&plays) })
+    }
+
+    async fn plan(&self, cx: &Context, targets: &Targets) -> Result<Plan> {
+        let (_, plan) = self.run(cx, targets, Mode::Plan).await?;
+        Ok(plan)
+    }
+
+    async fn apply(&self, cx: &Context, targets: &Targets) -> Result<Configured> {
+        cx.check(PLAYBOOK, "apply")?;
+        if cx.run().is_none() {
+            return self.run(cx, targets, Mode::Apply).await.map(|(done, _)| done);
+        }
+        // One step may apply several playbooks, or one to several groups of hosts.
+        let hosts: Vec<&str> = targets.inventory.hosts.iter().map(|h| h.name.as_str()).collect();
+        let intent =
+            json!({ "playbook": self.path, "limit": targets.limit, "hosts": hosts, "extra_vars": targets.extra_vars });
+        let what = towpath_core::digest_json(&json!([intent, self.digest(cx).await?]));
+        let key = format!("apply-{}", what.get(..16).unwrap_or(&what));
+        let intent = json!({ "playbook": self.path, "limit": targets.limit, "hosts": hosts });
+        cx.effect_idempotent(&key, intent, |cx| async move {
+            self.run(&cx, targets, Mode::Apply).await.map(|(done, _)| done)
+        })
+        .await
+    }
+
+    async fn digest(&self, _: &Context) -> Result<String> {
+        let plays = self.load()?;
+        let mut files = BTreeSet::from([self.path.clone()]);
+        for dir in ["group_vars", "host_vars", "templates", "files", "vars", "tasks", "roles"] {
+            walk(&self.loader.playbook_dir.join(dir), &mut files);
+        }
+        let mut items: Vec<&Item> = Vec::new();
+        for play in &plays {
+            files.insert(play.pos.file.as_ref().clone());
+            for role in &play.roles {
+                walk(&role.path, &mut files);
+            }
+            items.extend(play.pre_tasks.iter().chain(&play.tasks).chain(&play.post_tasks).chain(&play.handlers));
+            for (file, _) in &play.vars_files {
+                files.extend(file.as_str().map(|f| self.loader.playbook_dir.join(f)));
+            }
+        }
+        each_task(items, &mut |t| {
+            files.insert(t.pos.file.as_ref().clone());
+            for role in &t.inherit.roles {
+                walk(&role.path, &mut files);
+            }
+            for key in ["src", "file", "_raw_params"] {
+                if let Some(name) = t.args.get(key).and_then(towpath_core::Json::as_str) {
+                    let p = self.loader.playbook_dir.join(name);
+                    if name.len() < 200 && p.is_file() {
+                        files.insert(p);
+                    }
+                }
+            }
+        });
+        let mut hash = Sha256::new();
+        hash.update(serde_json::to_string(&self.config).unwrap_or_default());
+        for file in files {
+            if let Ok(bytes) = std::fs::read(&file) {
+                let name = file.strip_prefix(&self.loader.playbook_dir).unwrap_or(&file);
+                hash.update(format!("\0{}\0{}\0", name.display(), bytes.len()));
+                hash.update(bytes);
+            }
+        }
+        Ok(hex::encode(hash.finalize()))
+    }
+}
+
+fn walk(dir: &Path, files: &mut BTreeSet<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else if path.is_file() {
+            files.insert(path);
+        }
+    }
+}
+
+fn each_task<'a>(items: impl IntoIterator<Item = &'a Item>, see: &mut dyn FnMut(&'a crate::load::Task)) {
+    for item in items {
+        match item {
+            Item::Task(t) | Item::Include(t) => see(t),
+            Item::Block { block, rescue, always, .. } => each_task(block.iter().chain(rescue).chain(always), see),
+            Item::Handlers(handlers) => each_task(handlers, see),
+            Item::Meta(..) => {}
+        }
+    }
+}
+
+/// Tasks whose module has no native version.
+pub(crate) fn missing(plays: &[Play]) -> Vec<String> {
+    let mut out = Vec::new();
+    for play in plays {
+        let items = play.pre_tasks.iter().chain(&play.tasks).chain(&play.post_tasks).chain(&play.handlers);
+        each_task(items, &mut |t| {
+            let include = t.action.starts_with("include_") || t.action == "setup" || t.action == "gather_facts";
+            if !include && modules::find(&t.action).is_none() {
+                out.push(format!(
+                    "{}: the module `{}` has no native version; the task will fail when it is reached",
+                    t.pos, t.action
+                ));
+            }
+        });
+    }
+    out
+}
