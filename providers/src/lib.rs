@@ -31,6 +31,10 @@ pub fn registry() -> Registry {
     let mut registry = Registry::new();
     #[cfg(feature = "local")]
     towpath_local::register(&mut registry);
+    #[cfg(feature = "playbook")]
+    towpath_playbook::register(&mut registry);
+    #[cfg(feature = "ssh")]
+    towpath_ssh::register(&mut registry);
     registry
 }
 
