@@ -36,6 +36,7 @@ pub(crate) type Decide = Box<dyn FnOnce(Output) -> Result<Decision, String> + Se
 pub(crate) type Finish = Box<dyn FnOnce(Output) -> Fields + Send>;
 
 /// What a module wants to do next.
+#[allow(clippy::large_enum_variant, reason = "made once per task and host, and taken apart at once")]
 pub(crate) enum Decision {
     /// The result; nothing to change.
     Done(Fields),
@@ -166,5 +167,4 @@ pub(crate) fn head(out: &Output) -> (std::collections::HashMap<String, String>, 
         }
     }
     (map, Vec::new())
-#[allow(clippy::large_enum_variant, reason = "made once per task and host, and taken apart at once")]
 }
