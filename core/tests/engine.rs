@@ -87,7 +87,7 @@ async fn steps_run_along_the_graph_and_hand_outputs_on() {
     let (world, store) = fresh();
     let p = PipelineBuilder::new("graph");
     let first = act(&p, "first");
-    let _ = p.call("second", "act/v1").input("name", &first.output::<String>("said"));
+    let _ = p.call("second", "act/v1").input("name", first.output::<String>("said"));
     let report = engine(&world, &store).run(&p.finish(), RunOptions::default()).await.unwrap();
     assert_eq!(report.state, RunState::Done);
     assert_eq!(*world.done.lock().unwrap(), ["first", "first"]);
@@ -121,7 +121,7 @@ async fn a_failure_that_may_pass_by_skips_only_what_needs_its_outputs() {
     world.failures_left.store(1, Ordering::SeqCst);
     let p = PipelineBuilder::new("continue");
     let flaky = p.call("flaky", "flaky/v1").on_fail(OnFailure::Continue);
-    let _ = p.call("user", "act/v1").input("name", json!("user")).input("n", &flaky.output::<f64>("answer"));
+    let _ = p.call("user", "act/v1").input("name", json!("user")).input("n", flaky.output::<f64>("answer"));
     let _ = act(&p, "after").after(&flaky);
     let report = engine(&world, &store).run(&p.finish(), RunOptions::default()).await.unwrap();
     let state = |n: &str| report.step(n).unwrap().state.unwrap();
@@ -260,7 +260,7 @@ async fn a_plan_touches_nothing_defers_and_is_refused_when_changed_by_hand() {
     let (world, store) = fresh();
     let p = PipelineBuilder::new("plan");
     let first = act(&p, "first");
-    let _ = p.call("second", "act/v1").input("name", &first.output::<String>("said"));
+    let _ = p.call("second", "act/v1").input("name", first.output::<String>("said"));
     let engine = engine(&world, &store);
     let mut plan = engine.plan(&p.finish(), RunOptions::default()).await.unwrap();
     assert!(world.done.lock().unwrap().is_empty());

@@ -47,7 +47,7 @@ steps:
     let make = p.call("make", "make/v1").retry(RetryPolicy::attempts(5)).lease("db");
     let _ = p
         .call("use", "use/v1")
-        .input("host", &make.output::<String>("host"))
+        .input("host", make.output::<String>("host"))
         .input("texts", json!(["yes", "1", 1, 1.5, null, { "deep": true }, { "deep": true }]))
         .input("version", &version)
         .after(&make)

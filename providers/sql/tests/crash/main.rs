@@ -94,7 +94,7 @@ async fn child(dir: PathBuf, at: usize) -> Result<()> {
     let p = PipelineBuilder::new("crash");
     let name = |s: CallStep, n: &str| s.input("name", json!(n));
     let first = name(p.call("first", "probed/v1"), "first");
-    let left = name(p.call("left", "idempotent/v1"), "left").input("made", &first.output::<String>("made"));
+    let left = name(p.call("left", "idempotent/v1"), "left").input("made", first.output::<String>("made"));
     let right = name(p.call("right", "probed/v1"), "right").after(&first).lease("shared");
     let policy = RetryPolicy { wait_s: 0.001, ..RetryPolicy::attempts(9) };
     let flaky = p.call("flaky", "flaky/v1").after(&left).after(&right).retry(policy).rerun_on_interrupt();
