@@ -2,9 +2,12 @@
 
 mod balancer;
 mod config;
+mod connector;
 mod files;
 mod host;
 mod launch;
+mod log_sink;
+mod monitor;
 mod ports;
 mod process;
 mod provisioner;
@@ -15,6 +18,9 @@ mod state;
 
 pub use balancer::{BalancerStats, LocalBalancer};
 pub use config::*;
+pub use connector::{LocalConnector, LocalConnectorConfig};
 pub use launch::*;
+pub use log_sink::{LocalLogSink, LocalLogSinkConfig};
+pub use monitor::{LocalMonitor, LocalMonitorConfig};
 pub use provisioner::*;
 pub use register::register;

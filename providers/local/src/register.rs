@@ -1,12 +1,34 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use towpath_core::Registry;
+use towpath_core::{Registry, Setup};
 
+use crate::connector::CONNECTOR;
+use crate::log_sink::JSONL;
+use crate::monitor::MONITOR;
 use crate::provisioner::LOCAL;
-use crate::{Local, LocalBalancer, LocalBalancerConfig, LocalConfig};
+use crate::{
+    Local, LocalBalancer, LocalBalancerConfig, LocalConfig, LocalConnector, LocalConnectorConfig, LocalLogSink,
+    LocalLogSinkConfig, LocalMonitor, LocalMonitorConfig,
+};
 
-/// Adds this crate's providers: provisioner and balancer `local`.
+/// Adds this crate's providers: provisioner, balancer, monitor and connector `local`, and the log sink `jsonl`.
+///
+/// Relative paths in their configs start at the folder of the pipeline file.
 pub fn register(registry: &mut Registry) {
-    registry.provisioner(LOCAL, |config: LocalConfig, _| Ok(Arc::new(Local::new(config)?)));
-    registry.balancer(LOCAL, |config: LocalBalancerConfig, _| Ok(Arc::new(LocalBalancer::new(config)?)));
+    let based = |dir: Option<PathBuf>, setup: &Setup| dir.map(|d| setup.base_dir.join(d));
+    registry.provisioner(LOCAL, move |mut config: LocalConfig, setup| {
+        config.state_dir = based(config.state_dir, setup);
+        Ok(Arc::new(Local::new(config)?))
+    });
+    registry.balancer(LOCAL, move |mut config: LocalBalancerConfig, setup| {
+        config.state_dir = based(config.state_dir, setup);
+        Ok(Arc::new(LocalBalancer::new(config)?))
+    });
+    registry.monitor(MONITOR, |config: LocalMonitorConfig, _| Ok(Arc::new(LocalMonitor::new(config))));
+    registry.log_sink(JSONL, |mut config: LocalLogSinkConfig, setup| {
+        config.path = setup.base_dir.join(config.path);
+        Ok(Arc::new(LocalLogSink::new(config)?))
+    });
+    registry.connector(CONNECTOR, |_: LocalConnectorConfig, _| Ok(Arc::new(LocalConnector)));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, missing_docs)]
 
 mod balancer;
+mod behaviour;
 mod hosts;
 
 /// What hosts and balancers of these tests run as: this test binary again, told to run the test below only, where `init`

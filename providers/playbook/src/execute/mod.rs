@@ -2,8 +2,10 @@
 
 mod facts;
 mod inventory;
+mod item;
 mod state;
 mod task;
+mod vars;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
