@@ -20,6 +20,8 @@ pub struct ConnectorFixture {
     pub host: Host,
     /// A host that nobody answers on.
     pub unreachable: Host,
+    /// Whether somebody may answer there later. Not so where the provider reaches this machine only.
+    pub may_answer_later: bool,
     /// The same host, refused: its key is unknown, or no credential is accepted.
     pub refused: Host,
     /// An empty directory on the host that may be written, as an absolute path.
@@ -133,11 +135,12 @@ pub async fn a_connection_names_its_host(f: ConnectorFixture) {
     c.close().await;
 }
 
-/// And worth a retry.
+/// And worth a retry if that can help.
 pub async fn an_unreachable_host_is_unreachable(f: ConnectorFixture) {
     let error = fails(ErrorKind::Unreachable, f.provider.connect(&f.cx, &f.unreachable).await);
     assert_eq!(error.get("host"), Some(f.unreachable.name.as_str()), "{error:?}");
-    assert_eq!(error.retry(), crate::Retry::Later, "{error:?}");
+    let retry = if f.may_answer_later { crate::Retry::Later } else { crate::Retry::Never };
+    assert_eq!(error.retry(), retry, "{error:?}");
 }
 
 /// And not worth a retry.

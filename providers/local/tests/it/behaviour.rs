@@ -60,6 +60,7 @@ async fn connector_fixture() -> Option<ConnectorFixture> {
         provider: Arc::new(LocalConnector),
         host: here("localhost"),
         unreachable,
+        may_answer_later: false,
         refused,
         dir: dir.path().display().to_string(),
         listens: Some((Endpoint::Tcp("127.0.0.1".into(), greeter()), "hello".into())),

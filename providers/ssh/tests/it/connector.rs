@@ -17,6 +17,7 @@ async fn fixture_of(user: &str) -> Option<ConnectorFixture> {
         provider: Arc::new(Ssh::new(SshConfig { ssh_config: Some("none".into()), ..SshConfig::default() })),
         host,
         unreachable,
+        may_answer_later: true,
         refused,
         dir,
         listens: Some((Endpoint::Tcp("127.0.0.1".into(), 22), "SSH-2.0-".into())),

@@ -67,6 +67,7 @@ async fn fixture() -> Option<ConnectorFixture> {
         listens: Some((Endpoint::Tcp("127.0.0.1".into(), port), "SSH-2.0-".into())),
         host,
         unreachable,
+        may_answer_later: true,
         refused,
         dir,
         r#become: Some((Become::root(), "root".into())),
