@@ -12,11 +12,10 @@ case "$(tar --version 2>/dev/null)" in
   ;;
 esac
 
-# pack FOLDER OPTIONS NAME... : those that exist.
+# pack OPTIONS NAME... : those that exist here.
 pack() {
-  cd "$1" || exit 2
-  options=$2
-  shift 2
+  options=$1
+  shift
   for name; do
     shift
     if [ -e "$name" ] || [ -L "$name" ]; then set -- "$@" "$name"; fi
@@ -31,10 +30,12 @@ pack() {
 
 if [ -n "${TOWPATH_ROOT:-}" ]; then
   # A local host that is a folder.
-  pack "$TOWPATH_ROOT" "" ./* ./.[!.]*
+  cd "$TOWPATH_ROOT" || exit 2
+  pack "" ./* ./.[!.]*
 elif [ -d "$changes" ]; then
   # A local host that is a layer: what it changed, and what is its own.
-  pack "$changes" "$xattrs" ./*
+  cd "$changes" || exit 2
+  pack "$xattrs" ./*
   cd / || exit 2
   set --
   for name in ./* ./.[!.]*; do
@@ -44,8 +45,9 @@ elif [ -d "$changes" ]; then
     esac
     if [ ! -e "$changes/$name" ]; then set -- "$@" "$name"; fi
   done
-  pack / "" "$@"
+  pack "" "$@"
 else
+  cd / || exit 2
   eval "set -- $paths"
-  pack / "" "$@"
+  pack "" "$@"
 fi
