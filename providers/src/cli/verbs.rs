@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use towpath_core::pipeline::{Engine, Pipeline, PipelinePlan, ResumeOptions, RunOptions, RunReport, Values};
-use towpath_core::{Certainty, Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
+use towpath_core::{Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
 
 use super::options::{Cli, Common, File, Verb};
 use super::{Exit, print, say};
@@ -109,7 +109,7 @@ async fn plan(common: &Common, file: &File, out: Option<&Path>) -> Result<Exit> 
     if let Some(out) = out {
         save(out, &pretty(&plan))?;
     }
-    print(&if common.json { pretty(&plan) } else { describe(&plan) });
+    print(&if common.json { pretty(&plan) } else { plan.to_string() });
     Ok(Exit::Done)
 }
 
@@ -125,40 +125,6 @@ fn save(path: &Path, text: &str) -> Result<()> {
             .with("file", path.display())
             .caused_by(e)
     })
-}
-
-fn describe(plan: &PipelinePlan) -> String {
-    let mut lines = Vec::new();
-    let mut stage = "";
-    for change in &plan.plan.changes {
-        if change.stage != stage {
-            stage = &change.stage;
-            lines.push(format!("{stage}:"));
-        }
-        let sure = match change.certainty {
-            Certainty::Will => "will",
-            Certainty::WillNot => "will not change",
-            Certainty::CannotKnow => "cannot know",
-        };
-        let action = match change.certainty {
-            Certainty::WillNot => String::new(),
-            _ => format!(" {:?}", change.action).to_lowercase(),
-        };
-        let why = change.reason.as_ref().map_or_else(String::new, |r| format!("  ({r})"));
-        lines.push(format!("  {}: {}: {sure}{action}{why}", change.target, change.subject));
-    }
-    for deferred in &plan.plan.deferred {
-        lines.push(format!(
-            "{}:\n  planned when it starts, waits for {}",
-            deferred.step,
-            deferred.waits_for.join(", ")
-        ));
-    }
-    lines.extend(plan.plan.warnings.iter().map(|w| format!("warning: {w}")));
-    if plan.is_empty() {
-        lines.push("nothing would change".to_owned());
-    }
-    lines.join("\n")
 }
 
 async fn start(common: &Common, from: From<'_>, fresh: bool, journal: Option<&Path>) -> Result<Exit> {
