@@ -25,18 +25,20 @@ where
     B: Fn(&'static str) -> BF,
     BF: Future<Output = F>,
 {
-    let mut wrong = Vec::new();
-    for behaviour in behaviours {
-        if let Err(why) = run(&behaviour, correct().await).await {
-            wrong.push(format!("{} fails with a correct implementation: {why}", behaviour.name));
+    let (correct, broken) = (&correct, &broken);
+    // All at once, since some that are broken are noticed only after a while.
+    let trials = behaviours.iter().map(|behaviour| async move {
+        let name = behaviour.name;
+        if let Err(why) = run(behaviour, correct().await).await {
+            return Some(format!("{name} fails with a correct implementation: {why}"));
         }
-        match run(&behaviour, broken(behaviour.name).await).await {
-            Ok(()) => wrong
-                .push(format!("{} passes with a broken implementation, or nobody said what breaks it", behaviour.name)),
-            Err(why) if why == HANGS => wrong.push(format!("{} hangs with a broken implementation", behaviour.name)),
-            Err(_) => {}
+        match run(behaviour, broken(name).await).await {
+            Ok(()) => Some(format!("{name} passes with a broken implementation, or nobody said what breaks it")),
+            Err(why) if why == HANGS => Some(format!("{name} hangs with a broken implementation")),
+            Err(_) => None,
         }
-    }
+    });
+    let wrong: Vec<String> = futures::future::join_all(trials).await.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
