@@ -1,6 +1,7 @@
 //! The command `towpath`: every verb is a call of the library.
 
 mod options;
+mod runs;
 mod verbs;
 
 use std::process::ExitCode;

@@ -63,9 +63,8 @@ fn line(event: &Event) -> Option<String> {
         EventKind::StepRetry { attempt, wait_s, error } => {
             format!("attempt {attempt} failed, again in {wait_s:.1} s: {error}")
         }
-        EventKind::TaskResult { task, status: status @ (TaskStatus::Changed | TaskStatus::Ignored), .. } => {
-            format!("{status:?}: {task}").to_lowercase()
-        }
+        EventKind::TaskResult { task, status: TaskStatus::Changed, .. } => format!("changed: {task}"),
+        EventKind::TaskResult { task, status: TaskStatus::Ignored, .. } => format!("failed, ignored: {task}"),
         EventKind::TaskResult { task, file, status: TaskStatus::Failed | TaskStatus::Unreachable, .. } => {
             format!("FAILED: {task} ({})", file.as_deref().unwrap_or("no file"))
         }
