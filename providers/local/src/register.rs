@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use towpath_core::pipeline::OutputKind;
 use towpath_core::{Registry, Setup};
 
 use crate::connector::CONNECTOR;
@@ -17,10 +18,15 @@ use crate::{
 /// Relative paths in their configs start at the folder of the pipeline file.
 pub fn register(registry: &mut Registry) {
     let based = |dir: Option<PathBuf>, setup: &Setup| dir.map(|d| setup.base_dir.join(d));
-    registry.provisioner(LOCAL, move |mut config: LocalConfig, setup| {
-        config.state_dir = based(config.state_dir, setup);
-        Ok(Arc::new(Local::new(config)?))
-    });
+    registry
+        .provisioner(LOCAL, move |mut config: LocalConfig, setup| {
+            config.state_dir = based(config.state_dir, setup);
+            Ok(Arc::new(Local::new(config)?))
+        })
+        .output("mode", OutputKind::String)
+        .output("state_dir", OutputKind::String)
+        // Only where the config has a balancer.
+        .output("balancer", OutputKind::String);
     registry.balancer(LOCAL, move |mut config: LocalBalancerConfig, setup| {
         config.state_dir = based(config.state_dir, setup);
         Ok(Arc::new(LocalBalancer::new(config)?))

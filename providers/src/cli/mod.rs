@@ -1,5 +1,6 @@
 //! The command `towpath`: every verb is a call of the library.
 
+mod display;
 mod options;
 mod runs;
 mod verbs;

@@ -61,6 +61,9 @@ pub(crate) struct Watch {
     /// Append every event to this file, as JSON lines, not to `runs/RUN.jsonl` beside the store
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
+    /// Tell what happens line by line, also on a terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,15 +1,17 @@
 //! The verbs that run something: what they listen with, and how they end.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use towpath_core::pipeline::{Engine, Pipeline, PipelinePlan, ResumeOptions, RunOptions, RunReport, StepReport};
-use towpath_core::{Error, Json, Listener, Plan, Result, RunId, StepState};
+use towpath_core::{Error, Json, Listener, Plan, Result, RunId, RunState, StepState};
 
+use super::display::Display;
 use super::options::{Common, Watch};
-use super::verbs::{bad, engine, folder, pretty, values};
+use super::verbs::{bad, engine_with, folder, pretty, values};
 use super::{Exit, print, say};
-use crate::listen::{JsonLines, Progress, RunPage, run_state, step_state};
+use crate::listen::{JsonLines, RunPage, run_state, step_state};
 
 /// More steps than this are not listed one by one at the end of a run, unless something is the matter with them.
 const LISTED: usize = 60;
@@ -21,12 +23,13 @@ pub(super) enum From<'a> {
 
 /// Who listens to a run.
 struct Watchers {
+    display: Arc<Display>,
     page: Option<Arc<RunPage>>,
     journal: Arc<JsonLines>,
 }
 
 impl Watchers {
-    fn new(common: &Common, watch: &Watch, plan: Option<&Plan>) -> Result<Self> {
+    fn new(common: &Common, watch: &Watch, plan: Option<&Plan>, display: &Arc<Display>) -> Result<Self> {
         let page = match &watch.page {
             _ if watch.no_page => None,
             Some(path) => Some(RunPage::new(path)),
@@ -40,12 +43,12 @@ impl Watchers {
             Some(path) => JsonLines::append_to(path)?,
             None => JsonLines::in_folder(common.runs()),
         };
-        Ok(Self { page: page.map(Arc::new), journal: Arc::new(journal) })
+        Ok(Self { display: Arc::clone(display), page: page.map(Arc::new), journal: Arc::new(journal) })
     }
 
     /// The page comes before the journal: it reads what earlier processes wrote there.
     fn listen(&self, engine: Engine) -> Engine {
-        let engine = engine.listener(Arc::new(Progress::stderr()));
+        let engine = engine.listener(Arc::clone(&self.display) as Arc<dyn Listener>);
         let engine = match &self.page {
             Some(page) => engine.listener(Arc::clone(page) as Arc<dyn Listener>),
             None => engine,
@@ -55,6 +58,7 @@ impl Watchers {
 
     /// Where page and journal are. One that could not be written is told, and no reason for the run to count as failed.
     fn close(&self, error: Option<&Error>) -> (Option<PathBuf>, Option<PathBuf>) {
+        self.display.close();
         let told = |path: Result<Option<PathBuf>>| {
             path.unwrap_or_else(|e| {
                 say(&format!("warning: {}", e.report()));
@@ -67,12 +71,13 @@ impl Watchers {
 
 pub(super) async fn start(common: &Common, from: From<'_>, fresh: bool, watch: &Watch) -> Result<Exit> {
     let registry = Arc::new(crate::registry());
+    let display = Arc::new(Display::new(watch.plain));
     match from {
         From::File(file, set) => {
             let pipeline = Pipeline::load(file, &registry)?;
             let options = RunOptions { values: values(&set)?, fresh };
-            let engine = engine(common, registry, folder(file)).await?;
-            let watchers = Watchers::new(common, watch, None)?;
+            let engine = engine_with(common, registry, folder(file), &display).await?;
+            let watchers = Watchers::new(common, watch, None, &display)?;
             let report = watchers.listen(engine).run(&pipeline, options).await;
             finish(common, &watchers, report)
         }
@@ -84,8 +89,8 @@ pub(super) async fn start(common: &Common, from: From<'_>, fresh: bool, watch: &
             };
             let text = std::fs::read(file).map_err(|e| fail(e.into()))?;
             let plan: PipelinePlan = serde_json::from_slice(&text).map_err(|e| fail(e.into()))?;
-            let engine = engine(common, registry, folder(file)).await?;
-            let watchers = Watchers::new(common, watch, Some(&plan.plan))?;
+            let engine = engine_with(common, registry, folder(file), &display).await?;
+            let watchers = Watchers::new(common, watch, Some(&plan.plan), &display)?;
             let report = watchers.listen(engine).apply(&plan).await;
             finish(common, &watchers, report)
         }
@@ -99,8 +104,9 @@ pub(super) async fn resume(
     base_dir: PathBuf,
     watch: &Watch,
 ) -> Result<Exit> {
-    let engine = engine(common, crate::registry().into(), base_dir).await?;
-    let watchers = Watchers::new(common, watch, None)?;
+    let display = Arc::new(Display::new(watch.plain));
+    let engine = engine_with(common, crate::registry().into(), base_dir, &display).await?;
+    let watchers = Watchers::new(common, watch, None, &display)?;
     let report = watchers.listen(engine).resume(run.as_ref(), options).await;
     finish(common, &watchers, report)
 }
@@ -125,7 +131,12 @@ fn finish(common: &Common, watchers: &Watchers, report: Result<RunReport>) -> Re
         }
         print(&pretty(&all));
     } else {
-        print(&table(&report.steps));
+        // A person who watched has read these lines just above.
+        let read = watchers.display.is_live() && std::io::stdout().is_terminal();
+        let over = report.steps.len() <= LISTED && report.state != RunState::Cancelled;
+        if !(read && over) {
+            print(&table(&report.steps));
+        }
         print(&format!("run {}: {} in {:.1} s", report.run, run_state(report.state), report.seconds));
         if let Some(page) = page {
             print(&format!("page: {}", page.display()));

@@ -2,9 +2,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use towpath_core::pipeline::{Engine, Pipeline, PipelinePlan, ResumeOptions, RunOptions, Values};
-use towpath_core::{Certainty, Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
+use towpath_core::pipeline::{Engine, Pipeline, ResumeOptions, RunOptions, Values};
+use towpath_core::{Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
 
+use super::display::Display;
 use super::options::{Cli, Common, File, Verb};
 use super::runs::{self, From};
 use super::{Exit, print, say};
@@ -48,15 +49,26 @@ pub(super) fn bad(message: &str) -> Error {
 }
 
 pub(super) async fn engine(common: &Common, registry: Arc<Registry>, base_dir: PathBuf) -> Result<Engine> {
+    engine_with(common, registry, base_dir, &Arc::new(Display::new(true))).await
+}
+
+/// An engine that is cancelled by Ctrl-C and SIGTERM, and says so where the run's progress is shown.
+pub(super) async fn engine_with(
+    common: &Common,
+    registry: Arc<Registry>,
+    base_dir: PathBuf,
+    display: &Arc<Display>,
+) -> Result<Engine> {
     let store = crate::open_store(&common.store_url()).await?;
     let token = CancellationToken::new();
     tokio::spawn({
-        let token = token.clone();
+        let (token, display) = (token.clone(), Arc::clone(display));
         async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                say("cancelling; waiting until nothing runs any more (Ctrl-C again: do not wait)");
+            if asked_to_stop().await {
+                display.say("cancelling; waiting until nothing runs any more (Ctrl-C again: do not wait)");
                 token.cancel();
-                if tokio::signal::ctrl_c().await.is_ok() {
+                if asked_to_stop().await {
+                    display.close();
                     say("not waited: remote commands may still run; the next `towpath run` looks for them");
                     std::process::exit(130);
                 }
@@ -69,6 +81,18 @@ pub(super) async fn engine(common: &Common, registry: Arc<Registry>, base_dir: P
         .base_dir(base_dir)
         .cancel(token)
         .label(format!("pid {} ({user})", std::process::id())))
+}
+
+/// Waits for Ctrl-C, or for SIGTERM, by which schedulers and CI systems end a job.
+async fn asked_to_stop() -> bool {
+    #[cfg(unix)]
+    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        return tokio::select! {
+            asked = tokio::signal::ctrl_c() => asked.is_ok(),
+            asked = term.recv() => asked.is_some(),
+        };
+    }
+    tokio::signal::ctrl_c().await.is_ok()
 }
 
 pub(super) fn folder(file: &Path) -> PathBuf {
@@ -98,7 +122,7 @@ async fn plan(common: &Common, file: &File, out: Option<&Path>) -> Result<Exit> 
     if let Some(out) = out {
         save(out, &pretty(&plan))?;
     }
-    print(&if common.json { pretty(&plan) } else { describe(&plan) });
+    print(&if common.json { pretty(&plan) } else { plan.to_string() });
     Ok(Exit::Done)
 }
 
@@ -114,40 +138,6 @@ fn save(path: &Path, text: &str) -> Result<()> {
             .with("file", path.display())
             .caused_by(e)
     })
-}
-
-fn describe(plan: &PipelinePlan) -> String {
-    let mut lines = Vec::new();
-    let mut stage = "";
-    for change in &plan.plan.changes {
-        if change.stage != stage {
-            stage = &change.stage;
-            lines.push(format!("{stage}:"));
-        }
-        let sure = match change.certainty {
-            Certainty::Will => "will",
-            Certainty::WillNot => "will not change",
-            Certainty::CannotKnow => "cannot know",
-        };
-        let action = match change.certainty {
-            Certainty::WillNot => String::new(),
-            _ => format!(" {:?}", change.action).to_lowercase(),
-        };
-        let why = change.reason.as_ref().map_or_else(String::new, |r| format!("  ({r})"));
-        lines.push(format!("  {}: {}: {sure}{action}{why}", change.target, change.subject));
-    }
-    for deferred in &plan.plan.deferred {
-        lines.push(format!(
-            "{}:\n  planned when it starts, waits for {}",
-            deferred.step,
-            deferred.waits_for.join(", ")
-        ));
-    }
-    lines.extend(plan.plan.warnings.iter().map(|w| format!("warning: {w}")));
-    if plan.is_empty() {
-        lines.push("nothing would change".to_owned());
-    }
-    lines.join("\n")
 }
 
 async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
