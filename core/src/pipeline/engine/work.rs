@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -438,6 +438,7 @@ impl Engine {
             environment: self.environment.clone(),
             resumed,
             graph: graph(work.pipeline()),
+            uses: uses(work.pipeline()),
         });
         work.recount(&scheduler);
         let state = Arc::clone(&self.executor).execute(Arc::clone(&work), &mut scheduler).await;
@@ -459,6 +460,11 @@ fn graph(pipeline: &Pipeline) -> Vec<(String, Vec<String>)> {
     let name = |i: &usize| pipeline.steps.get(*i).map(|s| s.name.clone());
     let needs = pipeline.needs();
     pipeline.steps.iter().zip(needs).map(|(s, n)| (s.name.clone(), n.iter().filter_map(name).collect())).collect()
+}
+
+fn uses(pipeline: &Pipeline) -> BTreeMap<String, String> {
+    let named = |s: &Step| (s.name.clone(), format!("{} {}", s.uses.verb.as_str(), s.uses.provider));
+    pipeline.steps.iter().map(named).collect()
 }
 
 /// Says whether a command starts something, for executors that limit how much runs at once.
