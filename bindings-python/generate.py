@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Writes the classes of configs and inputs from the JSON schemas of the library.
 
-`python generate.py` writes python/towpath/{vocabulary,local,playbook,ssh}.py; `--check` only says whether they are current.
+`python generate.py` writes python/towpath/{vocabulary,local,playbook,ssh,aio}.py; `--check` only says whether they are current.
 It needs the built module: install it first (`pip install .`), which works with any state of the generated files.
 """
 
+import ast
 import importlib
 import importlib.util
 import json
 import keyword
+import re
 import sys
 import textwrap
 import types
@@ -182,6 +184,88 @@ def module(of: Types, name: str, providers: List[Dict[str, Any]]) -> str:
     return out + body + f"\n\n__all__ = {json.dumps(sorted(names))}\n"
 
 
+AIO_HEAD = '''"""The same verbs as coroutines: `await towpath.aio.Engine(store).run(pipeline)`.
+
+Each waits on a thread of its own pool, so that many may wait at once. Cancelling a task cancels what it runs, and waits until
+that has stopped. What a verb does stands at its twin in `towpath`.
+"""
+
+# Written by generate.py from engine.py and providers.py. Do not edit.
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Union
+
+from . import engine as _engine, providers as _providers
+from ._await import call
+from ._data import Config
+from ._towpath import Cancel, Store
+{types}
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+
+async def open_store(url: str) -> Store:
+    """As `towpath.open_store`."""
+    return await call(lambda *, cancel: _engine.open_store(url))
+'''
+
+
+def twin(method: ast.FunctionDef, owner: str) -> str:
+    """A coroutine with the same signature."""
+    arguments = method.args
+    passed = [a.arg for a in arguments.args[1:]] + [f"{a.arg}={a.arg}" for a in arguments.kwonlyargs]
+    returns = ast.unparse(method.returns) if method.returns else "None"
+    asked = ", ".join([f"self._sync.{method.name}", *passed])
+    head = f"    async def {method.name}({ast.unparse(arguments)}) -> {returns}:\n"
+    doc = f'        """As `towpath.{owner}.{method.name}`."""\n'
+    return f"\n{head}{doc}        {'' if returns == 'None' else 'return '}await call({asked})\n"
+
+
+def verbs(cls: ast.ClassDef) -> List[ast.FunctionDef]:
+    found = [one for one in cls.body if isinstance(one, ast.FunctionDef)]
+    return [one for one in found if not one.name.startswith("_") and any(a.arg == "cancel" for a in one.args.kwonlyargs)]
+
+
+def aio() -> str:
+    """The awaitable twins of the engine and of all handles."""
+    body, names = "", ["open_store"]
+    for module in ("engine", "providers"):
+        tree = ast.parse((HERE / f"{module}.py").read_text())
+        classes = {one.name: one for one in tree.body if isinstance(one, ast.ClassDef)}
+        handle = verbs(classes["_Handle"]) if "_Handle" in classes else []
+        for name, cls in classes.items():
+            if name.startswith("_"):
+                continue
+            names.append(name)
+            body += f'\n\nclass {name}:\n    """As `towpath.{name}`."""\n\n'
+            if module == "engine":
+                init = next(o for o in cls.body if isinstance(o, ast.FunctionDef) and o.name == "__init__")
+                passed = [a.arg for a in init.args.args[1:]] + [f"{a.arg}={a.arg}" for a in init.args.kwonlyargs]
+                body += f"    def __init__({ast.unparse(init.args)}) -> None:\n"
+                body += f"        self._sync = _engine.{name}({', '.join(passed)})\n"
+            else:
+                body += f"    def __init__(self, sync: _providers.{name}) -> None:\n        self._sync = sync\n"
+            body += "\n    def __repr__(self) -> str:\n        return f\"aio.{self._sync!r}\"\n"
+            body += "".join(twin(one, name) for one in handle + verbs(cls))
+        for one in tree.body:
+            if isinstance(one, ast.FunctionDef) and one.returns and ast.unparse(one.returns) in classes:
+                if one.name.startswith("_"):
+                    continue
+                names.append(one.name)
+                returns = ast.unparse(one.returns)
+                passed = [a.arg for a in one.args.args] + [f"{a.arg}={a.arg}" for a in one.args.kwonlyargs]
+                body += f"\n\ndef {one.name}({ast.unparse(one.args)}) -> {returns}:\n"
+                body += f'    """As `towpath.{one.name}`, with coroutines."""\n'
+                body += f"    return {returns}(_providers.{one.name}({', '.join(passed)}))\n"
+    known = re.findall(r"^class (\w+)\(Data\)", (HERE / "types.py").read_text(), re.M)
+    known += re.findall(r"^class (\w+)\(Data\)", (HERE / "vocabulary.py").read_text(), re.M)
+    used = sorted(n for n in set(known) if re.search(rf"\b{n}\b(?!\.)", re.sub(r'"""[^"]*"""', "", body)))
+    types = "from .types import (\n" + "".join(f"    {n},\n" for n in used) + ")\n"
+    return AIO_HEAD.format(types=types) + body + f"\n\n__all__ = {json.dumps(sorted(names))}\n"
+
+
 def files() -> Dict[Path, str]:
     schemas = native().schemas()
     of = Types()
@@ -194,6 +278,7 @@ def files() -> Dict[Path, str]:
         modules.setdefault(MODULES.get(one["provider"], one["provider"]), []).append(one)
     made = {HERE / f"{name}.py": module(of, name, providers) for name, providers in modules.items()}
     made[HERE / "vocabulary.py"] = vocabulary(of)
+    made[HERE / "aio.py"] = aio()
     return made
 
 

@@ -5,6 +5,7 @@ The same verbs as the Rust crate ``towpath``, which does all the work. ``towpath
 
 import os as _os
 import sys as _sys
+import typing as _typing
 
 from . import _towpath
 
@@ -59,6 +60,19 @@ from .providers import (
 )
 from .types import *  # noqa: F403
 
+if _typing.TYPE_CHECKING:
+    from . import aio
+
+
+def __getattr__(name: str) -> _typing.Any:
+    # asyncio takes longer to import than all the rest, and few need it.
+    if name == "aio":
+        import importlib
+
+        return importlib.import_module("towpath.aio")
+    raise AttributeError(f"module 'towpath' has no attribute {name!r}")
+
+
 __all__ = [
     "AlreadyExistsError",
     "Balancer",
@@ -95,6 +109,7 @@ __all__ = [
     "UnhealthyError",
     "UnreachableError",
     "UnsupportedError",
+    "aio",
     "balancer",
     "configurator",
     "deployer",

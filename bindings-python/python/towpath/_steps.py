@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import inspect
@@ -124,6 +123,8 @@ def _given(value: Any) -> Any:
 def finished(result: Any) -> Any:
     """Waits for a coroutine; this thread is the callable's own."""
     if inspect.iscoroutine(result):
+        import asyncio  # It takes longer to import than all the rest.
+
         return asyncio.run(result)
     return result
 

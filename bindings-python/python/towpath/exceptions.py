@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import traceback
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Type
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Type
 
 # Why functions could not be found, by their name; `_steps.find` writes it.
 missing_functions: Dict[str, BaseException] = {}
@@ -201,18 +201,18 @@ def from_record(record: Mapping[str, Any], report: Optional[str] = None) -> Erro
 def to_record(error: BaseException, what: str) -> Dict[str, Any]:
     """Makes an error record of an exception that `what` raised."""
     if isinstance(error, Error):
-        return {
+        record = {
             "kind": error.kind,
             "retry": "later" if error.retry else "never",
             "provider": error.provider,
             "operation": error.verb,
             "message": error.message,
-            "context": list(error.context.items()),
-            "causes": error.causes,
         }
+        rest = {"context": [list(one) for one in error.context.items()], "causes": error.causes}
+        return {**record, **{name: some for name, some in rest.items() if some}}
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f.filename != _HERE and not f.filename.startswith(_PACKAGE)]
-    place = [("file", f"{own[-1].filename}:{own[-1].lineno}")] if own else []
+    place = [["file", f"{own[-1].filename}:{own[-1].lineno}"]] if own else []
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return {
         "kind": "tool_failed",

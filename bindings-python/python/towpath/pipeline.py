@@ -304,4 +304,4 @@ def _role(config: Config, role: str) -> Dict[str, Any]:
         raise InvalidInputError(f"a provider is needed, not a {type(config).__name__}: towpath.local.Local(hosts=3)")
     if config.role != role:
         raise InvalidInputError(f"a {role} is needed, but {type(config).__name__} is a {config.role}")
-    return {"provider": config.provider, "config": config.config}
+    return {"provider": config.provider, **({"config": config.config} if config.config else {})}

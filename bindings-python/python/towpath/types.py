@@ -318,17 +318,18 @@ class Event(Data):
 
 def metric(name: str, value: Union[float, Ref], **tags: str) -> Observation:
     """A number, seen now."""
-    return {"metric": {"name": name, "value": value, "tags": tags}}
+    return {"metric": {"name": name, "value": value, **({"tags": tags} if tags else {})}}
 
 
 def notice(title: str, text: str = "", **tags: str) -> Observation:
     """Something that happened."""
-    return {"notice": {"title": title, "text": text, "tags": tags}}
+    return {"notice": {"title": title, **({"text": text} if text else {}), **({"tags": tags} if tags else {})}}
 
 
 def check_result(check: str, passed: bool, host: Optional[str] = None, detail: str = "") -> Observation:
     """A check's result."""
-    return {"check": {"check": check, "passed": passed, "host": host, "detail": detail}}
+    about = {} if host is None else {"host": host}
+    return {"check": {"check": check, "passed": passed, **about, "detail": detail}}
 
 
 def http_check(
