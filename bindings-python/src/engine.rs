@@ -50,7 +50,7 @@ impl Maker {
 }
 
 /// Plans and runs pipelines over a store.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "towpath._towpath")]
 pub(crate) struct Engine(Maker);
 
 #[pymethods]
@@ -101,7 +101,7 @@ impl Engine {
 }
 
 /// Where runs, leases and ledgers are kept.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "towpath._towpath")]
 pub(crate) struct Store(Arc<dyn towpath::Store>);
 
 #[pymethods]

@@ -22,7 +22,8 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
 pub(crate) fn caught(py: Python<'_>, exception: &PyErr, operation: &'static str, what: &str) -> Error {
     let record = py
         .import("towpath.exceptions")
-        .and_then(|m| m.call_method1("to_record", (exception.value(py), what)))
+        // `into_value` gives the object its traceback back.
+        .and_then(|m| m.call_method1("to_record", (exception.clone_ref(py).into_value(py), what)))
         .and_then(|r| Ok(pythonize::depythonize::<ErrorRecord>(&r)?));
     match record {
         Ok(record) => of_record(record, operation),

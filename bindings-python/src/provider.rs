@@ -16,7 +16,7 @@ use crate::errors::{from_python, invalid, parse, to_json, to_python};
 use crate::runtime::{Cancel, block};
 
 /// A provider that is used alone.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "towpath._towpath")]
 pub(crate) struct Provider {
     pub(crate) object: Arc<Object>,
     pub(crate) maker: Maker,

@@ -24,7 +24,7 @@ pub(crate) fn runtime() -> PyResult<&'static Runtime> {
 }
 
 /// Asks a call to stop. The call returns when it has.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "towpath._towpath")]
 #[derive(Default)]
 pub(crate) struct Cancel(pub(crate) CancellationToken);
 

@@ -60,7 +60,7 @@ impl StepFunction for PyStep {
 }
 
 /// A step's context, as Python code sees it. `towpath.StepContext` wraps it.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "towpath._towpath")]
 pub(crate) struct StepContext(pub(crate) Context);
 
 impl StepContext {

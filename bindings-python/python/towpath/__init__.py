@@ -16,7 +16,7 @@ if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
 
-from . import local, playbook, ssh, types
+from . import local, playbook, ssh, types, vocabulary
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._steps import StepContext, Unchanged, step, unchanged
@@ -59,18 +59,19 @@ from .providers import (
     provisioner,
 )
 from .types import *  # noqa: F403
+from .vocabulary import *  # noqa: F403
 
 if _typing.TYPE_CHECKING:
     from . import aio
+else:
 
+    def __getattr__(name):
+        # asyncio takes longer to import than all the rest, and few need it.
+        if name == "aio":
+            import importlib
 
-def __getattr__(name: str) -> _typing.Any:
-    # asyncio takes longer to import than all the rest, and few need it.
-    if name == "aio":
-        import importlib
-
-        return importlib.import_module("towpath.aio")
-    raise AttributeError(f"module 'towpath' has no attribute {name!r}")
+            return importlib.import_module("towpath.aio")
+        raise AttributeError(f"module 'towpath' has no attribute {name!r}")
 
 
 __all__ = [
@@ -126,5 +127,7 @@ __all__ = [
     "step",
     "types",
     "unchanged",
+    "vocabulary",
 ]
 __all__ += types.__all__
+__all__ += vocabulary.__all__

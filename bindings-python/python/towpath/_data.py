@@ -65,16 +65,20 @@ class Data(Dict[str, Any]):
             made[name] = _wrap(hints.get(name, Any), one)
         return made
 
-    def __getattr__(self, name: str) -> Any:
-        if name in self:
-            return self[name]
-        hints = _hints(type(self))
-        if name not in hints:
-            known = {**hints, **self}
-            raise AttributeError(f"{type(self).__name__} has no field `{name}`{_meant(name, known)}")
-        # Empty fields are left out of JSON.
-        empty = typing.get_origin(hints[name]) or hints[name]
-        return empty() if empty in (list, dict, str, bool) else None
+    # Hidden from type checkers, so that they know fields by their annotations only.
+    if not typing.TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in self:
+                return self[name]
+            hints = _hints(type(self))
+            if name not in hints:
+                known = {**hints, **self}
+                raise AttributeError(f"{type(self).__name__} has no field `{name}`{_meant(name, known)}")
+            # Empty fields are left out of JSON.
+            empty = typing.get_origin(hints[name]) or hints[name]
+            has_empty = isinstance(empty, type) and issubclass(empty, (list, dict, str, bool))
+            return empty() if has_empty else None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = _wrap(_hints(type(self)).get(name, Any), value)
@@ -112,7 +116,7 @@ def _wrap(hint: Any, value: Any) -> Any:
         made = Data() if inner is Any else {}
         made.update({key: _wrap(inner, one) for key, one in value.items()})
         return made
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         inner = args[0] if origin is list else Any
         return [_wrap(inner, one) for one in value]
     return value

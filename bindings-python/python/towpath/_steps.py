@@ -131,9 +131,11 @@ def finished(result: Any) -> Any:
 
 def _taking_cx(function: Callable[..., Any]) -> Callable[[_towpath.StepContext], Any]:
     try:
-        takes = bool(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        takes = False
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # Some builtins have no signature.
+        parameters = {}.values()
+    # `path.touch` has parameters, too, but needs none of them.
+    takes = any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
     def call(native: _towpath.StepContext) -> Any:
         return plain(finished(function(StepContext(native)) if takes else function()))

@@ -1,7 +1,7 @@
 """The native half. Everything crosses as JSON; the modules around it give it types."""
 
-from typing import Any, Callable, Optional, Sequence, Union
 from os import PathLike
+from typing import Any, Callable, Optional, Sequence, Union, final
 
 def main(args: Sequence[str]) -> int: ...
 def install_launcher(program: str, args: Sequence[str]) -> None: ...
@@ -11,6 +11,7 @@ def load(path: Union[str, PathLike[str]]) -> Any: ...
 def parse(text: str, name: str) -> Any: ...
 def schemas() -> Any: ...
 
+@final
 class Cancel:
     """Asks a call to stop. The call returns when it has."""
 
@@ -21,6 +22,7 @@ class Cancel:
     def is_set(self) -> bool:
         """Whether somebody has asked."""
 
+@final
 class Store:
     """Where runs, leases and ledgers are kept. `towpath.open_store` opens one."""
 
@@ -28,6 +30,7 @@ class Store:
     def location(self) -> str:
         """Where it is, for people."""
 
+@final
 class Engine:
     def __new__(
         cls,
@@ -40,9 +43,11 @@ class Engine:
     def call(self, verb: str, arguments: Any, cancel: Optional[Cancel] = None) -> Any: ...
     def provider(self, role: str, name: str, config: Any) -> Provider: ...
 
+@final
 class Provider:
     def call(self, verb: str, arguments: Any, cancel: Optional[Cancel] = None) -> Any: ...
 
+@final
 class StepContext:
     environment: str
     step: Optional[str]

@@ -313,7 +313,7 @@ class Event(Data):
     event: str
 
     def __getattr__(self, name: str) -> Any:
-        return self.get(name) if name not in type(self).__annotations__ else super().__getattr__(name)
+        return None if name.startswith("__") else self.get(name)
 
 
 def metric(name: str, value: Union[float, Ref], **tags: str) -> Observation:
