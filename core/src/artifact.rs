@@ -1,7 +1,11 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Error, ErrorKind, Result};
 
 /// The kind of thing that an image builder makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +22,8 @@ pub enum ArtifactKind {
     Disk,
     /// A tar archive of a tree.
     Archive,
+    /// A single file: a program, a script.
+    File,
 }
 
 /// Something baked or built, that releases and hosts are made from.
@@ -34,6 +40,30 @@ pub struct Artifact {
     /// Where it came from.
     #[serde(default)]
     pub provenance: Provenance,
+}
+
+impl Artifact {
+    /// A file that was built elsewhere; reads it to take its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound), [`Denied`](ErrorKind::Denied): it can't be read.
+    pub fn of_file(name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut digest = Sha256::new();
+        std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut digest)).map_err(|e| {
+            let missing = e.kind() == std::io::ErrorKind::NotFound;
+            let kind = if missing { ErrorKind::NotFound } else { ErrorKind::Denied };
+            Error::new(kind, "core", "artifact", "the file can't be read").with("file", path.display()).caused_by(e)
+        })?;
+        Ok(Self {
+            name: name.into(),
+            kind: ArtifactKind::File,
+            id: path.display().to_string(),
+            digest: format!("sha256:{}", hex::encode(digest.finalize())),
+            provenance: Provenance::default(),
+        })
+    }
 }
 
 /// Where an artifact came from.

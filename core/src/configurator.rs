@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Capabilities, Connector, Context, Inventory, Plan, Preflight, Result, Vars};
+use crate::{Capabilities, Connector, Context, Host, Inventory, Plan, Preflight, Result, Vars};
 
 /// Brings hosts into a described state.
 #[async_trait]
@@ -50,6 +50,13 @@ impl Targets {
     /// All hosts of `inventory`.
     pub fn new(inventory: Inventory, connector: Arc<dyn Connector>) -> Self {
         Self { inventory, connector, extra_vars: Vars::new(), limit: None }
+    }
+
+    /// The host with all variables that hold for it, the extra ones first; see [`Inventory::effective`].
+    pub fn effective(&self, host: &Host) -> Host {
+        let mut host = self.inventory.effective(host);
+        host.vars.extend(self.extra_vars.clone());
+        host
     }
 }
 

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Json, SecretRef};
+use crate::pipeline::nearest;
+use crate::{Error, ErrorKind, Json, Result, SecretRef};
 
 /// Variables of hosts and groups, in the order in which they were written.
 pub type Vars = serde_json::Map<String, Json>;
@@ -24,6 +25,44 @@ pub struct Host {
     #[serde(default, skip_serializing_if = "Vars::is_empty")]
     #[schemars(with = "BTreeMap<String, Json>")]
     pub vars: Vars,
+}
+
+impl Host {
+    /// Replaces every `{{ name }}` in `text` by this host's variable: text as it is, anything else as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput): it has no variable of this name. Braces that do not close are text.
+    pub fn fill(&self, text: &str) -> Result<String> {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let Some((name, tail)) = after.split_once("}}") else { break };
+            let name = name.trim();
+            out.push_str(before);
+            match self.vars.get(name) {
+                Some(Json::String(s)) => out.push_str(s),
+                Some(other) => out.push_str(&other.to_string()),
+                None => {
+                    let mut error = Error::new(
+                        ErrorKind::InvalidInput,
+                        "core",
+                        "fill",
+                        format!("`{text}` needs a variable that the host does not have"),
+                    )
+                    .with("host", &self.name)
+                    .with("variable", name);
+                    if let Some(near) = nearest(name, self.vars.keys().map(String::as_str)) {
+                        error = error.with("nearest", near);
+                    }
+                    return Err(error);
+                }
+            }
+            rest = tail;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
 }
 
 /// How a host is reached. Keys outside the named ones belong to the connector and are checked by it.
@@ -113,6 +152,38 @@ impl Inventory {
     /// Finds a host by its name.
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|h| h.name == name)
+    }
+
+    /// The host with all variables that hold for it: its own, then those of its groups, then those of `all`.
+    ///
+    /// Of two groups with the same variable the inner one counts, then the one whose name comes last, as in Ansible.
+    pub fn effective(&self, host: &Host) -> Host {
+        let mut of_groups: Vec<(usize, &str, &Group)> = Vec::new();
+        for (name, group) in &self.groups {
+            if let Some(distance) = self.distance(name, &host.name, 0) {
+                of_groups.push((distance, name, group));
+            }
+        }
+        // The outermost first: later ones overwrite.
+        of_groups.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+        let mut vars = self.vars.clone();
+        for (_, _, group) in of_groups {
+            vars.extend(group.vars.clone());
+        }
+        vars.extend(host.vars.clone());
+        Host { vars, ..host.clone() }
+    }
+
+    /// How many groups are between a group and a host in it. Groups in a circle hold nobody.
+    fn distance(&self, group: &str, host: &str, depth: usize) -> Option<usize> {
+        let found = self.groups.get(group)?;
+        if found.hosts.iter().any(|h| h == host) {
+            return Some(0);
+        }
+        if depth > self.groups.len() {
+            return None;
+        }
+        found.children.iter().filter_map(|c| self.distance(c, host, depth + 1)).min().map(|d| d + 1)
     }
 }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -33,6 +35,76 @@ impl Plan {
         self.changes.extend(other.changes);
         self.deferred.extend(other.deferred);
         self.warnings.extend(other.warnings);
+    }
+}
+
+/// For people: a line for each change, by step; what stays as it is only as a count.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut stages: Vec<&str> = Vec::new();
+        for change in &self.changes {
+            if !stages.contains(&change.stage.as_str()) {
+                stages.push(&change.stage);
+            }
+        }
+        let mut counts = [0_usize; 3];
+        for stage in stages {
+            if !stage.is_empty() {
+                writeln!(f, "{stage}:")?;
+            }
+            let mut same = 0;
+            for change in self.changes.iter().filter(|c| c.stage == stage) {
+                match change.certainty {
+                    Certainty::WillNot => same += 1,
+                    _ => writeln!(f, "  {change}")?,
+                }
+                if let Some(count) = counts.get_mut(change.certainty as usize) {
+                    *count += 1;
+                }
+            }
+            match same {
+                0 => {}
+                1 => writeln!(f, "  1 thing stays as it is")?,
+                n => writeln!(f, "  {n} things stay as they are")?,
+            }
+        }
+        for deferred in &self.deferred {
+            let waits = deferred.waits_for.join(", ");
+            writeln!(f, "{}:\n  planned just before it starts, when there is {waits}", deferred.step)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        if self.is_empty() {
+            return write!(f, "nothing to do");
+        }
+        let [will, same, unknown] = counts;
+        write!(f, "{will} to change, {same} unchanged, {unknown} known only when it runs")?;
+        match self.deferred.len() {
+            0 => Ok(()),
+            1 => write!(f, ", 1 step planned later"),
+            n => write!(f, ", {n} steps planned later"),
+        }
+    }
+}
+
+/// One line: `+ web-1: host web-1`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match (self.certainty, self.action) {
+            (Certainty::WillNot, _) | (_, Action::None) => "=",
+            (Certainty::CannotKnow, _) => "?",
+            (_, Action::Create) => "+",
+            (_, Action::Update) => "~",
+            (_, Action::Replace) => "-+",
+            (_, Action::Delete) => "-",
+            (_, Action::Run) => ">",
+        };
+        write!(f, "{sign:<2} {}: {}", self.target, self.subject)?;
+        match &self.reason {
+            Some(reason) => write!(f, "  ({reason})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -143,6 +143,12 @@ impl<T> In<T> {
     }
 }
 
+impl<T> Clone for In<T> {
+    fn clone(&self) -> Self {
+        Self::template(self.json.clone())
+    }
+}
+
 impl<T> fmt::Debug for In<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "In({})", self.json)

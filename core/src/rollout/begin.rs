@@ -3,8 +3,8 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Backend, BackendMode, BackendState, Context, Deployment, Error, ErrorKind, Host, Inventory, Json, PortSpec,
-    Release, Result, TargetState, Timestamp,
+    Backend, BackendMode, BackendState, Context, Deployment, Error, ErrorKind, Host, Inventory, PortSpec, Release,
+    Result, TargetState, Timestamp,
 };
 
 use super::Rollout;
@@ -157,32 +157,24 @@ impl Rollout {
         Ok(Backend {
             name: host.name.clone(),
             address: host.connection.address.clone().unwrap_or_else(|| host.name.clone()),
-            port: resolve_port(port, host, inventory)?,
+            port: resolve_port(port, &inventory.effective(host))?,
         })
     }
 }
 
-fn resolve_port(port: &PortSpec, host: &Host, inventory: &Inventory) -> Result<u16> {
+fn resolve_port(port: &PortSpec, host: &Host) -> Result<u16> {
     let text = match port {
         PortSpec::Number(n) => return Ok(*n),
-        PortSpec::Variable(text) => text,
+        // A bare name is a variable, too.
+        PortSpec::Variable(text) if !text.contains("{{") && text.parse::<u16>().is_err() => format!("{{{{ {text} }}}}"),
+        PortSpec::Variable(text) => text.clone(),
     };
-    let name = text.trim().strip_prefix("{{").and_then(|t| t.strip_suffix("}}")).unwrap_or(text).trim();
-    let value = host.vars.get(name).or_else(|| inventory.vars.get(name));
-    let number = match value {
-        Some(Json::String(s)) => s.parse::<u16>().ok(),
-        Some(v) => v.as_u64().and_then(|n| u16::try_from(n).ok()),
-        None => name.parse::<u16>().ok(),
-    };
-    number.filter(|n| *n > 0).ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidInput,
-            "core",
-            "rollout",
-            "the host's variable for `backend_port` is missing or no port",
-        )
-        .with("host", &host.name)
-        .with("variable", name)
+    let filled = host.fill(&text).map_err(|e| e.with("field", "backend_port"))?;
+    filled.trim().parse::<u16>().ok().filter(|n| *n > 0).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "core", "rollout", "`backend_port` gives no port")
+            .with("host", &host.name)
+            .with("backend_port", text)
+            .with("gives", filled)
     })
 }
 

@@ -38,6 +38,7 @@ pub struct Rolling {
     /// default.
     pub failure_budget: u32,
     /// What a changed target must pass before it serves again. Without it, the deployer's own look at the target counts.
+    /// In its checks `{{ release_version }}` is the version that shall run, in a rollback the former one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Gate>,
     /// What a batch must pass while it serves again: give it a `hold_s`.

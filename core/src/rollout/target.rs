@@ -49,7 +49,7 @@ struct Tried {
 
 impl Crew<'_> {
     pub(super) fn target(&self, host: &Host) -> Target {
-        Target { host: host.clone(), connector: Arc::clone(&self.connector) }
+        Target { host: self.inventory.effective(host), connector: Arc::clone(&self.connector) }
     }
 
     pub(super) fn host(&self, name: &str) -> Result<&Host> {
@@ -222,7 +222,9 @@ impl Crew<'_> {
             }
             return Ok(());
         };
-        let targets = &Targets::new(part(self.inventory, hosts), Arc::clone(&self.connector));
+        let mut targets = Targets::new(part(self.inventory, hosts), Arc::clone(&self.connector));
+        targets.extra_vars.insert("release_version".into(), release.version.clone().into());
+        let targets = &targets;
         // The monitor ends by itself; the rest of the time is for one that does not.
         let limit = Duration::from_secs_f64(gate.deadline_s + gate.start_period_s + gate.hold_s + 30.0);
         match within(cx, limit, |cx| async move { monitor.assess(&cx, gate, targets).await }).await {

@@ -43,6 +43,7 @@ const KINDS: &[(ArtifactKind, &str)] = &[
     (ArtifactKind::DockerImage, "docker_image"),
     (ArtifactKind::Disk, "disk"),
     (ArtifactKind::Archive, "archive"),
+    (ArtifactKind::File, "file"),
 ];
 
 async fn clean(f: &ImageBuilderFixture, artifacts: &[Artifact]) {

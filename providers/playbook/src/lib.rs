@@ -3,12 +3,14 @@
 mod carry;
 mod config;
 mod execute;
+mod inventory;
 mod load;
 mod modules;
 mod provider;
 mod render;
 
 pub use config::*;
+pub use inventory::{AnsibleInventory, InventoryConfig, load_inventory};
 pub use provider::*;
 
 /// Name of the provider in errors and registries.

@@ -1,6 +1,8 @@
 //! The command `towpath`: every verb is a call of the library.
 
+mod display;
 mod options;
+mod runs;
 mod verbs;
 
 use std::ffi::OsString;

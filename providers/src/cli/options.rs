@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
@@ -42,6 +42,18 @@ impl Common {
         }
         Arc::new(registry)
     }
+
+    pub(crate) fn store_url(&self) -> String {
+        let kind = ["sqlite:", "memory:"].iter().any(|k| self.store.starts_with(k));
+        if kind { self.store.clone() } else { format!("sqlite:{}", self.store) }
+    }
+
+    /// The folder of pages and events: beside the store, where that is a file.
+    pub(crate) fn runs(&self) -> PathBuf {
+        let url = self.store_url();
+        let beside = url.strip_prefix("sqlite:").and_then(|path| Path::new(path).parent());
+        beside.unwrap_or(Path::new(".towpath")).join("runs")
+    }
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +63,22 @@ pub(crate) struct File {
     /// Set a parameter: `version=v2`. JSON where it is JSON, else text
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Write the page about the run here, not to `runs/RUN.html` beside the store
+    #[arg(long, value_name = "FILE")]
+    pub(crate) page: Option<PathBuf>,
+    /// Write no page
+    #[arg(long, conflicts_with = "page")]
+    pub(crate) no_page: bool,
+    /// Append every event to this file, as JSON lines, not to `runs/RUN.jsonl` beside the store
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Tell what happens line by line, also on a terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,9 +105,8 @@ pub(crate) enum Verb {
         /// Give an unfinished run up instead of going on with it
         #[arg(long)]
         fresh: bool,
-        /// Also write every event to this file, as JSON lines
-        #[arg(long)]
-        journal: Option<PathBuf>,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Show how far a run is; the newest one if none is named
     Status {
@@ -99,6 +126,8 @@ pub(crate) enum Verb {
         /// Where relative paths of configs start: the pipeline file's folder
         #[arg(long, default_value = ".")]
         base_dir: PathBuf,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// List who holds what, and why
     Leases,

@@ -2,12 +2,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use towpath_core::pipeline::{Engine, Pipeline, PipelinePlan, ResumeOptions, RunOptions, RunReport, Values};
-use towpath_core::{Certainty, Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
+use towpath_core::pipeline::{Engine, Pipeline, ResumeOptions, RunOptions, Values};
+use towpath_core::{Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
 
+use super::display::Display;
 use super::options::{Cli, Common, File, Verb};
+use super::runs::{self, From};
 use super::{Exit, print, say};
-use crate::listen::{JsonLines, Progress, run_state, step_state};
+use crate::listen::{run_state, step_state};
 
 pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     let common = &cli.common;
@@ -17,18 +19,17 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Verb::Plan { file, out } => plan(common, &file, out.as_deref()).await,
-        Verb::Run { file, set, plan, fresh, journal } => {
+        Verb::Run { file, set, plan, fresh, watch } => {
             let from = match (&file, &plan) {
                 (Some(file), None) => From::File(file, set),
                 (_, Some(plan)) => From::Plan(plan),
                 (None, None) => return Err(bad("name a pipeline file, or a plan with --plan")),
             };
-            start(common, from, fresh, journal.as_deref()).await
+            runs::start(common, from, fresh, &watch).await
         }
-        Verb::Resume { run, set, rerun, base_dir } => {
-            let engine = progress(engine(common, common.registry(), base_dir).await?);
+        Verb::Resume { run, set, rerun, base_dir, watch } => {
             let options = ResumeOptions { values: values(&set)?, rerun };
-            finish(common, &engine.resume(run.map(RunId).as_ref(), options).await?)
+            runs::resume(common, run.map(RunId), options, base_dir, &watch).await
         }
         Verb::Status { run } => status(common, run.map(RunId)).await,
         Verb::Leases => leases(common).await,
@@ -43,27 +44,31 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     }
 }
 
-enum From<'a> {
-    File(&'a Path, Vec<String>),
-    Plan(&'a Path),
-}
-
-fn bad(message: &str) -> Error {
+pub(super) fn bad(message: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, "towpath", "command line", message)
 }
 
-async fn engine(common: &Common, registry: Arc<Registry>, base_dir: PathBuf) -> Result<Engine> {
-    let kind = ["sqlite:", "memory:"].iter().any(|k| common.store.starts_with(k));
-    let url = if kind { common.store.clone() } else { format!("sqlite:{}", common.store) };
-    let store = crate::open_store(&url).await?;
+pub(super) async fn engine(common: &Common, registry: Arc<Registry>, base_dir: PathBuf) -> Result<Engine> {
+    engine_with(common, registry, base_dir, &Arc::new(Display::new(true))).await
+}
+
+/// An engine that is cancelled by Ctrl-C and SIGTERM, and says so where the run's progress is shown.
+pub(super) async fn engine_with(
+    common: &Common,
+    registry: Arc<Registry>,
+    base_dir: PathBuf,
+    display: &Arc<Display>,
+) -> Result<Engine> {
+    let store = crate::open_store(&common.store_url()).await?;
     let token = CancellationToken::new();
     tokio::spawn({
-        let token = token.clone();
+        let (token, display) = (token.clone(), Arc::clone(display));
         async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                say("cancelling; waiting until nothing runs any more (Ctrl-C again: do not wait)");
+            if asked_to_stop().await {
+                display.say("cancelling; waiting until nothing runs any more (Ctrl-C again: do not wait)");
                 token.cancel();
-                if tokio::signal::ctrl_c().await.is_ok() {
+                if asked_to_stop().await {
+                    display.close();
                     say("not waited: remote commands may still run; the next `towpath run` looks for them");
                     std::process::exit(130);
                 }
@@ -78,15 +83,23 @@ async fn engine(common: &Common, registry: Arc<Registry>, base_dir: PathBuf) -> 
         .label(format!("pid {} ({user})", std::process::id())))
 }
 
-fn progress(engine: Engine) -> Engine {
-    engine.listener(Arc::new(Progress::stderr()))
+/// Waits for Ctrl-C, or for SIGTERM, by which schedulers and CI systems end a job.
+async fn asked_to_stop() -> bool {
+    #[cfg(unix)]
+    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        return tokio::select! {
+            asked = tokio::signal::ctrl_c() => asked.is_ok(),
+            asked = term.recv() => asked.is_some(),
+        };
+    }
+    tokio::signal::ctrl_c().await.is_ok()
 }
 
-fn folder(file: &Path) -> PathBuf {
+pub(super) fn folder(file: &Path) -> PathBuf {
     file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
-fn values(set: &[String]) -> Result<Values> {
+pub(super) fn values(set: &[String]) -> Result<Values> {
     set.iter()
         .map(|pair| {
             let (name, value) = pair
@@ -97,7 +110,7 @@ fn values(set: &[String]) -> Result<Values> {
         .collect()
 }
 
-fn pretty(value: &impl serde::Serialize) -> String {
+pub(super) fn pretty(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
@@ -109,7 +122,7 @@ async fn plan(common: &Common, file: &File, out: Option<&Path>) -> Result<Exit> 
     if let Some(out) = out {
         save(out, &pretty(&plan))?;
     }
-    print(&if common.json { pretty(&plan) } else { describe(&plan) });
+    print(&if common.json { pretty(&plan) } else { plan.to_string() });
     Ok(Exit::Done)
 }
 
@@ -125,80 +138,6 @@ fn save(path: &Path, text: &str) -> Result<()> {
             .with("file", path.display())
             .caused_by(e)
     })
-}
-
-fn describe(plan: &PipelinePlan) -> String {
-    let mut lines = Vec::new();
-    let mut stage = "";
-    for change in &plan.plan.changes {
-        if change.stage != stage {
-            stage = &change.stage;
-            lines.push(format!("{stage}:"));
-        }
-        let sure = match change.certainty {
-            Certainty::Will => "will",
-            Certainty::WillNot => "will not change",
-            Certainty::CannotKnow => "cannot know",
-        };
-        let action = match change.certainty {
-            Certainty::WillNot => String::new(),
-            _ => format!(" {:?}", change.action).to_lowercase(),
-        };
-        let why = change.reason.as_ref().map_or_else(String::new, |r| format!("  ({r})"));
-        lines.push(format!("  {}: {}: {sure}{action}{why}", change.target, change.subject));
-    }
-    for deferred in &plan.plan.deferred {
-        lines.push(format!(
-            "{}:\n  planned when it starts, waits for {}",
-            deferred.step,
-            deferred.waits_for.join(", ")
-        ));
-    }
-    lines.extend(plan.plan.warnings.iter().map(|w| format!("warning: {w}")));
-    if plan.is_empty() {
-        lines.push("nothing would change".to_owned());
-    }
-    lines.join("\n")
-}
-
-async fn start(common: &Common, from: From<'_>, fresh: bool, journal: Option<&Path>) -> Result<Exit> {
-    let registry = common.registry();
-    let journal = journal.map(JsonLines::append_to).transpose()?.map(Arc::new);
-    let listening = |engine: Engine| match &journal {
-        Some(journal) => progress(engine).listener(Arc::clone(journal) as Arc<dyn crate::Listener>),
-        None => progress(engine),
-    };
-    let report = match from {
-        From::File(file, set) => {
-            let pipeline = Pipeline::load(file, &registry)?;
-            let engine = listening(engine(common, registry, folder(file)).await?);
-            engine.run(&pipeline, RunOptions { values: values(&set)?, fresh }).await?
-        }
-        From::Plan(file) => {
-            let fail = |e: Box<dyn std::error::Error + Send + Sync>| {
-                bad("the plan can't be read: make it again with `towpath plan --out`")
-                    .with("file", file.display())
-                    .caused_by(e)
-            };
-            let text = std::fs::read(file).map_err(|e| fail(e.into()))?;
-            let plan: PipelinePlan = serde_json::from_slice(&text).map_err(|e| fail(e.into()))?;
-            listening(engine(common, registry, folder(file)).await?).apply(&plan).await?
-        }
-    };
-    finish(common, &report)
-}
-
-fn finish(common: &Common, report: &RunReport) -> Result<Exit> {
-    if common.json {
-        print(&pretty(report));
-    } else {
-        for step in &report.steps {
-            let state = step.state.map_or("not finished", step_state);
-            print(&format!("{:<20} {state:<16} {:>7.1} s  {} attempts", step.name, step.seconds, step.attempts));
-        }
-        print(&format!("run {}: {} in {:.1} s", report.run, run_state(report.state), report.seconds));
-    }
-    Ok(Exit::of(report.state))
 }
 
 async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {

@@ -1,10 +1,12 @@
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
 use towpath_core::pipeline::ProviderSpec;
 use towpath_core::{
     Artifact, Become, BecomeSpec, Capabilities, Connection, Context, Deployer, Error, ErrorKind, Exec, ExecOutput,
@@ -23,6 +25,8 @@ pub(crate) const PROVIDER: &str = "release-dirs";
 #[serde(deny_unknown_fields)]
 pub struct ReleaseDirsConfig {
     /// Directory that holds `releases/`, `current` and `previous`. Made if it is not there. `/srv/web` by default.
+    ///
+    /// Here, and in the commands and `owner`, `{{ name }}` is replaced by the host's variable of this name.
     #[serde(default = "default_root")]
     pub root: String,
     /// Program and arguments that (re)start the service from `<root>/current`. Must return once it is started.
@@ -130,7 +134,11 @@ impl From<ReleaseDirsConfig> for ProviderSpec<dyn Deployer> {
 pub struct ReleaseDirs {
     config: ReleaseDirsConfig,
     base_dir: PathBuf,
+    /// Artifacts that were read, by their id and digest: read once, not once for each host.
+    read: Arc<Mutex<HashMap<(String, String), Reading>>>,
 }
+
+type Reading = Arc<OnceCell<Arc<Cargo>>>;
 
 /// The marker of a release.
 #[derive(Serialize)]
@@ -146,6 +154,7 @@ fn error(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -
 }
 
 /// What is brought to the host.
+#[derive(Debug)]
 struct Cargo {
     path: PathBuf,
     /// Kept until it is uploaded.
@@ -159,7 +168,7 @@ struct Cargo {
 impl ReleaseDirs {
     /// Makes a deployer; touches nothing.
     pub fn new(config: ReleaseDirsConfig) -> Self {
-        Self { config, base_dir: PathBuf::from(".") }
+        Self { config, base_dir: PathBuf::from("."), read: Arc::default() }
     }
 
     /// Sets where relative paths of artifacts start; the working directory by default.
@@ -171,7 +180,8 @@ impl ReleaseDirs {
 
     fn check(&self) -> Result<()> {
         let root = &self.config.root;
-        if !root.starts_with('/') || root.len() < 2 || root.split('/').any(|p| p == "..") {
+        let templated = root.starts_with("{{");
+        if !(root.starts_with('/') || templated) || root.len() < 2 || root.split('/').any(|p| p == "..") {
             return Err(
                 error(ErrorKind::InvalidInput, "config", "`root` is not an absolute directory").with("root", root)
             );
@@ -182,8 +192,24 @@ impl ReleaseDirs {
         Ok(())
     }
 
+    /// This deployer for one host: with the host's variables filled in.
+    fn on(&self, target: &Target) -> Result<Self> {
+        let fill = |text: &String| target.host.fill(text);
+        let all = |words: &Vec<String>| words.iter().map(fill).collect::<Result<Vec<_>>>();
+        let config = ReleaseDirsConfig {
+            root: fill(&self.config.root)?,
+            restart: all(&self.config.restart)?,
+            stop: self.config.stop.as_ref().map(all).transpose()?,
+            running: self.config.running.as_ref().map(all).transpose()?,
+            owner: self.config.owner.as_ref().map(fill).transpose()?,
+            ..self.config.clone()
+        };
+        let own = Self { config, ..self.clone() };
+        own.check().map_err(|e| e.with("host", &target.host.name))?;
+        Ok(own)
+    }
+
     async fn connect(&self, cx: &Context, target: &Target) -> Result<(Arc<dyn Connection>, Option<Become>)> {
-        self.check()?;
         let spec = self.config.r#become.as_ref().or(target.host.connection.r#become.as_ref());
         let to = match spec {
             None => None,
@@ -198,7 +224,13 @@ impl ReleaseDirs {
         Ok((target.connector.connect(cx, &target.host).await?, to))
     }
 
-    async fn cargo(&self, artifact: &Artifact) -> Result<Cargo> {
+    async fn cargo(&self, artifact: &Artifact) -> Result<Arc<Cargo>> {
+        let key = (artifact.id.clone(), artifact.digest.clone());
+        let reading = Arc::clone(self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        reading.get_or_try_init(|| async { self.read(artifact).await.map(Arc::new) }).await.map(Arc::clone)
+    }
+
+    async fn read(&self, artifact: &Artifact) -> Result<Cargo> {
         let path = self.base_dir.join(&artifact.id);
         let missing = |e: std::io::Error| {
             let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Denied };
@@ -220,13 +252,14 @@ impl ReleaseDirs {
                 zstd::stream::copy_decode(std::fs::File::open(&path)?, &mut to)?;
                 unpacked = Some(to);
             }
-            let digest = if given.is_empty() {
-                let mut sum = Sha256::new();
-                std::io::copy(&mut std::fs::File::open(&path)?, &mut sum)?;
-                format!("sha256:{}", hex::encode(sum.finalize()))
-            } else {
-                given
-            };
+            let mut sum = Sha256::new();
+            std::io::copy(&mut std::fs::File::open(&path)?, &mut sum)?;
+            let digest = format!("sha256:{}", hex::encode(sum.finalize()));
+            if !given.is_empty() && given != digest {
+                return Err(std::io::Error::other(format!(
+                    "it is not what was built: its digest is {digest}, not {given}"
+                )));
+            }
             let needs = if tar || packed { None } else { elf::read(&std::fs::read(&path)?) };
             let path = unpacked.as_ref().map_or(path, |u| u.path().to_owned());
             Ok(Cargo { path, _unpacked: unpacked, name: wanted.unwrap_or(name), archive: tar || packed, digest, needs })
@@ -273,7 +306,8 @@ impl ReleaseDirs {
             .map_err(|e| error(ErrorKind::Internal, "stage", "the marker can't be written").caused_by(e))?;
         let temporary = format!(".tmp-{}-{}", release.version, random_name());
         let loader = cargo.needs.as_ref().and_then(|n| n.loader.as_deref()).unwrap_or_default();
-        let found = layout::prepare(&self.config, &release.version, &temporary, loader, &marker);
+        let file = (!cargo.archive).then_some((cargo.digest.as_str(), cargo.name.as_str()));
+        let found = layout::prepare(&self.config, &release.version, &temporary, loader, &marker, file);
         let found = self.script(cx, host, connection, to, "stage", found, "prepare").await?;
         let text = found.stdout_text();
         let fact = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)).map(str::trim);
@@ -282,7 +316,10 @@ impl ReleaseDirs {
         }
         let brought = match suits(&cargo, fact("machine "), fact("libc "), &text) {
             Err(e) => Err(e.with("host", host).with("artifact", &artifact.id)),
-            Ok(()) => self.upload(cx, host, connection, to, release, &cargo, &temporary, &env, &marker).await,
+            Ok(()) => {
+                let there = text.lines().any(|l| l == "copied");
+                self.upload(cx, host, connection, to, release, &cargo, there, &temporary, &env, &marker).await
+            }
         };
         if brought.is_err() {
             // Shielded: nothing is left behind after a cancel, either. Hours later the next stage would remove it, too.
@@ -302,6 +339,7 @@ impl ReleaseDirs {
         to: Option<&Become>,
         release: &Release,
         cargo: &Cargo,
+        there: bool,
         temporary: &str,
         env: &str,
         marker: &str,
@@ -311,10 +349,13 @@ impl ReleaseDirs {
         let options = PutOptions { mode: Some(0o755), r#become: to.cloned(), ..PutOptions::default() };
         let private = PutOptions { mode: Some(0o600), r#become: to.cloned(), ..PutOptions::default() };
         let (artifact, variables) = (format!("{dir}/{name}"), format!("{dir}/.env"));
-        tokio::try_join!(
-            connection.put(cx, Source::File(cargo.path.clone()), &artifact, &options),
-            connection.put(cx, Source::Bytes(env.to_owned().into()), &variables, &private),
-        )?;
+        let bring = async {
+            if there {
+                return Ok(());
+            }
+            connection.put(cx, Source::File(cargo.path.clone()), &artifact, &options).await
+        };
+        tokio::try_join!(bring, connection.put(cx, Source::Bytes(env.to_owned().into()), &variables, &private))?;
         let script = layout::finish(&self.config, &release.version, temporary, cargo.archive, marker);
         self.script(cx, host, connection, to, "stage", script, "finish").await.map(drop)
     }
@@ -392,15 +433,17 @@ impl Deployer for ReleaseDirs {
 
     async fn stage(&self, cx: &Context, target: &Target, release: &Release) -> Result<Staged> {
         layout::check_version(&release.version)?;
-        let (connection, to) = self.connect(cx, target).await?;
-        self.bring(cx, target, &connection, to.as_ref(), release).await
+        let own = self.on(target)?;
+        let (connection, to) = own.connect(cx, target).await?;
+        own.bring(cx, target, &connection, to.as_ref(), release).await
     }
 
     async fn activate(&self, cx: &Context, target: &Target, release: &Release) -> Result<()> {
         layout::check_version(&release.version)?;
         cx.check(PROVIDER, "activate")?;
-        let (connection, to) = self.connect(cx, target).await?;
-        let exec = self.exec(to.as_ref(), layout::activate(&self.config, &release.version), "activate");
+        let own = self.on(target)?;
+        let (connection, to) = own.connect(cx, target).await?;
+        let exec = own.exec(to.as_ref(), layout::activate(&own.config, &release.version), "activate");
         let out = connection.exec(cx, &exec).await?;
         let (kind, message) = match out.status {
             ExitStatus::Code(0) => return Ok(()),
@@ -419,15 +462,17 @@ impl Deployer for ReleaseDirs {
     }
 
     async fn deactivate(&self, cx: &Context, target: &Target) -> Result<()> {
-        let (connection, to) = self.connect(cx, target).await?;
-        let script = layout::deactivate(&self.config);
-        self.script(cx, &target.host.name, &connection, to.as_ref(), "deactivate", script, "deactivate").await.map(drop)
+        let own = self.on(target)?;
+        let (connection, to) = own.connect(cx, target).await?;
+        let script = layout::deactivate(&own.config);
+        own.script(cx, &target.host.name, &connection, to.as_ref(), "deactivate", script, "deactivate").await.map(drop)
     }
 
     async fn probe(&self, cx: &Context, target: &Target) -> Result<TargetState> {
-        let (connection, to) = self.connect(cx, target).await?;
-        let script = layout::probe(&self.config);
-        let out = self.script(cx, &target.host.name, &connection, to.as_ref(), "probe", script, "probe").await?;
+        let own = self.on(target)?;
+        let (connection, to) = own.connect(cx, target).await?;
+        let script = layout::probe(&own.config);
+        let out = own.script(cx, &target.host.name, &connection, to.as_ref(), "probe", script, "probe").await?;
         let mut state = TargetState::default();
         for line in out.stdout_text().lines() {
             match line.split_once(' ') {

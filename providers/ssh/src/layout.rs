@@ -60,13 +60,29 @@ fn head(config: &ReleaseDirsConfig) -> String {
 }
 
 /// Looks what is staged and what the host is, and makes a directory to fill.
+///
+/// A single file that another release has, too, is copied there: `copied`. Its digest is taken first, since somebody may
+/// have changed it.
 pub(crate) fn prepare(
     config: &ReleaseDirsConfig,
     version: &str,
     temporary: &str,
     loader: &str,
     marker: &str,
+    file: Option<(&str, &str)>,
 ) -> String {
+    let (digest, name) = file.unwrap_or_default();
+    let copy = format!(
+        r#"d={} n={}
+for m in "$root"/releases/*/{MARKER}; do
+[ -n "$d" ] && [ -f "${{m%/*}}/$n" ] && grep -qF -- "$d" "$m" && command -v sha256sum >/dev/null || continue
+cp -- "${{m%/*}}/$n" "$root/releases/$t/$n" 2>/dev/null || break
+if [ "$(sha256sum <"$root/releases/$t/$n")" = "$d  -" ] && chmod 0755 "$root/releases/$t/$n"; then echo copied; break; fi
+rm -f -- "$root/releases/$t/$n"
+done"#,
+        shell_quote(digest.trim_start_matches("sha256:")),
+        shell_quote(name),
+    );
     format!(
         r#"{}v={v} t={t} loader={loader}
 umask 022
@@ -77,6 +93,7 @@ mkdir -m 0755 "$root/releases/$t" || exit 1
 echo "machine $(uname -m)"
 echo "libc $(getconf GNU_LIBC_VERSION 2>/dev/null || echo other)"
 if [ -n "$loader" ] && [ ! -e "$loader" ]; then echo "noloader"; fi
+{copy}
 exit 0"#,
         head(config),
         v = shell_quote(version),

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::LogFile;
-use crate::{
-    Context, Error, ErrorKind, Exec, Host, LogRecord, LogSink, Result, Severity, Targets, Timestamp, shell_quote,
-};
+use crate::{Context, Exec, Host, LogRecord, LogSink, Result, Severity, Targets, Timestamp, shell_quote};
 
 const NAMESPACE: &str = "ship_logs";
 /// How much of a file is read at once, in bytes.
@@ -46,7 +44,7 @@ pub(crate) async fn ship(
 }
 
 async fn ship_file(cx: &Context, sink: &dyn LogSink, file: &LogFile, host: &Host, targets: &Targets) -> Result<u64> {
-    let path = fill(&file.path, host, targets)?;
+    let path = targets.effective(host).fill(&file.path)?;
     let key = format!("{}/{}/{path}", cx.environment(), host.name);
     let mut position = load(cx, &key).await?;
     let connection = targets.connector.connect(cx, host).await?;
@@ -110,24 +108,4 @@ fn parse(out: &[u8]) -> Option<(u64, u64, &[u8])> {
     let second = rest.iter().position(|b| *b == b'\n')?;
     let from = std::str::from_utf8(rest.get(..second)?).ok()?.parse().ok()?;
     Some((inode, from, rest.get(second + 1..)?))
-}
-
-/// Replaces `{{ name }}` by the host's variable.
-fn fill(template: &str, host: &Host, targets: &Targets) -> Result<String> {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        let Some((name, tail)) = after.split_once("}}") else { break };
-        let name = name.trim();
-        let value = host.vars.get(name).or_else(|| targets.inventory.vars.get(name)).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "core", "ship logs", "the host has no variable of this name")
-                .with("host", &host.name)
-                .with("variable", name)
-        })?;
-        out.push_str(before);
-        out.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-        rest = tail;
-    }
-    out.push_str(rest);
-    Ok(out)
 }

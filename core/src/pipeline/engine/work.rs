@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -335,15 +335,10 @@ impl Engine {
     pub(crate) async fn start(&self, definition: Definition, fresh: bool) -> Result<RunReport> {
         let (lease, cancel) = self.take_environment(&definition.pipeline.name).await?;
         let result = async {
-            let filter = crate::RunFilter {
-                pipeline: Some(definition.pipeline.name.clone()),
-                environment: Some(self.environment.clone()),
-                state: Some(RunState::Unfinished),
-            };
             let value = serde_json::to_value(&definition).map_err(|e| {
                 Error::new(ErrorKind::Internal, "core", "run", "a pipeline can't be written as JSON").caused_by(e)
             })?;
-            if let Some(mut old) = self.store.runs(&filter, 1).await?.pop() {
+            if let Some(old) = self.unfinished(&definition.pipeline.name).await? {
                 if old.definition == value && !fresh {
                     return self.drive(definition, old, true, &lease, cancel.clone()).await;
                 }
@@ -357,9 +352,7 @@ impl Engine {
                     .with("run", &old.id)
                     .with("environment", &self.environment));
                 }
-                old.state = RunState::Cancelled;
-                old.finished_at = Some(Timestamp::now());
-                self.store.update_run(&old).await?;
+                self.give_up(&definition.pipeline.name).await?;
             }
             let run = RunInfo {
                 id: crate::RunId::new(),
@@ -377,6 +370,25 @@ impl Engine {
         let freed = lease.give_back().await;
         let report = result?;
         freed.map(|()| report)
+    }
+
+    async fn unfinished(&self, pipeline: &str) -> Result<Option<RunInfo>> {
+        let filter = crate::RunFilter {
+            pipeline: Some(pipeline.to_owned()),
+            environment: Some(self.environment.clone()),
+            state: Some(RunState::Unfinished),
+        };
+        Ok(self.store.runs(&filter, 1).await?.pop())
+    }
+
+    /// Ends the unfinished run of a pipeline as it is. The caller holds the environment.
+    pub(crate) async fn give_up(&self, pipeline: &str) -> Result<()> {
+        if let Some(mut old) = self.unfinished(pipeline).await? {
+            old.state = RunState::Cancelled;
+            old.finished_at = Some(Timestamp::now());
+            self.store.update_run(&old).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn take_environment(
@@ -428,6 +440,7 @@ impl Engine {
             environment: self.environment.clone(),
             resumed,
             graph: graph(work.pipeline()),
+            uses: uses(work.pipeline()),
         });
         work.recount(&scheduler);
         let state = Arc::clone(&self.executor).execute(Arc::clone(&work), &mut scheduler).await;
@@ -449,6 +462,11 @@ fn graph(pipeline: &Pipeline) -> Vec<(String, Vec<String>)> {
     let name = |i: &usize| pipeline.steps.get(*i).map(|s| s.name.clone());
     let needs = pipeline.needs();
     pipeline.steps.iter().zip(needs).map(|(s, n)| (s.name.clone(), n.iter().filter_map(name).collect())).collect()
+}
+
+fn uses(pipeline: &Pipeline) -> BTreeMap<String, String> {
+    let named = |s: &Step| (s.name.clone(), format!("{} {}", s.uses.verb.as_str(), s.uses.provider));
+    pipeline.steps.iter().map(named).collect()
 }
 
 /// Says whether a command starts something, for executors that limit how much runs at once.

@@ -100,7 +100,8 @@ impl Client {
         match job.start() {
             Ok(child) => {
                 session.channel_success(id)?;
-                tokio::spawn(exec::serve(child, channel, session.handle(), self.groups.clone()));
+                let hint = self.shared.view.hint();
+                tokio::spawn(exec::serve(child, channel, session.handle(), self.groups.clone(), hint));
             }
             Err(e) => {
                 // The client asked for a command and gets what a shell would have said.

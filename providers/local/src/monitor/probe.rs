@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use towpath_core::{
-    Check, CheckProbe, CheckResult, Connection, Context, Endpoint, Error, ErrorKind, Exec, Gate, Host, Json, PortSpec,
+    Check, CheckProbe, CheckResult, Connection, Context, Endpoint, Error, ErrorKind, Exec, Gate, Host, PortSpec,
     Result, Targets,
 };
 
@@ -20,7 +20,7 @@ const BODY_BYTES: usize = 4 << 20;
 
 /// A host under watch, with its connection while it works.
 pub(super) struct Target<'a> {
-    host: &'a Host,
+    host: Host,
     targets: &'a Targets,
     connection: Option<Arc<dyn Connection>>,
 }
@@ -52,7 +52,7 @@ impl From<Error> for Bad {
 
 impl<'a> Target<'a> {
     pub(super) fn new(host: &'a Host, targets: &'a Targets) -> Self {
-        Self { host, targets, connection: None }
+        Self { host: targets.effective(host), targets, connection: None }
     }
 
     /// Makes all checks of the gate at the same time.
@@ -70,7 +70,7 @@ impl<'a> Target<'a> {
         if remote && self.connection.is_none() {
             // Connecting is not part of what a check measures, yet must end some time.
             let limit = Duration::from_secs_f64(longest.max(5.0)).min(left);
-            match self.targets.connector.connect(&cx.with_timeout(limit), self.host).await {
+            match self.targets.connector.connect(&cx.with_timeout(limit), &self.host).await {
                 Ok(connection) => self.connection = Some(connection),
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 Err(e) => unreachable = Some(e.report()),
@@ -110,7 +110,7 @@ impl<'a> Target<'a> {
         monitor: &LocalMonitor,
     ) -> Result<String, Bad> {
         if let CheckProbe::Metric { name, max, min } = &check.probe {
-            let name = self.fill(name)?;
+            let name = self.host.fill(name)?;
             let Some(value) = monitor.metric(&name) else {
                 return Err(Bad::Broken(format!("metric {name} was never recorded")));
             };
@@ -124,8 +124,8 @@ impl<'a> Target<'a> {
         };
         match &check.probe {
             CheckProbe::Http { port, path, status, contains } => {
-                let (port, path) = (self.port(port)?, self.fill(path)?);
-                let contains = contains.as_deref().map(|c| self.fill(c)).transpose()?;
+                let (port, path) = (self.port(port)?, self.host.fill(path)?);
+                let contains = contains.as_deref().map(|c| self.host.fill(c)).transpose()?;
                 let get = async {
                     http(connection, cx, port, &path, *status, contains.as_deref())
                         .await
@@ -139,7 +139,7 @@ impl<'a> Target<'a> {
                 Ok(format!("port {port} accepts connections"))
             }
             CheckProbe::Command { argv } => {
-                let argv: Vec<String> = argv.iter().map(|a| self.fill(a)).collect::<Result<_>>()?;
+                let argv: Vec<String> = argv.iter().map(|a| self.host.fill(a)).collect::<Result<_>>()?;
                 if argv.is_empty() {
                     return Err(Bad::Stop(invalid("a command check needs a program").with("check", &check.name)));
                 }
@@ -164,7 +164,7 @@ impl<'a> Target<'a> {
         match port {
             PortSpec::Number(port) => Ok(*port),
             PortSpec::Variable(text) => {
-                let filled = self.fill(text)?;
+                let filled = self.host.fill(text)?;
                 filled.trim().parse().map_err(|e| {
                     invalid(format!("{text:?} gives {filled:?}, which is no port"))
                         .with("host", &self.host.name)
@@ -172,36 +172,6 @@ impl<'a> Target<'a> {
                 })
             }
         }
-    }
-
-    /// Replaces every `{{ name }}` by the host's variable.
-    fn fill(&self, text: &str) -> Result<String> {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let Some((name, tail)) = after.split_once("}}") else { break };
-            out.push_str(before);
-            match self.variable(name.trim()) {
-                Some(Json::String(s)) => out.push_str(s),
-                Some(other) => out.push_str(&other.to_string()),
-                None => {
-                    return Err(
-                        invalid(format!("the host has no variable `{}`", name.trim())).with("host", &self.host.name)
-                    );
-                }
-            }
-            rest = tail;
-        }
-        out.push_str(rest);
-        Ok(out)
-    }
-
-    fn variable(&self, name: &str) -> Option<&Json> {
-        let inventory = &self.targets.inventory;
-        let of_groups =
-            || inventory.groups.values().filter(|g| g.hosts.contains(&self.host.name)).find_map(|g| g.vars.get(name));
-        let direct = self.targets.extra_vars.get(name).or_else(|| self.host.vars.get(name));
-        direct.or_else(of_groups).or_else(|| inventory.vars.get(name))
     }
 }
 

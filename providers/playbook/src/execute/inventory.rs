@@ -21,7 +21,8 @@ pub(crate) struct Index {
     host_vars: BTreeMap<String, Arc<Vars>>,
 }
 
-fn beside(dir: &Path, folder: &str, name: &str) -> Result<Vars> {
+/// Variables in `group_vars` or `host_vars` of a folder.
+pub(crate) fn beside(dir: &Path, folder: &str, name: &str) -> Result<Vars> {
     let base = dir.join(folder);
     let mut all = Vars::new();
     for file in [name.to_owned(), format!("{name}.yml"), format!("{name}.yaml"), format!("{name}.json")] {

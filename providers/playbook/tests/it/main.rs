@@ -2,5 +2,6 @@
 
 mod ansible;
 mod behaviour;
+mod inventory;
 mod language;
 mod support;
