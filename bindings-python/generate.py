@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Tuple
 HERE = Path(__file__).resolve().parent / "python" / "towpath"
 HEAD = '"""{doc}"""\n\n# Written by generate.py from the schemas of the library. Do not edit.\n\nfrom __future__ import annotations\n\n'
 # The crate that a provider is in, where it is not called like it.
-MODULES = {"jsonl": "local", "release-dirs": "ssh"}
+MODULES = {"jsonl": "local", "release-dirs": "ssh", "local-archive": "local", "inventory": "playbook"}
 DOCS = {
     "local": "This machine: hosts, balancer, monitor, log sink. Nothing to install.",
     "playbook": "Playbooks, run natively.",
@@ -197,10 +197,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Union
 
-from . import engine as _engine, providers as _providers
+from . import connection as _connection, engine as _engine, providers as _providers
 from ._await import call
 from ._data import Config
 from ._towpath import Cancel, Store
+from .connection import ExecOutput
 {types}
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -209,6 +210,17 @@ if TYPE_CHECKING:
 async def open_store(url: str) -> Store:
     """As `towpath.open_store`."""
     return await call(lambda *, cancel: _engine.open_store(url))
+
+
+async def connect(
+    host: Host,
+    *,
+    connectors: Optional[Mapping[str, Any]] = None,
+    base_dir: Union[str, os.PathLike[str]] = ".",
+    cancel: Optional[Cancel] = None,
+) -> Connection:
+    """As `towpath.connect`."""
+    return Connection(await call(_connection.connect, host, connectors=connectors, base_dir=base_dir, cancel=cancel))
 '''
 
 
@@ -230,13 +242,13 @@ def verbs(cls: ast.ClassDef) -> List[ast.FunctionDef]:
 
 def aio() -> str:
     """The awaitable twins of the engine and of all handles."""
-    body, names = "", ["open_store"]
-    for module in ("engine", "providers"):
+    body, names = "", ["connect", "open_store"]
+    for module in ("connection", "engine", "providers"):
         tree = ast.parse((HERE / f"{module}.py").read_text())
         classes = {one.name: one for one in tree.body if isinstance(one, ast.ClassDef)}
         handle = verbs(classes["_Handle"]) if "_Handle" in classes else []
         for name, cls in classes.items():
-            if name.startswith("_"):
+            if name.startswith("_") or name == "ExecOutput":
                 continue
             names.append(name)
             body += f'\n\nclass {name}:\n    """As `towpath.{name}`."""\n\n'
@@ -246,12 +258,12 @@ def aio() -> str:
                 body += f"    def __init__({ast.unparse(init.args)}) -> None:\n"
                 body += f"        self._sync = _engine.{name}({', '.join(passed)})\n"
             else:
-                body += f"    def __init__(self, sync: _providers.{name}) -> None:\n        self._sync = sync\n"
+                body += f"    def __init__(self, sync: _{module}.{name}) -> None:\n        self._sync = sync\n"
             body += "\n    def __repr__(self) -> str:\n        return f\"aio.{self._sync!r}\"\n"
             body += "".join(twin(one, name) for one in handle + verbs(cls))
         for one in tree.body:
             if isinstance(one, ast.FunctionDef) and one.returns and ast.unparse(one.returns) in classes:
-                if one.name.startswith("_"):
+                if one.name.startswith("_") or module == "connection":
                     continue
                 names.append(one.name)
                 returns = ast.unparse(one.returns)

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use towpath::listen::{JsonLines, LiveProgress, Progress, RunPage};
 use towpath::pipeline::{self, Pipeline, PipelinePlan, ResumeOptions, RunOptions, Values};
 use towpath::{Event, Json, Listener, Masker, Result, RunId};
 
@@ -22,7 +23,64 @@ pub(crate) struct Maker {
     base_dir: PathBuf,
     label: Option<String>,
     masker: Masker,
-    pub(crate) teller: Option<Teller>,
+    watch: Watch,
+    teller: Option<Teller>,
+}
+
+/// What a run is shown and written with, beside Python's own listener.
+#[derive(Clone)]
+struct Watch {
+    progress: bool,
+    journal: Option<PathBuf>,
+    run_page: Option<PathBuf>,
+}
+
+/// The listeners of one call.
+#[derive(Default)]
+struct Watchers {
+    live: Option<Arc<LiveProgress>>,
+    journal: Option<Arc<JsonLines>>,
+    page: Option<Arc<RunPage>>,
+}
+
+impl Watchers {
+    fn new(watch: &Watch, plan: Option<&PipelinePlan>) -> Result<Self> {
+        let page = watch.run_page.as_ref().map(RunPage::new);
+        let page = match (page, plan) {
+            (Some(page), Some(plan)) => Some(page.plan(&plan.plan)),
+            (page, _) => page,
+        };
+        Ok(Self {
+            live: watch.progress.then(LiveProgress::stderr).flatten().map(Arc::new),
+            journal: watch.journal.as_deref().map(JsonLines::append_to).transpose()?.map(Arc::new),
+            page: page.map(Arc::new),
+        })
+    }
+
+    /// The page comes before the journal: it reads what earlier processes wrote there.
+    fn listen(&self, mut engine: pipeline::Engine, watch: &Watch) -> pipeline::Engine {
+        match &self.live {
+            Some(live) => engine = engine.listener(Arc::clone(live) as Arc<dyn Listener>),
+            None if watch.progress => engine = engine.listener(Arc::new(Progress::stderr())),
+            None => {}
+        }
+        if let Some(page) = &self.page {
+            engine = engine.listener(Arc::clone(page) as Arc<dyn Listener>);
+        }
+        match &self.journal {
+            Some(journal) => engine.listener(Arc::clone(journal) as Arc<dyn Listener>),
+            None => engine,
+        }
+    }
+
+    /// A page or journal that could not be written is no reason for the run to count as failed: it is told.
+    fn close(&self, error: Option<&towpath::Error>) -> Vec<String> {
+        if let Some(live) = &self.live {
+            live.close();
+        }
+        let closed = [self.page.as_ref().map(|p| p.close(error)), self.journal.as_ref().map(|j| j.close())];
+        closed.into_iter().flatten().filter_map(|c| c.err()).map(|e| e.report()).collect()
+    }
 }
 
 impl Maker {
@@ -62,9 +120,13 @@ impl Engine {
         base_dir: PathBuf,
         label: Option<String>,
         on_event: Option<Py<PyAny>>,
+        watch: (bool, Option<PathBuf>, Option<PathBuf>),
     ) -> PyResult<Self> {
         let teller = on_event.map(Teller::start).transpose()?;
-        Ok(Self(Maker { store: Arc::clone(&store.0), environment, base_dir, label, masker: Masker::default(), teller }))
+        let (store, masker) = (Arc::clone(&store.0), Masker::default());
+        let (progress, journal, run_page) = watch;
+        let watch = Watch { progress, journal, run_page };
+        Ok(Self(Maker { store, environment, base_dir, label, masker, watch, teller }))
     }
 
     /// Calls a verb of the engine.
@@ -79,7 +141,19 @@ impl Engine {
         let arguments: Arguments = from_python(py, arguments, "the call")?;
         let token = Cancel::token(cancel);
         let engine = self.0.engine(&token);
-        let result = block(py, &token, async move { call(&engine, &verb, arguments).await });
+        let watch = self.0.watch.clone();
+        let work = async move {
+            let plan = arguments.plan.as_object().map(|_| parse::<PipelinePlan>(arguments.plan.clone(), "the plan"));
+            let runs = matches!(verb.as_str(), "run" | "apply" | "resume");
+            let watchers = if runs { Watchers::new(&watch, plan.transpose()?.as_ref())? } else { Watchers::default() };
+            let engine = if runs { watchers.listen(engine, &watch) } else { engine };
+            let result = call(&engine, &verb, arguments).await;
+            for warning in watchers.close(result.as_ref().err()) {
+                engine.context().warn(warning);
+            }
+            result
+        };
+        let result = block(py, &token, work);
         self.0.settle(py);
         to_python(py, &result?)
     }
@@ -161,6 +235,10 @@ async fn call(engine: &pipeline::Engine, verb: &str, a: Arguments) -> Result<Jso
                 });
             }
             Ok(Json::Array(found))
+        }
+        "destroy" => {
+            let removed = engine.destroy(&pipeline()?, options).await?;
+            Ok(removed.into_iter().map(|(step, changed)| json!({ "step": step, "changed": changed })).collect())
         }
         "sweep" => {
             let swept = engine.sweep().await?;

@@ -3,6 +3,7 @@
 //! Everything crosses as JSON values. `python/towpath` holds the classes that people see.
 
 mod class;
+mod connection;
 mod engine;
 mod errors;
 mod provider;
@@ -37,11 +38,13 @@ mod _towpath {
     #[pymodule_export]
     use super::{install_launcher, main};
     #[pymodule_export]
+    use crate::connection::{Connection, connect};
+    #[pymodule_export]
     use crate::engine::{Engine, Store};
     #[pymodule_export]
     use crate::provider::Provider;
     #[pymodule_export]
-    use crate::registry::{check_config, load, parse, register, schemas};
+    use crate::registry::{check_config, file_artifact, load, parse, register, schemas};
     #[pymodule_export]
     use crate::runtime::Cancel;
     #[pymodule_export]

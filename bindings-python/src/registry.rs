@@ -6,7 +6,8 @@ use serde_json::json;
 use towpath::pipeline::{ImageInput, LogFile, Pipeline, Role};
 use towpath::rollout::Rolling;
 use towpath::{
-    Configurator, Deployer, ErrorKind, ImageBuilder, Json, LogSink, Monitor, ProviderEntry, Provisioner, Registry,
+    Artifact, Configurator, Deployer, ErrorKind, ImageBuilder, Json, LogSink, Monitor, ProviderEntry, Provisioner,
+    Registry,
 };
 
 use crate::class::PyProvider;
@@ -106,6 +107,13 @@ pub(crate) fn parse<'py>(py: Python<'py>, text: &str, name: &str) -> PyResult<Bo
 fn give(py: Python<'_>, pipeline: towpath::Result<Pipeline>) -> PyResult<Bound<'_, PyAny>> {
     let json = pipeline.and_then(|p| errors::to_json(&p)).map_err(|e| raise(py, &e))?;
     to_python(py, &json)
+}
+
+/// A file that was built elsewhere, as an artifact.
+#[pyfunction]
+pub(crate) fn file_artifact<'py>(py: Python<'py>, name: &str, path: PathBuf) -> PyResult<Bound<'py, PyAny>> {
+    let made = py.detach(|| Artifact::of_file(name, path).and_then(|a| errors::to_json(&a)));
+    to_python(py, &made.map_err(|e| raise(py, &e))?)
 }
 
 /// The JSON Schemas of every provider's config and of the inputs that steps take, for the generated classes.

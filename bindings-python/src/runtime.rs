@@ -2,6 +2,7 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -14,13 +15,20 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// The runtime of this process. It is never ended: what runs on it is waited for by the call that started it.
 pub(crate) fn runtime() -> PyResult<&'static Runtime> {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    if let Some(runtime) = RUNTIME.get() {
+    static RUNTIME: OnceLock<(u32, Runtime)> = OnceLock::new();
+    if let Some((process, runtime)) = RUNTIME.get() {
+        // A fork has no threads but one: whatever waits for the others would wait for ever.
+        if *process != std::process::id() {
+            return Err(PyRuntimeError::new_err(
+                "this process was forked from one that had used towpath, and has none of its threads: start it with \
+                 multiprocessing's `spawn`, or use towpath only after the fork",
+            ));
+        }
         return Ok(runtime);
     }
     // Python code waits on blocking threads, also for other Python code: more of them than steps run at once.
     let made = Builder::new_multi_thread().enable_all().max_blocking_threads(4096).thread_name("towpath").build()?;
-    Ok(RUNTIME.get_or_init(|| made))
+    Ok(&RUNTIME.get_or_init(|| (std::process::id(), made)).1)
 }
 
 /// Asks a call to stop. The call returns when it has.

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use pyo3::prelude::*;
 use towpath::pipeline::{OutputKind, Values};
 use towpath::{CallOutput, Context, EventKind, FunctionEntry, Json, Result, StepFunction};
 
+use crate::connection::Connection;
 use crate::errors::{self, from_python, parse, raise, to_json, to_python};
 use crate::runtime::{python, runtime};
 
@@ -131,6 +133,17 @@ impl StepContext {
         };
         let result: Json = self.wait(py, work)?;
         to_python(py, &result)
+    }
+
+    /// Reaches a host; what runs there is cancelled with this step.
+    fn connect(
+        &self,
+        py: Python<'_>,
+        host: &Bound<'_, PyAny>,
+        connectors: &Bound<'_, PyAny>,
+        base_dir: PathBuf,
+    ) -> PyResult<Connection> {
+        Connection::open(py, host, connectors, base_dir, self.0.clone(), None)
     }
 
     /// Sleeps, unless cancelled or out of time.

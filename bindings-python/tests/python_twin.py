@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 import towpath
 from towpath import exceptions
-from towpath.local import Local, LocalBalancer, LocalLogSink, LocalMonitor
+from towpath.local import Local, LocalArchive, LocalBalancer, LocalLogSink, LocalMonitor
 from towpath.playbook import Playbook
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def configurator(at: Dict[str, Any], inventory: towpath.Inventory) -> None:
 
 def image_builder(at: Dict[str, Any], inventory: towpath.Inventory) -> None:
     try:
-        b = towpath.image_builder("local", {}, **at)
+        b = towpath.image_builder("local-archive", {}, **at)
     except towpath.Error as error:
         NOTES["image_builder"] = {"error": exceptions.to_record(error, "image_builder")}
         return
@@ -168,10 +168,7 @@ def everything(folder: Path) -> towpath.Pipeline:
         .lease("hosts")
     )
     image = towpath.ImageInput(name="web", base={"image": "debian"}, artifacts=["archive"])
-    # The step's provider by name, as in `rust_twin.rs`, whether or not it is compiled in.
-    builder = towpath.Config.__new__(towpath.Config)
-    builder.role, builder.provider, builder.config = "image_builder", "local", {}  # type: ignore[misc]
-    baked = p.build_image("image", builder, image).after(site)
+    baked = p.build_image("image", LocalArchive(), image).after(site)
     release = towpath.Release(service="web", version=version, artifact=baked.artifact("archive"))
     deploy = p.deploy("deploy", release_dirs(), release, fleet.inventory()).rollout(towpath.Rolling(batch="50%"))
     bake = (
@@ -202,6 +199,8 @@ def pipelines(folder: Path, at: Dict[str, Any]) -> None:
     take("engine.preflight", lambda: engine.preflight(p))
     take("engine.sweep", lambda: len(engine.sweep()))
     take("engine.leases", engine.leases)
+    take("engine.destroy", lambda: engine.destroy(p))
+    take("artifact", lambda: towpath.file_artifact("app", folder / "app.sh"))
     take("engine.approve", lambda: engine.approve(report.run, "nothing", by="twin"))
 
 
@@ -215,10 +214,10 @@ def main() -> None:
     monitor(at, environment.inventory)
     log_sink(folder, at)
     balancing(folder, at)
-    pipelines(folder, at)
     p = towpath.provisioner(local(folder), **at)
     take("provisioner.destroy", p.destroy)
     take("provisioner.destroy again", p.destroy)
+    pipelines(folder, at)
     print(json.dumps(NOTES))
 
 

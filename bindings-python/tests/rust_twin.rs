@@ -139,7 +139,7 @@ async fn configurator(b: &mut Bench, inventory: &Inventory) {
 }
 
 async fn image_builder(b: &mut Bench, inventory: &Inventory) {
-    let found = b.registry().make::<dyn ImageBuilder>("local", &json!({}), &b.setup);
+    let found = b.registry().make::<dyn ImageBuilder>("local-archive", &json!({}), &b.setup);
     let builder = match found {
         Ok(builder) => builder,
         Err(e) => {
@@ -276,7 +276,7 @@ fn everything(dir: &Path) -> Pipeline {
         artifacts: vec![ArtifactKind::Archive],
         labels: Default::default(),
     };
-    let image = p.build_image("image", ProviderSpec::new("local", json!({})), image).after(&site);
+    let image = p.build_image("image", ProviderSpec::new("local-archive", json!({})), image).after(&site);
     let spec = towpath::pipeline::ReleaseSpec::new("web", &version).artifact(image.artifact(ArtifactKind::Archive));
     let deployer = ProviderSpec::new("release-dirs", release_dirs());
     let deploy = p.deploy("deploy", deployer, spec, fleet.inventory()).rollout(json!({ "batch": "50%" }));
@@ -310,6 +310,10 @@ async fn pipelines(b: &mut Bench) -> Result<()> {
     b.notes.take("engine.preflight", Ok(found.collect::<Json>()));
     b.notes.take("engine.sweep", b.engine.sweep().await.map(|s| s.len()));
     b.notes.take("engine.leases", b.engine.store().leases().await);
+    let destroyed = b.engine.destroy(&small, RunOptions::default()).await;
+    let destroyed = destroyed.map(|d| d.into_iter().map(|(step, changed)| json!({ "step": step, "changed": changed })));
+    b.notes.take("engine.destroy", destroyed.map(Iterator::collect::<Json>));
+    b.notes.take("artifact", Artifact::of_file("app", b.dir.join("app.sh")));
     b.notes.take("engine.approve", b.engine.approve(&report.run, "nothing", true, "twin").await);
     Ok(())
 }
@@ -334,10 +338,10 @@ async fn run() -> Result<()> {
     monitor(&mut b, &environment.inventory).await;
     log_sink(&mut b).await;
     balancing(&mut b).await;
-    pipelines(&mut b).await?;
     let p = b.registry().make::<dyn Provisioner>("local", &config(local(&b.dir)), &b.setup)?;
     b.notes.take("provisioner.destroy", p.destroy(&b.cx).await);
     b.notes.take("provisioner.destroy again", p.destroy(&b.cx).await);
+    pipelines(&mut b).await?;
     println!("{}", Json::Object(b.notes.0));
     Ok(())
 }

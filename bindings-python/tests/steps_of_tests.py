@@ -214,3 +214,45 @@ class Lines:
 
     def append(self, cx: StepContext, records: List[towpath.LogRecord]) -> None:
         self.lines.extend(record.message for record in records)
+
+
+def on_hosts(cx: StepContext, inventory: towpath.Inventory) -> Dict[str, Any]:
+    said = {}
+    for host in inventory.hosts:
+        with cx.connect(host) as connection:
+            said[host.name] = connection.run("hostname; cat /etc/mark 2>/dev/null || echo no mark").text
+    return {"said": said}
+
+
+def waits_on_host(cx: StepContext, inventory: towpath.Inventory, started: str) -> None:
+    with cx.connect(inventory.hosts[0]) as connection:
+        connection.run(["true"])
+        Path(started).touch()
+        connection.run(["sleep", "600"])
+
+
+def nested(cx: StepContext) -> Dict[str, Any]:
+    p = towpath.Pipeline("inner")
+    p.call("same", same, n=1)
+    return {"state": p.run("memory:").state, "effect": cx.effect("inner", {}, lambda: p.run("memory:").state)}
+
+
+@provider("configurator", "marker")
+class Marker:
+    """Writes a file on each host, over the library's own connections."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def apply(self, cx: StepContext, targets: towpath.Targets) -> towpath.Configured:
+        hosts = {}
+        for host in targets.inventory.hosts:
+            with cx.connect(host) as connection:
+                before = connection.run("cat /etc/mark", check=False)
+                changed = before.code != 0 or before.text != self.text
+                if changed:
+                    connection.put(self.text.encode(), "/etc/mark", mode=0o644)
+            hosts[host.name] = towpath.HostSummary(
+                ok=1, changed=int(changed), unreachable=0, failed=0, skipped=0, rescued=0, ignored=0
+            )
+        return towpath.Configured(hosts=hosts)

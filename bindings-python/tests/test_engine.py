@@ -71,8 +71,8 @@ def test_hosts_come_are_found_again_and_go(tmp_path: Path) -> None:
         with pytest.raises(KeyError):
             again.step("nothing")
     finally:
-        gone = towpath.provisioner(Local(hosts=1, name="web", state_dir=str(tmp_path / "state"))).destroy()
-    assert gone.changed >= 1
+        (gone,) = engine.destroy(p)
+    assert (gone.step, gone.changed >= 1) == ("fleet", True)
     assert local_parts(str(tmp_path)) == []
 
 
@@ -181,3 +181,43 @@ def test_the_chapter_of_the_book_runs(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{name}: {done.stderr}"
     assert local_parts(str(tmp_path)) == []
+
+
+def test_listeners_of_the_library(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    p = towpath.Pipeline("listened")
+    p.call("own", own.later, text="x")
+    journal, page = tmp_path / "run.jsonl", tmp_path / "run.html"
+    for _ in range(2):
+        assert p.run("memory:", progress=True, journal=journal, run_page=page).state == "done"
+    events = [json.loads(line)["event"] for line in journal.read_text().splitlines()]
+    assert events.count("run_finished") == 2
+    assert "listened" in page.read_text()
+    assert "own" in capfd.readouterr().err
+    events_seen: List[towpath.Event] = []
+    report = p.run("memory:", run_page=tmp_path / "no" / "such" / "file.html", on_event=events_seen.append)
+    assert report.state == "done"
+
+
+def test_a_step_runs_a_pipeline_of_its_own() -> None:
+    p = towpath.Pipeline("outer")
+    p.call("own", own.nested)
+    assert p.run("memory:").step("own").outputs == {"state": "done", "effect": "done"}
+
+
+def test_a_fork_is_told_instead_of_waiting_for_ever() -> None:
+    text = """
+import multiprocessing, towpath, steps_of_tests as own
+def child(kind):
+    p = towpath.Pipeline("p"); p.call("own", own.later, text="x")
+    try:
+        print(kind, p.run("memory:").state, flush=True)
+    except RuntimeError as e:
+        print(kind, "spawn" in str(e), flush=True)
+if __name__ == "__main__":
+    first = multiprocessing.get_context("fork").Process(target=child, args=("before",)); first.start(); first.join()
+    child("here")
+    second = multiprocessing.get_context("fork").Process(target=child, args=("after",)); second.start(); second.join()
+"""
+    path = {"PYTHONPATH": str(Path(own.__file__).parent), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, env=path)
+    assert done.stdout == "before done\nhere done\nafter True\n", done.stderr

@@ -21,6 +21,7 @@ from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._steps import StepContext, Unchanged, step, unchanged
 from ._towpath import Cancel, Store
+from .connection import Connection, ExecOutput, connect
 from .engine import Engine, open_store
 from .exceptions import (
     AlreadyExistsError,
@@ -82,12 +83,14 @@ __all__ = [
     "Config",
     "Configurator",
     "ConflictError",
+    "Connection",
     "Data",
     "DeniedError",
     "Deployer",
     "EffectInterruptedError",
     "Engine",
     "Error",
+    "ExecOutput",
     "ImageBuilder",
     "InternalError",
     "InvalidInputError",
@@ -113,6 +116,7 @@ __all__ = [
     "aio",
     "balancer",
     "configurator",
+    "connect",
     "deployer",
     "image_builder",
     "local",

@@ -46,6 +46,8 @@ class Provider(Config):
 def provider(role: str, name: str, *, schema: Optional[Mapping[str, Any]] = None) -> Callable[[C], C]:
     """Registers a class as a provider in this process: `@provider("provisioner", "mycloud")`.
 
+    It reaches hosts through its context: `cx.connect(host).run(["true"])`.
+
     The class is made with the config as keyword arguments, and has the verbs of its kind as methods: each takes the step's
     context, then its arguments (`def stage(self, cx, host, release)`), and returns the same JSON as the verb's result class.
     A coroutine is awaited. `preflight` may be missing, and so may verbs that it lacks: they raise `UnsupportedError`.

@@ -7,11 +7,13 @@ import importlib
 import inspect
 import os
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar, Union
 
 from . import _towpath
 from ._data import Data, plain
+from .connection import Connection
 from .exceptions import InvalidInputError, missing_functions
+from .vocabulary import Host
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,6 +73,16 @@ class StepContext:
     def sleep(self, seconds: float) -> None:
         """Sleeps; raises `CancelledError` or `TimedOutError` as soon as this must stop."""
         self._native.sleep(seconds)
+
+    def connect(
+        self,
+        host: Host,
+        *,
+        connectors: Optional[Mapping[str, Any]] = None,
+        base_dir: Union[str, os.PathLike[str]] = ".",
+    ) -> Connection:
+        """Reaches a host; what runs there is cancelled with this step. `connectors`: as of `towpath.connect`."""
+        return Connection(self._native.connect(plain(host), plain(connectors or {}), os.fspath(base_dir)))
 
     def effect(
         self,

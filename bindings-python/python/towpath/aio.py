@@ -11,18 +11,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Union
 
-from . import engine as _engine, providers as _providers
+from . import connection as _connection, engine as _engine, providers as _providers
 from ._await import call
 from ._data import Config
 from ._towpath import Cancel, Store
+from .connection import ExecOutput
 from .types import (
     Applied,
     Artifact,
     Backend,
     BackendState,
+    BecomeSpec,
     Built,
     Configured,
     Destroyed,
+    DestroyedStep,
     Event,
     Gate,
     GroupJob,
@@ -57,11 +60,48 @@ async def open_store(url: str) -> Store:
     return await call(lambda *, cancel: _engine.open_store(url))
 
 
+async def connect(
+    host: Host,
+    *,
+    connectors: Optional[Mapping[str, Any]] = None,
+    base_dir: Union[str, os.PathLike[str]] = ".",
+    cancel: Optional[Cancel] = None,
+) -> Connection:
+    """As `towpath.connect`."""
+    return Connection(await call(_connection.connect, host, connectors=connectors, base_dir=base_dir, cancel=cancel))
+
+
+class Connection:
+    """As `towpath.Connection`."""
+
+    def __init__(self, sync: _connection.Connection) -> None:
+        self._sync = sync
+
+    def __repr__(self) -> str:
+        return f"aio.{self._sync!r}"
+
+    async def run(self, command: Union[str, Sequence[str]], *, stdin: Optional[bytes]=None, cwd: Optional[str]=None, env: Optional[Mapping[str, str]]=None, timeout_s: Optional[float]=None, become: Union[str, BecomeSpec, None]=None, check: bool=True, cancel: Optional[Cancel]=None) -> ExecOutput:
+        """As `towpath.Connection.run`."""
+        return await call(self._sync.run, command, stdin=stdin, cwd=cwd, env=env, timeout_s=timeout_s, become=become, check=check, cancel=cancel)
+
+    async def put(self, content: Union[bytes, os.PathLike[str]], path: str, *, mode: Optional[int]=None, owner: Optional[str]=None, group: Optional[str]=None, become: Union[str, BecomeSpec, None]=None, cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Connection.put`."""
+        await call(self._sync.put, content, path, mode=mode, owner=owner, group=group, become=become, cancel=cancel)
+
+    async def get(self, path: str, *, limit_bytes: int=16 << 20, cancel: Optional[Cancel]=None) -> bytes:
+        """As `towpath.Connection.get`."""
+        return await call(self._sync.get, path, limit_bytes=limit_bytes, cancel=cancel)
+
+    async def close(self, *, cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Connection.close`."""
+        await call(self._sync.close, cancel=cancel)
+
+
 class Engine:
     """As `towpath.Engine`."""
 
-    def __init__(self, store: Union[str, Store], *, environment: str='default', base_dir: Union[str, os.PathLike[str]]='.', label: Optional[str]=None, on_event: Optional[Callable[[Event], object]]=None) -> None:
-        self._sync = _engine.Engine(store, environment=environment, base_dir=base_dir, label=label, on_event=on_event)
+    def __init__(self, store: Union[str, Store], *, environment: str='default', base_dir: Union[str, os.PathLike[str]]='.', label: Optional[str]=None, on_event: Optional[Callable[[Event], object]]=None, progress: bool=False, journal: Optional[Union[str, os.PathLike[str]]]=None, run_page: Optional[Union[str, os.PathLike[str]]]=None) -> None:
+        self._sync = _engine.Engine(store, environment=environment, base_dir=base_dir, label=label, on_event=on_event, progress=progress, journal=journal, run_page=run_page)
 
     def __repr__(self) -> str:
         return f"aio.{self._sync!r}"
@@ -97,6 +137,10 @@ class Engine:
     async def preflight(self, pipeline: Pipeline, *, cancel: Optional[Cancel]=None) -> List[PreflightOf]:
         """As `towpath.Engine.preflight`."""
         return await call(self._sync.preflight, pipeline, cancel=cancel)
+
+    async def destroy(self, pipeline: Pipeline, values: Optional[Mapping[str, Any]]=None, *, cancel: Optional[Cancel]=None) -> List[DestroyedStep]:
+        """As `towpath.Engine.destroy`."""
+        return await call(self._sync.destroy, pipeline, values, cancel=cancel)
 
     async def sweep(self, *, cancel: Optional[Cancel]=None) -> List[Swept]:
         """As `towpath.Engine.sweep`."""
@@ -392,4 +436,4 @@ def balancer(spec: Union[str, Config], config: Optional[Mapping[str, Any]]=None,
     return Balancer(_providers.balancer(spec, config, environment=environment, base_dir=base_dir, store=store, on_event=on_event))
 
 
-__all__ = ["Balancer", "Configurator", "Deployer", "Engine", "ImageBuilder", "LogSink", "Monitor", "Provisioner", "balancer", "configurator", "deployer", "image_builder", "log_sink", "monitor", "open_store", "provisioner"]
+__all__ = ["Balancer", "Configurator", "Connection", "Deployer", "Engine", "ImageBuilder", "LogSink", "Monitor", "Provisioner", "balancer", "configurator", "connect", "deployer", "image_builder", "log_sink", "monitor", "open_store", "provisioner"]

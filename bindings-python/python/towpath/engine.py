@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequen
 from . import _towpath
 from ._data import plain
 from ._towpath import Cancel, Store
-from .types import Event, Lease, PipelinePlan, PreflightOf, RunReport, RunStatus, Swept
+from .types import DestroyedStep, Event, Lease, PipelinePlan, PreflightOf, RunReport, RunStatus, Swept
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -24,7 +24,8 @@ class Engine:
 
     `store`: an opened store or its URL. `base_dir`: where relative paths of configs start. `label`: shown to those who wait
     for this engine's leases. `on_event`: called with every event, in order, on a thread of its own; all of them were told
-    when a call returns. Every call releases the interpreter while it waits. Ctrl-C cancels what runs, waits until it has
+    when a call returns. `progress`: shows runs on standard error. `journal`: a file that every event of a run is appended to,
+    as JSON lines. `run_page`: a self-contained HTML page about the run, written while it goes on. Every call releases the interpreter while it waits. Ctrl-C cancels what runs, waits until it has
     stopped, and is raised then; so does `cancel`, with `CancelledError` or a report whose state is `cancelled`.
     """
 
@@ -36,11 +37,14 @@ class Engine:
         base_dir: Union[str, os.PathLike[str]] = ".",
         label: Optional[str] = None,
         on_event: Optional[Callable[[Event], object]] = None,
+        progress: bool = False,
+        journal: Optional[Union[str, os.PathLike[str]]] = None,
+        run_page: Optional[Union[str, os.PathLike[str]]] = None,
     ) -> None:
         self.store = open_store(store) if isinstance(store, str) else store
         self.environment = environment
         listen = None if on_event is None else _listener(on_event)
-        self._native = _towpath.Engine(self.store, environment, os.fspath(base_dir), label, listen)
+        self._native = _towpath.Engine(self.store, environment, os.fspath(base_dir), label, listen, (progress, journal, run_page))
 
     def __repr__(self) -> str:
         return f"Engine({self.store.location()}, environment={self.environment!r})"
@@ -106,6 +110,13 @@ class Engine:
     def preflight(self, pipeline: Pipeline, *, cancel: Optional[Cancel] = None) -> List[PreflightOf]:
         """Checks tools, versions and credentials of every step. Changes nothing."""
         return [PreflightOf.of(one) for one in self._native.call("preflight", {"pipeline": pipeline.data()}, cancel)]
+
+    def destroy(
+        self, pipeline: Pipeline, values: Optional[Mapping[str, Any]] = None, *, cancel: Optional[Cancel] = None
+    ) -> List[DestroyedStep]:
+        """Removes what the pipeline's `provision` steps made in this environment, the last one first."""
+        arguments = {"pipeline": pipeline.data(), "values": plain(values or {})}
+        return [DestroyedStep.of(one) for one in self._native.call("destroy", arguments, cancel)]
 
     def sweep(self, *, cancel: Optional[Cancel] = None) -> List[Swept]:
         """Carries out what dead owners left to be undone, and removes their leases."""

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Dict, List, Union
 from ._data import Config, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import BalancerMode, BalancerPolicy, LocalBalancerConfig, LocalMode
+    from .vocabulary import BalancerMode, BalancerPolicy, BecomeSpec, LocalBalancerConfig, LocalMode
 
 
 class Local(Config):
     """Settings of the `local` provisioner: hosts on this machine.
 
     hosts: How many hosts there are.
+    unguarded: Lets plain hosts run where the kernel can't keep them from writing this machine's files (no
+        Landlock). Then nothing but the commands' own restraint does. `false` by default: such hosts are
+        refused.
     name: What hosts are called: `web` makes `web-1`, `web-2`, ... `host` by default. Lower-case letters,
         digits and `-`.
     mode: How a host is kept apart from this machine. `auto` by default.
@@ -40,6 +43,7 @@ class Local(Config):
             self,
             *,
             hosts: Union[int, Ref],
+            unguarded: Union[bool, Ref, None] = None,
             name: Union[str, Ref, None] = None,
             mode: Union[LocalMode, Ref, None] = None,
             ports: Union[List[str], Ref, None] = None,
@@ -49,6 +53,37 @@ class Local(Config):
             state_dir: Union[str, Ref, None] = None,
             balancer: Union[LocalBalancerConfig, Ref, None] = None,
             start_timeout_s: Union[int, Ref, None] = None,
+        ) -> None: ...
+
+
+class LocalArchive(Config):
+    """Settings of the image builder `local-archive`: a host's configured tree as a file `tar.zst`.
+
+    dir: Folder of the archives, made with mode 0700. `.towpath/images` in the working directory by default.
+    paths: The absolute paths that are baked. By default, of a host of `local` all that it changed over this
+        machine's own files, and of any other host `/etc`, `/home`, `/opt`, `/root`, `/srv`, `/usr/local` and
+        `/var/www`.
+    exclude: What is left out beside the usual: an absolute path with all below it, or a name anywhere. `*`
+        and `?` stand for characters of one name: `/srv/web/releases`, `*.cache`.
+    keep_owners: Keeps the numeric owners of files. `false` by default: all belong to 0:0.
+    max_bytes: Most bytes that a tree may have, before it is compressed. `4294967296` (4 GiB) by default.
+    become: The user who reads the tree. The one of the host's `become` by default, else the one who logs in.
+    """
+
+    role = "image_builder"
+    provider = "local-archive"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            dir: Union[str, Ref, None] = None,
+            paths: Union[List[str], Ref, None] = None,
+            exclude: Union[List[str], Ref, None] = None,
+            keep_owners: Union[bool, Ref, None] = None,
+            max_bytes: Union[int, Ref, None] = None,
+            become: Union[BecomeSpec, Ref, None] = None,
         ) -> None: ...
 
 
@@ -137,4 +172,4 @@ class LocalConnector(Config):
         def __init__(self) -> None: ...
 
 
-__all__ = ["Local", "LocalBalancer", "LocalConnector", "LocalLogSink", "LocalMonitor"]
+__all__ = ["Local", "LocalArchive", "LocalBalancer", "LocalConnector", "LocalLogSink", "LocalMonitor"]

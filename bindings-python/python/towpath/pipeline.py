@@ -13,6 +13,7 @@ from .exceptions import InvalidInputError
 from .types import (
     Artifact,
     Configured,
+    DestroyedStep,
     Environment,
     Gate,
     ImageInput,
@@ -253,7 +254,7 @@ class Pipeline:
 
     def gate(self, name: str, provider: Config, gate: In[Gate], inventory: Optional[Hosts] = None) -> GateStep:
         """Asks a monitor whether all is well; anything but a pass fails the step."""
-        inputs = {"gate": gate, "inventory": inventory}
+        inputs = {"rule": gate, "inventory": inventory}
         return self._add(GateStep, "gate", name, _role(provider, "monitor"), inputs)
 
     def record(
@@ -293,6 +294,10 @@ class Pipeline:
     def plan(self, store: Union[str, _towpath.Store], **options: Any) -> PipelinePlan:
         """Says what `run` would change, without changing anything. `options` as of `Engine`."""
         return self.engine(store, **options).plan(self)
+
+    def destroy(self, store: Union[str, _towpath.Store], **options: Any) -> List[DestroyedStep]:
+        """Removes what its `provision` steps made, the last one first. `options` as of `Engine`."""
+        return self.engine(store, **options).destroy(self)
 
     def run(self, store: Union[str, _towpath.Store], **options: Any) -> RunReport:
         """Runs it, or continues its unfinished run. `options` as of `Engine`."""

@@ -9,6 +9,26 @@ from typing import TYPE_CHECKING, Any, Dict, List, Union
 from ._data import Config, Ref
 
 
+class Inventory(Config):
+    """Settings of the provisioner `inventory`: hosts that exist already, from an Ansible inventory.
+
+    file: The inventory, as `load_inventory` reads it. Relative paths start at the pipeline file's folder.
+    defaults: Variables of all hosts where the inventory does not say otherwise.
+    """
+
+    role = "provisioner"
+    provider = "inventory"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            file: Union[str, Ref],
+            defaults: Union[Dict[str, Any], Ref, None] = None,
+        ) -> None: ...
+
+
 class Playbook(Config):
     """Settings of the `playbook` configurator.
 
@@ -37,4 +57,4 @@ class Playbook(Config):
         ) -> None: ...
 
 
-__all__ = ["Playbook"]
+__all__ = ["Inventory", "Playbook"]

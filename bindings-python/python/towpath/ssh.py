@@ -18,7 +18,8 @@ class ReleaseDirs(Config):
     restart: Program and arguments that (re)start the service from `<root>/current`. Must return once it is
         started.
     root: Directory that holds `releases/`, `current` and `previous`. Made if it is not there. `/srv/web` by
-        default.
+        default. Here, and in the commands and `owner`, `{{ name }}` is replaced by the host's variable of
+        this name.
     stop: Program and arguments that stop it. Without it `deactivate` fails where the service runs.
     running: Program and arguments that exit with 0 if it runs. Without it, it runs once it was activated.
     keep: Releases that are kept; older ones are removed after an activate, but never the current or the

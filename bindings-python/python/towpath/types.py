@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
-from . import vocabulary
+from . import _towpath, vocabulary
 from ._data import Data, Ref
 from .vocabulary import *  # noqa: F403
 from .vocabulary import (
@@ -95,6 +96,13 @@ class Probed(Data):
 class Destroyed(Data):
     """What `Provisioner.destroy` did."""
 
+    changed: int
+
+
+class DestroyedStep(Data):
+    """What `Engine.destroy` did for a step."""
+
+    step: str
     changed: int
 
 
@@ -316,6 +324,11 @@ class Event(Data):
         return None if name.startswith("__") else self.get(name)
 
 
+def file_artifact(name: str, path: Union[str, os.PathLike[str]]) -> Artifact:
+    """A file that was built elsewhere, as an artifact; reads it to take its digest."""
+    return Artifact.of(_towpath.file_artifact(name, path))
+
+
 def metric(name: str, value: Union[float, Ref], **tags: str) -> Observation:
     """A number, seen now."""
     return {"metric": {"name": name, "value": value, **({"tags": tags} if tags else {})}}
@@ -373,6 +386,7 @@ __all__ = [
     "Configured",
     "Deferred",
     "Destroyed",
+    "DestroyedStep",
     "ErrorRecord",
     "Event",
     "GroupJob",
@@ -398,6 +412,7 @@ __all__ = [
     "Verdict",
     "check_result",
     "command_check",
+    "file_artifact",
     "http_check",
     "metric",
     "metric_check",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union
 
 from ._data import Config, Data, Ref
 
-ArtifactKind = Literal["ami", "vagrant_box", "docker_image", "disk", "archive"]
+ArtifactKind = Literal["ami", "vagrant_box", "docker_image", "disk", "archive", "file"]
 """The kind of thing that an image builder makes."""
 
 BalancerMode = Literal["http", "tcp"]
@@ -642,7 +642,8 @@ class Rolling(Data):
     failure_budget: How many targets may fail before the rollout has failed. They are left out of service and
         named in the report. `0` by default.
     health: What a changed target must pass before it serves again. Without it, the deployer's own look at the
-        target counts.
+        target counts. In its checks `{{ release_version }}` is the version that shall run, in a rollback the
+        former one.
     watch: What a batch must pass while it serves again: give it a `hold_s`.
     on_failure: What happens when more targets fail than the budget allows.
     retry_refused: Tries a release again that was rolled back in this environment with the same content.
