@@ -1,6 +1,9 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::Registry;
 
 /// Runs deployment pipelines: provision, configure, bake, roll out, monitor, log.
 ///
@@ -25,9 +28,21 @@ pub(crate) struct Common {
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// What the program around the command adds.
+    #[arg(skip)]
+    pub(crate) extend: Option<fn(&mut Registry)>,
 }
 
 impl Common {
+    /// Every provider that is compiled in, and what the program around the command adds.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        let mut registry = crate::registry();
+        if let Some(extend) = self.extend {
+            extend(&mut registry);
+        }
+        Arc::new(registry)
+    }
+
     pub(crate) fn store_url(&self) -> String {
         let kind = ["sqlite:", "memory:"].iter().any(|k| self.store.starts_with(k));
         if kind { self.store.clone() } else { format!("sqlite:{}", self.store) }

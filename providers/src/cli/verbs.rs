@@ -15,7 +15,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     let common = &cli.common;
     match cli.verb {
         Verb::Schema => {
-            print(&pretty(&crate::registry().pipeline_schema()));
+            print(&pretty(&common.registry().pipeline_schema()));
             Ok(Exit::Done)
         }
         Verb::Plan { file, out } => plan(common, &file, out.as_deref()).await,
@@ -35,7 +35,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
         Verb::Leases => leases(common).await,
         Verb::Sweep => sweep(common).await,
         Verb::Approve { run, step, refuse } => {
-            let engine = engine(common, crate::registry().into(), PathBuf::from(".")).await?;
+            let engine = engine(common, common.registry(), PathBuf::from(".")).await?;
             let by = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
             engine.approve(&RunId(run), &step, !refuse, &by).await?;
             Ok(Exit::Done)
@@ -115,7 +115,7 @@ pub(super) fn pretty(value: &impl serde::Serialize) -> String {
 }
 
 async fn plan(common: &Common, file: &File, out: Option<&Path>) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
+    let registry = common.registry();
     let pipeline = Pipeline::load(&file.file, &registry)?;
     let engine = engine(common, registry, folder(&file.file)).await?;
     let plan = engine.plan(&pipeline, RunOptions { values: values(&file.set)?, fresh: false }).await?;
@@ -141,7 +141,7 @@ fn save(path: &Path, text: &str) -> Result<()> {
 }
 
 async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
-    let engine = engine(common, crate::registry().into(), PathBuf::from(".")).await?;
+    let engine = engine(common, common.registry(), PathBuf::from(".")).await?;
     let Some(status) = engine.status(run.as_ref()).await? else {
         print(if common.json { "null" } else { "no run yet" });
         return Ok(Exit::Done);
@@ -165,7 +165,7 @@ async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
 }
 
 async fn leases(common: &Common) -> Result<Exit> {
-    let leases = engine(common, crate::registry().into(), PathBuf::from(".")).await?.store().leases().await?;
+    let leases = engine(common, common.registry(), PathBuf::from(".")).await?.store().leases().await?;
     if common.json {
         print(&pretty(&leases));
         return Ok(Exit::Done);
@@ -180,7 +180,7 @@ async fn leases(common: &Common) -> Result<Exit> {
 
 async fn sweep(common: &Common) -> Result<Exit> {
     let mut exit = Exit::Done;
-    for swept in engine(common, crate::registry().into(), PathBuf::from(".")).await?.sweep().await? {
+    for swept in engine(common, common.registry(), PathBuf::from(".")).await?.sweep().await? {
         match swept.outcome {
             Ok(()) => print(&format!("undone: {}", swept.lease.key)),
             Err(e) => {
@@ -193,7 +193,7 @@ async fn sweep(common: &Common) -> Result<Exit> {
 }
 
 async fn preflight(common: &Common, file: &File) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
+    let registry = common.registry();
     let pipeline = Pipeline::load(&file.file, &registry)?.with_values(&values(&file.set)?)?;
     let engine = engine(common, registry, folder(&file.file)).await?;
     let mut exit = Exit::Done;

@@ -322,7 +322,9 @@ impl Work {
 }
 
 impl Engine {
-    pub(crate) fn setup(&self, pipeline: &Pipeline) -> Setup {
+    /// What providers are made with outside any run: this engine's folder and environment, and a connector with the
+    /// pipeline's settings.
+    pub fn setup(&self, pipeline: &Pipeline) -> Setup {
         let (base, environment) = (self.base_dir.clone(), self.environment.clone());
         let registry = Arc::clone(&self.registry);
         let connector = connectors::Connectors::new(registry, pipeline, base.clone(), environment.clone());
