@@ -44,8 +44,12 @@ impl Common {
     }
 
     pub(crate) fn store_url(&self) -> String {
-        let kind = ["sqlite:", "memory:"].iter().any(|k| self.store.starts_with(k));
-        if kind { self.store.clone() } else { format!("sqlite:{}", self.store) }
+        // A letter and a colon is a drive. Another kind of store is refused by name, not made as an odd file.
+        let is_kind = |kind: &str| kind.len() > 1 && kind.bytes().all(|b| b.is_ascii_alphanumeric());
+        match self.store.split_once(':') {
+            Some((kind, _)) if is_kind(kind) => self.store.clone(),
+            _ => format!("sqlite:{}", self.store),
+        }
     }
 
     /// The folder of pages and events: beside the store, where that is a file.
@@ -92,6 +96,7 @@ pub(crate) enum Verb {
         out: Option<PathBuf>,
     },
     /// Run a pipeline, or go on with its unfinished run
+    #[command(override_usage = "towpath run [OPTIONS] <FILE>\n       towpath run [OPTIONS] --plan <PLAN>")]
     Run {
         /// The pipeline file
         #[arg(required_unless_present = "plan")]
@@ -100,7 +105,7 @@ pub(crate) enum Verb {
         #[arg(long = "set", value_name = "NAME=VALUE")]
         set: Vec<String>,
         /// Run exactly what this saved plan says
-        #[arg(long, conflicts_with_all = ["file", "set"])]
+        #[arg(long, value_name = "PLAN", conflicts_with_all = ["file", "set"])]
         plan: Option<PathBuf>,
         /// Give an unfinished run up instead of going on with it
         #[arg(long)]
@@ -148,6 +153,9 @@ pub(crate) enum Verb {
         #[command(flatten)]
         file: File,
     },
-    /// Print the JSON Schema of pipelines, with every provider that is compiled in
-    Schema,
+    /// Print the JSON Schema of pipeline files, or of one provider's config
+    Schema {
+        /// A provider, with its kind if it is of several: `ssh`, `provisioner-local`. All of pipeline files if none is named
+        provider: Option<String>,
+    },
 }

@@ -76,6 +76,8 @@ pub(super) async fn start(common: &Common, from: From<'_>, fresh: bool, watch: &
         From::File(file, set) => {
             let pipeline = Pipeline::load(file, &registry)?;
             let options = RunOptions { values: values(&set)?, fresh };
+            // Before the store is made.
+            pipeline.with_values(&options.values)?;
             let engine = engine_with(common, registry, folder(file), &display).await?;
             let watchers = Watchers::new(common, watch, None, &display)?;
             let report = watchers.listen(engine).run(&pipeline, options).await;

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use towpath_core::pipeline::{Engine, Pipeline, ResumeOptions, RunOptions, Values};
+use towpath_core::pipeline::{Engine, Pipeline, ResumeOptions, RunOptions, Values, nearest};
 use towpath_core::{Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
 
 use super::display::Display;
@@ -14,10 +14,7 @@ use crate::listen::{run_state, step_state};
 pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     let common = &cli.common;
     match cli.verb {
-        Verb::Schema => {
-            print(&pretty(&common.registry().pipeline_schema()));
-            Ok(Exit::Done)
-        }
+        Verb::Schema { provider } => schema(&common.registry(), provider.as_deref()),
         Verb::Plan { file, out } => plan(common, &file, out.as_deref()).await,
         Verb::Run { file, set, plan, fresh, watch } => {
             let from = match (&file, &plan) {
@@ -117,8 +114,11 @@ pub(super) fn pretty(value: &impl serde::Serialize) -> String {
 async fn plan(common: &Common, file: &File, out: Option<&Path>) -> Result<Exit> {
     let registry = common.registry();
     let pipeline = Pipeline::load(&file.file, &registry)?;
+    let options = RunOptions { values: values(&file.set)?, fresh: false };
+    // Before the store is made.
+    pipeline.with_values(&options.values)?;
     let engine = engine(common, registry, folder(&file.file)).await?;
-    let plan = engine.plan(&pipeline, RunOptions { values: values(&file.set)?, fresh: false }).await?;
+    let plan = engine.plan(&pipeline, options).await?;
     if let Some(out) = out {
         save(out, &pretty(&plan))?;
     }
@@ -138,6 +138,30 @@ fn save(path: &Path, text: &str) -> Result<()> {
             .with("file", path.display())
             .caused_by(e)
     })
+}
+
+fn schema(registry: &Registry, provider: Option<&str>) -> Result<Exit> {
+    let Some(wanted) = provider else {
+        print(&pretty(&registry.pipeline_schema()));
+        return Ok(Exit::Done);
+    };
+    let mut all = registry.config_schemas();
+    let bare = |name: &String| name.split_once('-').is_some_and(|(_, provider)| provider == wanted);
+    let found: Vec<String> = match all.contains_key(wanted) {
+        true => vec![wanted.to_owned()],
+        false => all.keys().filter(|n| bare(n)).cloned().collect(),
+    };
+    match &found[..] {
+        [one] => print(&pretty(&all.remove(one))),
+        [] => {
+            let names: Vec<&str> = all.keys().map(String::as_str).collect();
+            let near = nearest(wanted, names.iter().copied())
+                .map_or_else(|| format!("there are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
+            return Err(bad(&format!("there is no provider called `{wanted}`; {near}")));
+        }
+        several => return Err(bad(&format!("`{wanted}` is several providers: name one of {}", several.join(", ")))),
+    }
+    Ok(Exit::Done)
 }
 
 async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
