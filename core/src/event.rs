@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,6 +40,9 @@ pub enum EventKind {
         resumed: bool,
         /// Steps and the steps that each needs, for drawing.
         graph: Vec<(String, Vec<String>)>,
+        /// What each step uses: `configure playbook`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        uses: BTreeMap<String, String>,
     },
     /// A run is over.
     RunFinished {

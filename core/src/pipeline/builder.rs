@@ -115,7 +115,7 @@ impl PipelineBuilder {
         gate: impl Into<In<Gate>>,
         inventory: impl Into<In<Inventory>>,
     ) -> GateStep {
-        let inputs = vec![("gate", gate.into().into()), ("inventory", inventory.into().into())];
+        let inputs = vec![("rule", gate.into().into()), ("inventory", inventory.into().into())];
         self.add(name, uses(Verb::Gate, with.into()), inputs)
     }
 

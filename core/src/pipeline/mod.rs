@@ -6,6 +6,7 @@
 mod builder;
 mod check;
 mod engine;
+mod file_schema;
 mod handle;
 mod model;
 mod output;

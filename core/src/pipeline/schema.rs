@@ -1,10 +1,8 @@
-use std::collections::BTreeMap;
-
 use schemars::generate::SchemaSettings;
-use serde_json::{Map, json};
+use serde_json::Map;
 
-use crate::pipeline::{Pipeline, Role, Verb, pointer_token};
-use crate::{Json, Registry};
+use crate::Json;
+use crate::pipeline::{Verb, pointer_token};
 
 /// Something that does not fit a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,100 +185,4 @@ pub(crate) fn input_schema(verb: Verb, input: &str) -> Option<Json> {
         map.insert("$defs".into(), Json::Object(definitions));
     }
     Some(schema)
-}
-
-impl Registry {
-    /// The JSON Schema of pipeline files: the model, with the config of every registered provider in its place.
-    pub fn pipeline_schema(&self) -> Json {
-        let mut schema = schemars::schema_for!(Pipeline).to_value();
-        let mut uses = Vec::new();
-        let mut configs: BTreeMap<String, Json> = BTreeMap::new();
-        for verb in Verb::ALL {
-            let Some(role) = verb.role() else {
-                uses.push(json!({
-                    "type": "object",
-                    "properties": {
-                        "verb": { "const": verb.as_str() },
-                        "provider": { "type": "string", "description": "The registered name of the function: `migrate/v1`." },
-                    },
-                    "required": ["verb", "provider"],
-                    "additionalProperties": false,
-                }));
-                continue;
-            };
-            for name in self.names(role) {
-                uses.push(json!({
-                    "type": "object",
-                    "properties": {
-                        "verb": { "const": verb.as_str() },
-                        "provider": { "const": name },
-                        "config": { "$ref": format!("#/$defs/{}", self.config_definition(role, name, &mut configs)) },
-                    },
-                    "required": ["verb", "provider"],
-                    "additionalProperties": false,
-                }));
-            }
-        }
-        let connectors: Map<String, Json> = self
-            .names(Role::Connector)
-            .into_iter()
-            .map(|n| {
-                let definition = self.config_definition(Role::Connector, n, &mut configs);
-                (n.to_owned(), json!({ "$ref": format!("#/$defs/{definition}") }))
-            })
-            .collect();
-        if let Some(definitions) = schema.pointer_mut("/$defs").and_then(Json::as_object_mut) {
-            definitions.insert(
-                "StepUse".into(),
-                json!({ "description": "What a step does, and with which provider.", "oneOf": uses }),
-            );
-            definitions.extend(configs);
-        }
-        if let Some(place) = schema.pointer_mut("/properties/connectors") {
-            *place = json!({
-                "description": "Settings of connectors by their name.",
-                "type": "object",
-                "properties": connectors,
-                "additionalProperties": false,
-            });
-        }
-        schema
-    }
-
-    fn config_definition(&self, role: Role, name: &str, into: &mut BTreeMap<String, Json>) -> String {
-        let id = format!("{}.{name}", role.as_str().replace(' ', "_"));
-        if let Some(entry) = self.entry(role, name) {
-            let mut schema = entry.schema().clone();
-            // Definitions of the config's own types move to the top, under a name that can't clash with another provider's.
-            let prefix = format!("{id}.");
-            rename_references(&mut schema, &prefix);
-            if let Some(map) = schema.as_object_mut() {
-                map.remove("$schema");
-                if let Some(Json::Object(definitions)) = map.remove("$defs") {
-                    into.extend(definitions.into_iter().map(|(k, v)| (format!("{prefix}{k}"), v)));
-                }
-            }
-            into.insert(id.clone(), schema);
-        }
-        id
-    }
-}
-
-fn rename_references(schema: &mut Json, prefix: &str) {
-    match schema {
-        Json::Object(map) => {
-            for (key, value) in map {
-                match value {
-                    Json::String(s) if key == "$ref" => {
-                        if let Some(name) = s.strip_prefix("#/$defs/") {
-                            *s = format!("#/$defs/{prefix}{name}");
-                        }
-                    }
-                    other => rename_references(other, prefix),
-                }
-            }
-        }
-        Json::Array(items) => items.iter_mut().for_each(|v| rename_references(v, prefix)),
-        _ => {}
-    }
 }

@@ -39,6 +39,23 @@ pub enum Role {
 }
 
 impl Role {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Provisioner,
+        Self::Configurator,
+        Self::ImageBuilder,
+        Self::Deployer,
+        Self::Monitor,
+        Self::LogSink,
+        Self::Balancer,
+        Self::Connector,
+    ];
+
+    /// Its name in files: `image_builder`.
+    pub fn key(self) -> String {
+        self.as_str().replace(' ', "_")
+    }
+
     /// Its name in errors: `image builder`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -72,7 +72,7 @@ const DEPLOY: &[InputDecl] = &[
 ];
 const GATE: &[InputDecl] = &[
     InputDecl {
-        name: "gate",
+        name: "rule",
         kind: OutputKind::Json,
         required: true,
         description: "The checks, how often and how long.",

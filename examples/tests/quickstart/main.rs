@@ -4,7 +4,7 @@
 mod crash;
 mod given;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -114,7 +114,10 @@ fn assert_well(summary: &Value) {
     assert_eq!(summary["hosts"], 3, "{summary}");
     assert_eq!(summary["requests"]["failed"], 0, "{summary}");
     assert!(summary["requests"]["sent"].as_u64().unwrap() > 0, "{summary}");
-    assert!(Path::new(summary["journal"].as_str().unwrap()).exists(), "{summary}");
+    let page = std::fs::read_to_string(summary["run_page"].as_str().unwrap()).unwrap();
+    assert!(page.contains("release v3") && page.contains("web-2"), "the page tells of steps and hosts");
+    let journal = std::fs::read_to_string(summary["journal"].as_str().unwrap()).unwrap();
+    assert!(journal.lines().count() > 20, "{journal}");
 }
 
 #[test]

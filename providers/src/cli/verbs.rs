@@ -2,39 +2,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use towpath_core::pipeline::{Engine, Pipeline, PipelinePlan, ResumeOptions, RunOptions, RunReport, Values};
+use towpath_core::pipeline::{Engine, Pipeline, ResumeOptions, RunOptions, Values, nearest};
 use towpath_core::{Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
 
+use super::display::Display;
 use super::options::{Cli, Common, File, Verb};
+use super::runs::{self, From};
 use super::{Exit, print, say};
-use crate::listen::{JsonLines, Progress, run_state, step_state};
+use crate::listen::{run_state, step_state};
 
 pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     let common = &cli.common;
     match cli.verb {
-        Verb::Schema => {
-            print(&pretty(&crate::registry().pipeline_schema()));
-            Ok(Exit::Done)
-        }
+        Verb::Schema { provider } => schema(&common.registry(), provider.as_deref()),
         Verb::Plan { file, out } => plan(common, &file, out.as_deref()).await,
-        Verb::Run { file, set, plan, fresh, journal } => {
+        Verb::Run { file, set, plan, fresh, watch } => {
             let from = match (&file, &plan) {
                 (Some(file), None) => From::File(file, set),
                 (_, Some(plan)) => From::Plan(plan),
                 (None, None) => return Err(bad("name a pipeline file, or a plan with --plan")),
             };
-            start(common, from, fresh, journal.as_deref()).await
+            runs::start(common, from, fresh, &watch).await
         }
-        Verb::Resume { run, set, rerun, base_dir } => {
-            let engine = progress(engine(common, crate::registry().into(), base_dir).await?);
+        Verb::Resume { run, set, rerun, base_dir, watch } => {
             let options = ResumeOptions { values: values(&set)?, rerun };
-            finish(common, &engine.resume(run.map(RunId).as_ref(), options).await?)
+            runs::resume(common, run.map(RunId), options, base_dir, &watch).await
         }
         Verb::Status { run } => status(common, run.map(RunId)).await,
         Verb::Leases => leases(common).await,
         Verb::Sweep => sweep(common).await,
         Verb::Approve { run, step, refuse } => {
-            let engine = engine(common, crate::registry().into(), PathBuf::from(".")).await?;
+            let engine = engine(common, common.registry(), PathBuf::from(".")).await?;
             let by = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
             engine.approve(&RunId(run), &step, !refuse, &by).await?;
             Ok(Exit::Done)
@@ -43,27 +41,31 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     }
 }
 
-enum From<'a> {
-    File(&'a Path, Vec<String>),
-    Plan(&'a Path),
-}
-
-fn bad(message: &str) -> Error {
+pub(super) fn bad(message: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, "towpath", "command line", message)
 }
 
-async fn engine(common: &Common, registry: Arc<Registry>, base_dir: PathBuf) -> Result<Engine> {
-    let kind = ["sqlite:", "memory:"].iter().any(|k| common.store.starts_with(k));
-    let url = if kind { common.store.clone() } else { format!("sqlite:{}", common.store) };
-    let store = crate::open_store(&url).await?;
+pub(super) async fn engine(common: &Common, registry: Arc<Registry>, base_dir: PathBuf) -> Result<Engine> {
+    engine_with(common, registry, base_dir, &Arc::new(Display::new(true))).await
+}
+
+/// An engine that is cancelled by Ctrl-C and SIGTERM, and says so where the run's progress is shown.
+pub(super) async fn engine_with(
+    common: &Common,
+    registry: Arc<Registry>,
+    base_dir: PathBuf,
+    display: &Arc<Display>,
+) -> Result<Engine> {
+    let store = crate::open_store(&common.store_url()).await?;
     let token = CancellationToken::new();
     tokio::spawn({
-        let token = token.clone();
+        let (token, display) = (token.clone(), Arc::clone(display));
         async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                say("cancelling; waiting until nothing runs any more (Ctrl-C again: do not wait)");
+            if asked_to_stop().await {
+                display.say("cancelling; waiting until nothing runs any more (Ctrl-C again: do not wait)");
                 token.cancel();
-                if tokio::signal::ctrl_c().await.is_ok() {
+                if asked_to_stop().await {
+                    display.close();
                     say("not waited: remote commands may still run; the next `towpath run` looks for them");
                     std::process::exit(130);
                 }
@@ -78,15 +80,23 @@ async fn engine(common: &Common, registry: Arc<Registry>, base_dir: PathBuf) -> 
         .label(format!("pid {} ({user})", std::process::id())))
 }
 
-fn progress(engine: Engine) -> Engine {
-    engine.listener(Arc::new(Progress::stderr()))
+/// Waits for Ctrl-C, or for SIGTERM, by which schedulers and CI systems end a job.
+async fn asked_to_stop() -> bool {
+    #[cfg(unix)]
+    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        return tokio::select! {
+            asked = tokio::signal::ctrl_c() => asked.is_ok(),
+            asked = term.recv() => asked.is_some(),
+        };
+    }
+    tokio::signal::ctrl_c().await.is_ok()
 }
 
-fn folder(file: &Path) -> PathBuf {
+pub(super) fn folder(file: &Path) -> PathBuf {
     file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
-fn values(set: &[String]) -> Result<Values> {
+pub(super) fn values(set: &[String]) -> Result<Values> {
     set.iter()
         .map(|pair| {
             let (name, value) = pair
@@ -97,15 +107,18 @@ fn values(set: &[String]) -> Result<Values> {
         .collect()
 }
 
-fn pretty(value: &impl serde::Serialize) -> String {
+pub(super) fn pretty(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 async fn plan(common: &Common, file: &File, out: Option<&Path>) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
+    let registry = common.registry();
     let pipeline = Pipeline::load(&file.file, &registry)?;
+    let options = RunOptions { values: values(&file.set)?, fresh: false };
+    // Before the store is made.
+    pipeline.with_values(&options.values)?;
     let engine = engine(common, registry, folder(&file.file)).await?;
-    let plan = engine.plan(&pipeline, RunOptions { values: values(&file.set)?, fresh: false }).await?;
+    let plan = engine.plan(&pipeline, options).await?;
     if let Some(out) = out {
         save(out, &pretty(&plan))?;
     }
@@ -127,48 +140,32 @@ fn save(path: &Path, text: &str) -> Result<()> {
     })
 }
 
-async fn start(common: &Common, from: From<'_>, fresh: bool, journal: Option<&Path>) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
-    let journal = journal.map(JsonLines::append_to).transpose()?.map(Arc::new);
-    let listening = |engine: Engine| match &journal {
-        Some(journal) => progress(engine).listener(Arc::clone(journal) as Arc<dyn crate::Listener>),
-        None => progress(engine),
+fn schema(registry: &Registry, provider: Option<&str>) -> Result<Exit> {
+    let Some(wanted) = provider else {
+        print(&pretty(&registry.pipeline_schema()));
+        return Ok(Exit::Done);
     };
-    let report = match from {
-        From::File(file, set) => {
-            let pipeline = Pipeline::load(file, &registry)?;
-            let engine = listening(engine(common, registry, folder(file)).await?);
-            engine.run(&pipeline, RunOptions { values: values(&set)?, fresh }).await?
-        }
-        From::Plan(file) => {
-            let fail = |e: Box<dyn std::error::Error + Send + Sync>| {
-                bad("the plan can't be read: make it again with `towpath plan --out`")
-                    .with("file", file.display())
-                    .caused_by(e)
-            };
-            let text = std::fs::read(file).map_err(|e| fail(e.into()))?;
-            let plan: PipelinePlan = serde_json::from_slice(&text).map_err(|e| fail(e.into()))?;
-            listening(engine(common, registry, folder(file)).await?).apply(&plan).await?
-        }
+    let mut all = registry.config_schemas();
+    let bare = |name: &String| name.split_once('-').is_some_and(|(_, provider)| provider == wanted);
+    let found: Vec<String> = match all.contains_key(wanted) {
+        true => vec![wanted.to_owned()],
+        false => all.keys().filter(|n| bare(n)).cloned().collect(),
     };
-    finish(common, &report)
-}
-
-fn finish(common: &Common, report: &RunReport) -> Result<Exit> {
-    if common.json {
-        print(&pretty(report));
-    } else {
-        for step in &report.steps {
-            let state = step.state.map_or("not finished", step_state);
-            print(&format!("{:<20} {state:<16} {:>7.1} s  {} attempts", step.name, step.seconds, step.attempts));
+    match &found[..] {
+        [one] => print(&pretty(&all.remove(one))),
+        [] => {
+            let names: Vec<&str> = all.keys().map(String::as_str).collect();
+            let near = nearest(wanted, names.iter().copied())
+                .map_or_else(|| format!("there are: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
+            return Err(bad(&format!("there is no provider called `{wanted}`; {near}")));
         }
-        print(&format!("run {}: {} in {:.1} s", report.run, run_state(report.state), report.seconds));
+        several => return Err(bad(&format!("`{wanted}` is several providers: name one of {}", several.join(", ")))),
     }
-    Ok(Exit::of(report.state))
+    Ok(Exit::Done)
 }
 
 async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
-    let engine = engine(common, crate::registry().into(), PathBuf::from(".")).await?;
+    let engine = engine(common, common.registry(), PathBuf::from(".")).await?;
     let Some(status) = engine.status(run.as_ref()).await? else {
         print(if common.json { "null" } else { "no run yet" });
         return Ok(Exit::Done);
@@ -192,7 +189,7 @@ async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
 }
 
 async fn leases(common: &Common) -> Result<Exit> {
-    let leases = engine(common, crate::registry().into(), PathBuf::from(".")).await?.store().leases().await?;
+    let leases = engine(common, common.registry(), PathBuf::from(".")).await?.store().leases().await?;
     if common.json {
         print(&pretty(&leases));
         return Ok(Exit::Done);
@@ -207,7 +204,7 @@ async fn leases(common: &Common) -> Result<Exit> {
 
 async fn sweep(common: &Common) -> Result<Exit> {
     let mut exit = Exit::Done;
-    for swept in engine(common, crate::registry().into(), PathBuf::from(".")).await?.sweep().await? {
+    for swept in engine(common, common.registry(), PathBuf::from(".")).await?.sweep().await? {
         match swept.outcome {
             Ok(()) => print(&format!("undone: {}", swept.lease.key)),
             Err(e) => {
@@ -220,7 +217,7 @@ async fn sweep(common: &Common) -> Result<Exit> {
 }
 
 async fn preflight(common: &Common, file: &File) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
+    let registry = common.registry();
     let pipeline = Pipeline::load(&file.file, &registry)?.with_values(&values(&file.set)?)?;
     let engine = engine(common, registry, folder(&file.file)).await?;
     let mut exit = Exit::Done;

@@ -28,24 +28,30 @@ impl fmt::Debug for Progress {
 impl Listener for Progress {
     fn on_event(&self, event: &Event) {
         let Some(text) = line(event) else { return };
-        let place = match (&event.step, &event.host) {
-            (Some(step), Some(host)) => format!("{step} [{host}] "),
-            (Some(step), None) => format!("{step} "),
-            (None, Some(host)) => format!("[{host}] "),
-            (None, None) => String::new(),
-        };
+        let place = place(event);
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A closed terminal is no reason to stop a deployment.
         let _ = writeln!(out, "{}", clean(&format!("{place}{text}")));
     }
 }
 
+/// The step and host that an event is about.
+pub(super) fn place(event: &Event) -> String {
+    match (&event.step, &event.host) {
+        (Some(step), Some(host)) => format!("{step} [{host}] "),
+        (Some(step), None) => format!("{step} "),
+        (None, Some(host)) => format!("[{host}] "),
+        (None, None) => String::new(),
+    }
+}
+
 /// Text of hosts must not steer the terminal.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{FFFD}' } else { c }).collect()
 }
 
-fn line(event: &Event) -> Option<String> {
+/// What an event says to a person; `None`: nothing.
+pub(super) fn line(event: &Event) -> Option<String> {
     Some(match &event.kind {
         EventKind::RunStarted { pipeline, environment, resumed, .. } => {
             let how = if *resumed { "goes on with" } else { "runs" };
@@ -63,9 +69,8 @@ fn line(event: &Event) -> Option<String> {
         EventKind::StepRetry { attempt, wait_s, error } => {
             format!("attempt {attempt} failed, again in {wait_s:.1} s: {error}")
         }
-        EventKind::TaskResult { task, status: status @ (TaskStatus::Changed | TaskStatus::Ignored), .. } => {
-            format!("{status:?}: {task}").to_lowercase()
-        }
+        EventKind::TaskResult { task, status: TaskStatus::Changed, .. } => format!("changed: {task}"),
+        EventKind::TaskResult { task, status: TaskStatus::Ignored, .. } => format!("failed, ignored: {task}"),
         EventKind::TaskResult { task, file, status: TaskStatus::Failed | TaskStatus::Unreachable, .. } => {
             format!("FAILED: {task} ({})", file.as_deref().unwrap_or("no file"))
         }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 
 use crate::pipeline::engine::{Command, Scheduler, StepEnd, Work};
-use crate::{Error, ErrorKind, Record, Result, RunState};
+use crate::{Error, ErrorKind, EventKind, Record, Result, RunState};
 
 /// Carries the scheduler's commands out and appends to the journal.
 #[async_trait]
@@ -35,7 +35,8 @@ impl Default for Embedded {
 }
 
 enum Ended {
-    Step(StepEnd),
+    /// With the start of an attempt that paused first: the journal has it already, the scheduler has not.
+    Step(Option<Record>, StepEnd),
     Answer(Result<Record>),
 }
 
@@ -96,8 +97,8 @@ impl Executor for Embedded {
             }
             for ended in hands.next(&work).await? {
                 match ended {
-                    Ended::Step(end) => {
-                        for record in &end.records {
+                    Ended::Step(start, end) => {
+                        for record in start.iter().chain(&end.records) {
                             scheduler.apply(record);
                         }
                         carried.extend(end.records);
@@ -141,7 +142,7 @@ fn obey(work: &Arc<Work>, scheduler: &mut Scheduler, hands: &mut Hands, records:
                 Command::Skip { step } => records.extend(skipped(work, step)),
                 Command::RollBack { failed, deploy } => {
                     let work = Arc::clone(work);
-                    hands.tasks.spawn(async move { Ended::Step(work.roll_back(failed, deploy).await) });
+                    hands.tasks.spawn(async move { Ended::Step(None, work.roll_back(failed, deploy).await) });
                 }
                 Command::Finish { state } => return Some(state),
             }
@@ -163,26 +164,26 @@ impl Hands {
     fn start(&mut self, work: &Arc<Work>, (index, attempt, wait_s, interrupted): (usize, u32, f64, bool)) {
         let work = Arc::clone(work);
         self.tasks.spawn(async move {
+            let none = |fatal| Ended::Step(None, StepEnd { step: index, records: Vec::new(), fatal });
+            let mut start = None;
             if wait_s > 0.0 {
                 let pause = Duration::try_from_secs_f64(wait_s).unwrap_or_default();
                 if work.context().sleep("core", "retry", pause).await.is_err() {
-                    return Ended::Step(StepEnd { step: index, records: Vec::new(), fatal: None });
+                    return none(None);
                 }
-                let record = started(&work, index, attempt);
-                if let Err(e) = work.context().journal().append(record.into_iter().collect()).await {
-                    return Ended::Step(StepEnd { step: index, records: Vec::new(), fatal: Some(e) });
+                start = started(&work, index, attempt);
+                if let Err(e) = work.context().journal().append(start.iter().cloned().collect()).await {
+                    return none(Some(e));
                 }
             }
-            let mut end = work.perform(index, attempt, interrupted).await;
-            if wait_s > 0.0
-                && !end.records.is_empty()
-                && let Some(record) = started(&work, index, attempt)
+            if (wait_s > 0.0 || interrupted)
+                && let Some(step) = work.pipeline().steps.get(index)
             {
-                // The scheduler learns the attempt's number from this; the journal has the record already, and the same
-                // one twice means the same.
-                end.records.insert(0, record);
+                // The listeners hear of every other start when its record is appended.
+                work.context().for_step(&step.name).emit(EventKind::StepStarted { attempt });
             }
-            Ended::Step(end)
+            let end = work.perform(index, attempt, interrupted).await;
+            Ended::Step(start.filter(|_| !end.records.is_empty()), end)
         });
     }
 

@@ -190,7 +190,7 @@ impl Bench<'_> {
     }
 
     async fn gate(&self) -> Result<Outcome> {
-        let gate: Gate = self.needed("gate")?;
+        let gate: Gate = self.needed("rule")?;
         let verdict = self.provider::<dyn Monitor>()?.assess(self.cx, &gate, &self.targets()?).await?;
         if verdict.kind != VerdictKind::Pass {
             let error = Error::new(ErrorKind::Unhealthy, "core", "gate", verdict.reason.clone());

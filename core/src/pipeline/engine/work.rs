@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -322,7 +322,9 @@ impl Work {
 }
 
 impl Engine {
-    pub(crate) fn setup(&self, pipeline: &Pipeline) -> Setup {
+    /// What providers are made with outside any run: this engine's folder and environment, and a connector with the
+    /// pipeline's settings.
+    pub fn setup(&self, pipeline: &Pipeline) -> Setup {
         let (base, environment) = (self.base_dir.clone(), self.environment.clone());
         let registry = Arc::clone(&self.registry);
         let connector = connectors::Connectors::new(registry, pipeline, base.clone(), environment.clone());
@@ -438,6 +440,7 @@ impl Engine {
             environment: self.environment.clone(),
             resumed,
             graph: graph(work.pipeline()),
+            uses: uses(work.pipeline()),
         });
         work.recount(&scheduler);
         let state = Arc::clone(&self.executor).execute(Arc::clone(&work), &mut scheduler).await;
@@ -459,6 +462,11 @@ fn graph(pipeline: &Pipeline) -> Vec<(String, Vec<String>)> {
     let name = |i: &usize| pipeline.steps.get(*i).map(|s| s.name.clone());
     let needs = pipeline.needs();
     pipeline.steps.iter().zip(needs).map(|(s, n)| (s.name.clone(), n.iter().filter_map(name).collect())).collect()
+}
+
+fn uses(pipeline: &Pipeline) -> BTreeMap<String, String> {
+    let named = |s: &Step| (s.name.clone(), format!("{} {}", s.uses.verb.as_str(), s.uses.provider));
+    pipeline.steps.iter().map(named).collect()
 }
 
 /// Says whether a command starts something, for executors that limit how much runs at once.

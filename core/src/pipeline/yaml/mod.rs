@@ -6,7 +6,7 @@ mod tree;
 use std::path::Path;
 
 use crate::pipeline::Pipeline;
-use crate::{Error, ErrorKind, Registry, Result};
+use crate::{Error, ErrorKind, Json, Registry, Result};
 
 impl Pipeline {
     /// Reads a pipeline file and checks it.
@@ -37,5 +37,14 @@ impl Pipeline {
         let (pipeline, places) = steps::convert(&tree)?;
         pipeline.check_at(registry, |pointer| tree.place(&places.in_file(pointer)))?;
         Ok(pipeline)
+    }
+
+    /// Reads a pipeline file's text as a plain value, unchecked: what [`Registry::pipeline_schema`] describes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput): it is no YAML, or holds a key twice.
+    pub fn yaml_value(text: &str, name: &str) -> Result<Json> {
+        Ok(tree::parse(text, name)?.value)
     }
 }
