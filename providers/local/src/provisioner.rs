@@ -11,13 +11,13 @@ use towpath_core::{
     ErrorKind, EventKind, Group, Host, Inventory, Json, Plan, Preflight, Probed, Provisioner, Resource, Result, Vars,
 };
 
-use crate::files::{private_dir, remove_tree, write_json, write_private};
+use crate::files::{private_dir, remove_tree, write_json};
 use crate::launch::{self, Launcher, Part};
+use crate::mode::{mode, mode_notes};
+use crate::prepare::prepare_hosts;
 use crate::process::{self, ProcessId};
-use crate::state::{
-    EnvironmentDir, EnvironmentRecord, HostRecord, HostSettings, key_pair, make_host_dirs, public_line, state_dir,
-};
-use crate::{LocalBalancer, LocalBalancerConfig, LocalConfig, LocalMode, host, ports};
+use crate::state::{EnvironmentDir, EnvironmentRecord, HostRecord, state_dir};
+use crate::{LocalBalancer, LocalBalancerConfig, LocalConfig, LocalMode, ports};
 
 /// Name of the provider in errors, and of its documents in a store.
 pub(crate) const LOCAL: &str = "local";
@@ -80,46 +80,6 @@ impl Local {
         state_dir(cx, self.config.state_dir.as_deref()).await
     }
 
-    /// Plain mode, if plain hosts can be kept from this machine's files or need not be.
-    fn plain(&self, why_not_namespaces: Option<String>) -> Result<(LocalMode, Option<String>)> {
-        match host::guard_works() {
-            Err(why) if !self.config.unguarded => Err(Error::new(
-                ErrorKind::Unsupported,
-                LOCAL,
-                "mode",
-                "plain hosts could write this machine's own files here; use a newer kernel, or set `unguarded: true` if what \
-                 you run may do that",
-            )
-            .caused_by(match why_not_namespaces {
-                Some(other) => format!("{why}; {other}"),
-                None => why,
-            })),
-            _ => Ok((LocalMode::Plain, why_not_namespaces)),
-        }
-    }
-
-    /// The mode that hosts have or would have, and why not the other one.
-    fn mode(&self, dir: &EnvironmentDir, record: Option<&EnvironmentRecord>) -> Result<(LocalMode, Option<String>)> {
-        if self.config.mode == LocalMode::Plain {
-            return self.plain(None);
-        }
-        // Asked for `auto`, an environment stays as it is.
-        if let (LocalMode::Auto, Some(record)) = (self.config.mode, record) {
-            return Ok((record.mode, None));
-        }
-        match (host::namespaces_work(&existing_part(&dir.0)), self.config.mode) {
-            (Ok(()), _) => Ok((LocalMode::Namespace, None)),
-            (Err(why), LocalMode::Auto) => self.plain(Some(why)),
-            (Err(why), _) => Err(Error::new(
-                ErrorKind::Unsupported,
-                LOCAL,
-                "mode",
-                "hosts in namespaces are not possible here; use `mode: plain` or `mode: auto`",
-            )
-            .caused_by(why)),
-        }
-    }
-
     /// What exists, with what would change. `environment`: as it would be after that.
     async fn look(&self, cx: &Context, dir: &EnvironmentDir) -> Result<Look> {
         let record = dir.read_record().map_err(|e| {
@@ -130,7 +90,7 @@ impl Local {
                 e,
             )
         })?;
-        let (mode, why) = self.mode(dir, record.as_ref())?;
+        let (mode, why) = mode(&self.config, dir, record.as_ref())?;
         let mut plan = Plan { warnings: mode_notes(mode, why.as_deref()), ..Plan::default() };
         let mut alive = BTreeMap::new();
         let names = self.config.host_names();
@@ -333,49 +293,6 @@ impl Local {
     }
 }
 
-/// Writes what hosts read when they start: keys, what they see of this machine, settings.
-async fn prepare_hosts(cx: &Context, dir: &EnvironmentDir, record: &EnvironmentRecord) -> Result<()> {
-    let (dir, record) = (dir.clone(), record.clone());
-    let missing = tokio::task::spawn_blocking(move || {
-        let path = dir.0.clone();
-        write_hosts(&dir, &record).map_err(|e| storage("apply", &path, "the hosts' folders can't be written", e))
-    })
-    .await
-    .map_err(|e| Error::new(ErrorKind::Internal, LOCAL, "apply", "preparing hosts broke off").caused_by(e))??;
-    if missing > 0 {
-        cx.warn(format!("local hosts do not see {missing} files of /etc that this user can't read"));
-    }
-    Ok(())
-}
-
-/// Gives the number of files that hosts will not see.
-fn write_hosts(dir: &EnvironmentDir, record: &EnvironmentRecord) -> std::io::Result<usize> {
-    let client = key_pair(&dir.client_key(), "towpath")?;
-    let client_key = public_line(client.public_key())?;
-    let missing = if record.mode == LocalMode::Namespace { host::make_base(&dir.base())? } else { Vec::new() };
-    let mut known = String::new();
-    for (name, host) in &record.hosts {
-        let host_dir = dir.host(name);
-        let settings = HostSettings {
-            name: name.clone(),
-            mode: record.mode,
-            ssh_port: host.ssh_port,
-            client_key: client_key.clone(),
-            base: dir.base(),
-            guarded: host::guard_works().is_ok(),
-        };
-        make_host_dirs(&host_dir, &settings)?;
-        let key = key_pair(&host_dir.host_key(), name)?;
-        let line = public_line(key.public_key())?;
-        let words: Vec<&str> = line.split(' ').take(2).collect();
-        known.push_str(&format!("[127.0.0.1]:{} {}\n", host.ssh_port, words.join(" ")));
-    }
-    if std::fs::read_to_string(dir.known_hosts()).ok().as_deref() != Some(known.as_str()) {
-        write_private(&dir.known_hosts(), known.as_bytes())?;
-    }
-    Ok(missing.len())
-}
-
 /// Keeps other processes out while an environment changes.
 fn lock(dir: &EnvironmentDir) -> Result<Flock<std::fs::File>> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -420,44 +337,12 @@ fn find_process(dir: &EnvironmentDir, name: &str, host: &HostRecord) -> Option<P
     (id.token == host.token && id.is_alive()).then_some(id)
 }
 
-fn existing_part(path: &Path) -> PathBuf {
-    path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("/")).to_owned()
-}
-
-fn storage(operation: &'static str, path: &Path, what: &str, e: std::io::Error) -> Error {
+pub(crate) fn storage(operation: &'static str, path: &Path, what: &str, e: std::io::Error) -> Error {
     Error::new(ErrorKind::Storage, LOCAL, operation, what).with("path", path.display()).caused_by(e)
 }
 
 fn failed(host: &str, what: &str, e: std::io::Error) -> Error {
     Error::new(ErrorKind::ToolFailed, LOCAL, "apply", what).with("host", host).caused_by(e)
-}
-
-/// What a mode means for people: shown by plan and preflight.
-fn mode_notes(mode: LocalMode, why_plain: Option<&str>) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some(why) = why_plain {
-        notes.push(format!("local hosts run in plain mode: {why}"));
-    }
-    match mode {
-        LocalMode::Plain => {
-            notes.push(
-                "plain mode: a host is a folder (`towpath_root`), and commands run as this user, without sudo".into(),
-            );
-            notes.push(match host::guard_works() {
-                Ok(()) => "the kernel (Landlock) refuses plain hosts to write, make, move or remove files outside their folder; \
-                           modes and owners of this user's files, reading and the network are not restricted"
-                    .into(),
-                Err(why) => format!("plain hosts are unguarded, and can write this machine's own files: {why}"),
-            });
-        }
-        _ => notes.push(
-            "namespace mode: a host has one user, its root, which is this user outside: chown to other users fails, and sudo \
-             and su run the command as that root; hosts share this machine's network and are kept apart from mistakes, not \
-             from attackers"
-                .into(),
-        ),
-    }
-    notes
 }
 
 #[async_trait]
@@ -469,7 +354,7 @@ impl Provisioner for Local {
     async fn preflight(&self, cx: &Context) -> Result<Preflight> {
         Launcher::installed("preflight")?;
         let dir = self.dir(cx).await?;
-        let (mode, why) = self.mode(&dir, None)?;
+        let (mode, why) = mode(&self.config, &dir, None)?;
         Ok(Preflight {
             ok: vec![format!("local hosts: {} mode", mode.as_str())],
             warnings: mode_notes(mode, why.as_deref()),
