@@ -153,6 +153,11 @@ pub(crate) enum Verb {
         #[command(flatten)]
         file: File,
     },
+    /// Remove what the pipeline's provision steps made, the last one first; gives its unfinished run up
+    Destroy {
+        #[command(flatten)]
+        file: File,
+    },
     /// Print the JSON Schema of pipeline files, or of one provider's config
     Schema {
         /// A provider, with its kind if it is of several: `ssh`, `provisioner-local`. All of pipeline files if none is named

@@ -38,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Verb::Preflight { file } => preflight(common, &file).await,
+        Verb::Destroy { file } => destroy(common, &file).await,
     }
 }
 
@@ -214,6 +215,25 @@ async fn sweep(common: &Common) -> Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+async fn destroy(common: &Common, file: &File) -> Result<Exit> {
+    let registry = common.registry();
+    let pipeline = Pipeline::load(&file.file, &registry)?;
+    let engine = engine(common, registry, folder(&file.file)).await?;
+    let removed = engine.destroy(&pipeline, RunOptions { values: values(&file.set)?, fresh: false }).await?;
+    if common.json {
+        print(&pretty(&removed));
+        return Ok(Exit::Done);
+    }
+    for (step, count) in removed {
+        print(&match count {
+            0 => format!("{step}: nothing was there"),
+            1 => format!("{step}: 1 thing removed"),
+            n => format!("{step}: {n} things removed"),
+        });
+    }
+    Ok(Exit::Done)
 }
 
 async fn preflight(common: &Common, file: &File) -> Result<Exit> {
