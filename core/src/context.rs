@@ -317,7 +317,7 @@ impl Context {
     /// Does something to the world, *probed*: after a crash in the middle, `probe` says whether it has happened.
     ///
     /// The intent is durable before `act` starts, its result before this returns. In a resumed run a finished effect is
-    /// not done again: its recorded result is returned. `act` gets a context below this effect, for nested effects and
+    /// not done again: its recorded result is returned. Outside a run every call does it. `act` gets a context below this effect, for nested effects and
     /// notes. `key` is unique in its scope and the same in every run of the same step.
     ///
     /// # Errors
@@ -333,7 +333,8 @@ impl Context {
     {
         let inner = self.scoped(key);
         let state = self.shared.journal.effect(&inner.scope);
-        if let Some(result) = state.result {
+        // Without a run there is nothing to continue: a second call by the same program means what it says.
+        if let Some(result) = state.result.filter(|_| self.shared.run.is_some()) {
             return inner.replay(result);
         }
         if state.open

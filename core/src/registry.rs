@@ -53,6 +53,12 @@ impl ProviderEntry {
         self
     }
 
+    /// Replaces the JSON Schema of its config, for a provider whose config type is not known when this is compiled.
+    pub fn set_schema(&mut self, schema: Json) -> &mut Self {
+        self.schema = schema;
+        self
+    }
+
     /// The JSON Schema of its config.
     pub fn schema(&self) -> &Json {
         &self.schema

@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use towpath::local::{BalancerMode, LocalBalancerConfig, LocalConfig, LocalLogSinkConfig, LocalMonitorConfig};
-use towpath::pipeline::{In, OnFailure, Output, Pipeline, PipelineBuilder, ProvisionStep, ReleaseSpec, StepHandle};
+use towpath::local::{
+    BalancerMode, LocalArchiveConfig, LocalBalancerConfig, LocalConfig, LocalLogSinkConfig, LocalMonitorConfig,
+};
+use towpath::pipeline::{
+    ImageSpec, In, OnFailure, Output, Pipeline, PipelineBuilder, ProvisionStep, ReleaseSpec, StepHandle,
+};
 use towpath::playbook::PlaybookConfig;
 use towpath::rollout::{Rolling, Superseded};
 use towpath::ssh::ReleaseDirsConfig;
-use towpath::{Artifact, Check, CheckProbe, Gate, Inventory, PortSpec};
+use towpath::{Artifact, ArtifactKind, Check, CheckProbe, Gate, Inventory, PortSpec};
 
 /// The step whose end is the end of the traffic.
 pub(crate) const LAST_RELEASE: &str = "release v3";
@@ -60,7 +64,11 @@ pub(crate) fn build(wanted: &Wanted<'_>) -> Pipeline {
 
     let playbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("quickstart/site.yml");
     let site = p.configure("site", PlaybookConfig::new(playbook), hosts.clone());
-    let image = &site;
+    // What a new host would start from; releases come on top of it.
+    let archive = LocalArchiveConfig::new(home.join("images")).exclude("/srv/web");
+    let image = p
+        .build_image("image", archive, ImageSpec::of_first_host("web", hosts.clone()).artifact(ArtifactKind::Archive))
+        .after(&site);
 
     let release = |version: &str, health: &str| {
         let what = ReleaseSpec::new("web", version)
@@ -86,7 +94,7 @@ pub(crate) fn build(wanted: &Wanted<'_>) -> Pipeline {
         }
         p.deploy(&format!("release {version}"), deployer, what, hosts.clone()).rollout(how)
     };
-    let v1 = release("v1", "ok").after(image);
+    let v1 = release("v1", "ok").after(&image);
 
     // From here on somebody uses the service, all the time.
     let traffic = p.call("traffic", "traffic/v1").input("balancer", front).after(&v1);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use towpath::StepState;
@@ -18,12 +18,17 @@ pub(crate) struct Summary<'a> {
     failed: u64,
     per_second: f64,
     serving: Option<String>,
-    run_page: PathBuf,
-    journal: PathBuf,
+    files: Files,
+}
+
+/// Where the run can be read.
+pub(crate) struct Files {
+    pub(crate) run_page: Option<PathBuf>,
+    pub(crate) journal: Option<PathBuf>,
 }
 
 impl<'a> Summary<'a> {
-    pub(crate) async fn of(report: &'a RunReport, balancer: &str, journal: &Path, home: &Path) -> Self {
+    pub(crate) async fn of(report: &'a RunReport, balancer: &str, files: Files) -> Self {
         let mut releases = Vec::new();
         for step in report.steps.iter().filter(|s| s.name.starts_with("release ")) {
             let found = step.outputs.get("report").cloned();
@@ -41,8 +46,7 @@ impl<'a> Summary<'a> {
             per_second: number("per_second").as_f64().unwrap_or_default(),
             serving: serving(balancer).await,
             releases,
-            run_page: home.join("runs").join(format!("{}.html", report.run)),
-            journal: journal.to_owned(),
+            files,
         }
     }
 
@@ -83,8 +87,8 @@ impl<'a> Summary<'a> {
             "releases": releases,
             "serving": self.serving,
             "seconds": self.report.seconds,
-            "run_page": self.run_page,
-            "journal": self.journal,
+            "run_page": self.files.run_page,
+            "journal": self.files.journal,
         })
         .to_string()
     }
@@ -107,8 +111,11 @@ impl fmt::Display for Summary<'_> {
         }
         writeln!(f, "requests  {} sent, {} failed, {:.0} a second", self.sent, self.failed, self.per_second)?;
         writeln!(f, "serving   {}", self.serving.as_deref().unwrap_or("nothing"))?;
-        writeln!(f, "run page  {}", self.run_page.display())?;
-        writeln!(f, "journal   {}", self.journal.display())?;
+        for (name, path) in [("run page", &self.files.run_page), ("journal", &self.files.journal)] {
+            if let Some(path) = path {
+                writeln!(f, "{name:<9} {}", path.display())?;
+            }
+        }
         write!(f, "{} in {:.1} s", if self.is_well() { "done" } else { "NOT AS IT SHOULD BE" }, self.report.seconds)
     }
 }

@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Nothing: the examples are the files beside this folder.

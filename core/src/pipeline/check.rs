@@ -107,6 +107,26 @@ impl Pipeline {
     }
 }
 
+impl Registry {
+    /// Checks a provider's config alone, as the check of a pipeline does. What refers to a parameter is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput): no such provider, or its config is wrong; names the field and the nearest
+    /// known one.
+    pub fn check_config(&self, role: Role, name: &str, config: &Json) -> Result<()> {
+        let entry = self.entry(role, name).ok_or_else(|| self.unknown(role, name))?;
+        let empty = Json::Object(serde_json::Map::new());
+        let config = if config.is_null() { &empty } else { config };
+        if let Some(misfit) = misfits(entry.schema(), config).into_iter().next() {
+            let message = format!("config of `{name}`: {}", misfit.message);
+            let error = Error::new(ErrorKind::InvalidInput, "core", "check", message);
+            return Err(if misfit.pointer.is_empty() { error } else { error.with("at", misfit.pointer) });
+        }
+        if Input(config.clone()).references().is_empty() { entry.parse(config) } else { Ok(()) }
+    }
+}
+
 struct Checker<'a> {
     pipeline: &'a Pipeline,
     registry: &'a Registry,

@@ -197,6 +197,7 @@ pub async fn apply_works_again_after_destroy(f: ProvisionerFixture) {
     let again = f.provider.apply(&f.cx).await.expect("apply after destroy");
     assert!(again.changed > 0, "it made something again");
     assert_eq!(first.environment.inventory.hosts.len(), again.environment.inventory.hosts.len());
+    assert_eq!(f.provider.apply(&f.cx).await.expect("apply").changed, 0, "and it is there");
     clean(&f).await;
 }
 

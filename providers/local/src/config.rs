@@ -13,6 +13,11 @@ pub struct LocalConfig {
     #[schemars(range(min = 1, max = 200))]
     pub hosts: u32,
 
+    /// Lets plain hosts run where the kernel can't keep them from writing this machine's files (no Landlock). Then nothing
+    /// but the commands' own restraint does. `false` by default: such hosts are refused.
+    #[serde(default)]
+    pub unguarded: bool,
+
     /// What hosts are called: `web` makes `web-1`, `web-2`, ... `host` by default. Lower-case letters, digits and `-`.
     #[serde(default = "default_name")]
     pub name: String,
@@ -72,7 +77,8 @@ pub enum LocalMode {
     /// A private copy-on-write view of this machine (Linux user, mount and process namespaces, overlays). Needs no root.
     /// Fails where the kernel does not allow it.
     Namespace,
-    /// A plain folder. Whatever names an absolute path outside it is refused, so that this machine's files are never written.
+    /// A plain folder. The kernel (Landlock) refuses to write any file outside it, whatever a command names or computes.
+    /// Fails where the kernel can't, unless `unguarded` is set.
     Plain,
 }
 
@@ -92,6 +98,7 @@ impl LocalConfig {
     pub fn hosts(n: u32) -> Self {
         Self {
             hosts: n,
+            unguarded: false,
             name: default_name(),
             mode: LocalMode::Auto,
             ports: Vec::new(),

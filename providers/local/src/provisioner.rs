@@ -80,10 +80,28 @@ impl Local {
         state_dir(cx, self.config.state_dir.as_deref()).await
     }
 
+    /// Plain mode, if plain hosts can be kept from this machine's files or need not be.
+    fn plain(&self, why_not_namespaces: Option<String>) -> Result<(LocalMode, Option<String>)> {
+        match host::guard_works() {
+            Err(why) if !self.config.unguarded => Err(Error::new(
+                ErrorKind::Unsupported,
+                LOCAL,
+                "mode",
+                "plain hosts could write this machine's own files here; use a newer kernel, or set `unguarded: true` if what \
+                 you run may do that",
+            )
+            .caused_by(match why_not_namespaces {
+                Some(other) => format!("{why}; {other}"),
+                None => why,
+            })),
+            _ => Ok((LocalMode::Plain, why_not_namespaces)),
+        }
+    }
+
     /// The mode that hosts have or would have, and why not the other one.
     fn mode(&self, dir: &EnvironmentDir, record: Option<&EnvironmentRecord>) -> Result<(LocalMode, Option<String>)> {
         if self.config.mode == LocalMode::Plain {
-            return Ok((LocalMode::Plain, None));
+            return self.plain(None);
         }
         // Asked for `auto`, an environment stays as it is.
         if let (LocalMode::Auto, Some(record)) = (self.config.mode, record) {
@@ -91,7 +109,7 @@ impl Local {
         }
         match (host::namespaces_work(&existing_part(&dir.0)), self.config.mode) {
             (Ok(()), _) => Ok((LocalMode::Namespace, None)),
-            (Err(why), LocalMode::Auto) => Ok((LocalMode::Plain, Some(why))),
+            (Err(why), LocalMode::Auto) => self.plain(Some(why)),
             (Err(why), _) => Err(Error::new(
                 ErrorKind::Unsupported,
                 LOCAL,
@@ -344,6 +362,7 @@ fn write_hosts(dir: &EnvironmentDir, record: &EnvironmentRecord) -> std::io::Res
             ssh_port: host.ssh_port,
             client_key: client_key.clone(),
             base: dir.base(),
+            guarded: host::guard_works().is_ok(),
         };
         make_host_dirs(&host_dir, &settings)?;
         let key = key_pair(&host_dir.host_key(), name)?;
@@ -420,11 +439,17 @@ fn mode_notes(mode: LocalMode, why_plain: Option<&str>) -> Vec<String> {
         notes.push(format!("local hosts run in plain mode: {why}"));
     }
     match mode {
-        LocalMode::Plain => notes.push(
-            "plain mode: a host is a folder; commands run as this user, sudo does not work, and absolute paths outside the \
-             folder are refused (`towpath_root` holds the folder)"
-                .into(),
-        ),
+        LocalMode::Plain => {
+            notes.push(
+                "plain mode: a host is a folder (`towpath_root`), and commands run as this user, without sudo".into(),
+            );
+            notes.push(match host::guard_works() {
+                Ok(()) => "the kernel (Landlock) refuses plain hosts to write, make, move or remove files outside their folder; \
+                           modes and owners of this user's files, reading and the network are not restricted"
+                    .into(),
+                Err(why) => format!("plain hosts are unguarded, and can write this machine's own files: {why}"),
+            });
+        }
         _ => notes.push(
             "namespace mode: a host has one user, its root, which is this user outside: chown to other users fails, and sudo \
              and su run the command as that root; hosts share this machine's network and are kept apart from mistakes, not \

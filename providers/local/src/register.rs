@@ -5,15 +5,17 @@ use towpath_core::pipeline::OutputKind;
 use towpath_core::{Registry, Setup};
 
 use crate::connector::CONNECTOR;
+use crate::image_builder::LOCAL_ARCHIVE;
 use crate::log_sink::JSONL;
 use crate::monitor::MONITOR;
 use crate::provisioner::LOCAL;
 use crate::{
-    Local, LocalBalancer, LocalBalancerConfig, LocalConfig, LocalConnector, LocalConnectorConfig, LocalLogSink,
-    LocalLogSinkConfig, LocalMonitor, LocalMonitorConfig,
+    Local, LocalArchive, LocalArchiveConfig, LocalBalancer, LocalBalancerConfig, LocalConfig, LocalConnector,
+    LocalConnectorConfig, LocalLogSink, LocalLogSinkConfig, LocalMonitor, LocalMonitorConfig,
 };
 
-/// Adds this crate's providers: provisioner, balancer, monitor and connector `local`, and the log sink `jsonl`.
+/// Adds this crate's providers: provisioner, balancer, monitor and connector `local`, the image builder
+/// `local-archive` and the log sink `jsonl`.
 ///
 /// Relative paths in their configs start at the folder of the pipeline file.
 pub fn register(registry: &mut Registry) {
@@ -30,6 +32,10 @@ pub fn register(registry: &mut Registry) {
     registry.balancer(LOCAL, move |mut config: LocalBalancerConfig, setup| {
         config.state_dir = based(config.state_dir, setup);
         Ok(Arc::new(LocalBalancer::new(config)?))
+    });
+    registry.image_builder(LOCAL_ARCHIVE, |mut config: LocalArchiveConfig, setup| {
+        config.dir = setup.base_dir.join(config.dir);
+        Ok(Arc::new(LocalArchive::new(config)?))
     });
     registry.monitor(MONITOR, |config: LocalMonitorConfig, _| Ok(Arc::new(LocalMonitor::new(config))));
     registry.log_sink(JSONL, |mut config: LocalLogSinkConfig, setup| {

@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 use towpath_core::pipeline::{ProviderKind, ProviderSpec};
-use towpath_core::{Balancer, Connector, Json, LogSink, Monitor, Provisioner};
+use towpath_core::{Balancer, Connector, ImageBuilder, Json, LogSink, Monitor, Provisioner};
 
 use crate::connector::CONNECTOR;
+use crate::image_builder::LOCAL_ARCHIVE;
 use crate::log_sink::JSONL;
 use crate::monitor::MONITOR;
 use crate::provisioner::LOCAL;
-use crate::{LocalBalancerConfig, LocalConfig, LocalConnectorConfig, LocalLogSinkConfig, LocalMonitorConfig};
+use crate::{
+    LocalArchiveConfig, LocalBalancerConfig, LocalConfig, LocalConnectorConfig, LocalLogSinkConfig, LocalMonitorConfig,
+};
 
 fn spec<K: ProviderKind + ?Sized>(name: &str, config: &impl Serialize) -> ProviderSpec<K> {
     // These configs hold strings, numbers and maps with string keys only, which JSON always has a form for.
@@ -24,6 +27,12 @@ impl From<LocalConfig> for ProviderSpec<dyn Provisioner> {
 impl From<LocalBalancerConfig> for ProviderSpec<dyn Balancer> {
     fn from(config: LocalBalancerConfig) -> Self {
         spec(LOCAL, &config)
+    }
+}
+
+impl From<LocalArchiveConfig> for ProviderSpec<dyn ImageBuilder> {
+    fn from(config: LocalArchiveConfig) -> Self {
+        spec(LOCAL_ARCHIVE, &config)
     }
 }
 

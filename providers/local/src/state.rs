@@ -174,6 +174,9 @@ pub(crate) struct HostSettings {
     /// The client's public key, as OpenSSH writes it.
     pub(crate) client_key: String,
     pub(crate) base: PathBuf,
+    /// Whether the kernel keeps a plain host from writing outside its folder.
+    #[serde(default)]
+    pub(crate) guarded: bool,
 }
 
 /// Reads an Ed25519 key, or makes one: 0600, its public half beside it.

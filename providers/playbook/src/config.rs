@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use towpath_core::pipeline::ProviderSpec;
-use towpath_core::{Configurator, Json, Registry, Vars};
+use towpath_core::{Configurator, Json, Provisioner, Registry, Vars};
 
+use crate::inventory::{AnsibleInventory, INVENTORY, InventoryConfig};
 use crate::{PLAYBOOK, Playbook};
 
 /// Settings of the `playbook` configurator.
@@ -98,9 +99,12 @@ impl From<PlaybookConfig> for ProviderSpec<dyn Configurator> {
     }
 }
 
-/// Registers the configurator `playbook`.
+/// Registers the configurator `playbook`, and the provisioner `inventory`.
 pub fn register(registry: &mut Registry) {
     registry.provider::<dyn Configurator, PlaybookConfig, _>(PLAYBOOK, |config, setup| {
         Ok(std::sync::Arc::new(Playbook::new(config, &setup.base_dir)?))
+    });
+    registry.provider::<dyn Provisioner, InventoryConfig, _>(INVENTORY, |config, setup| {
+        Ok(std::sync::Arc::new(AnsibleInventory::new(config, &setup.base_dir)))
     });
 }

@@ -10,7 +10,7 @@ mod provider;
 mod render;
 
 pub use config::*;
-pub use inventory::load_inventory;
+pub use inventory::{AnsibleInventory, InventoryConfig, load_inventory};
 pub use provider::*;
 
 /// Name of the provider in errors and registries.

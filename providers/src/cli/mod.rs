@@ -5,11 +5,12 @@ mod options;
 mod runs;
 mod verbs;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::{Error, ErrorKind, RunState};
+use crate::{Error, ErrorKind, Registry, RunState};
 use options::Cli;
 
 /// What the process ends with.
@@ -53,19 +54,32 @@ impl Exit {
 
 /// Runs the command with this process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    ExitCode::from(run(std::env::args_os(), |_| ()))
+}
+
+/// Runs the command with these arguments, the program's name first, and gives the exit code. `extend` adds to the registry of
+/// every provider that is compiled in. Wrong arguments, `--help` and `--version` are answered here, too.
+pub fn run<S: Into<OsString> + Clone>(args: impl IntoIterator<Item = S>, extend: fn(&mut Registry)) -> u8 {
+    let mut cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return u8::try_from(e.exit_code()).unwrap_or(Exit::BadInput.code());
+        }
+    };
+    cli.common.extend = Some(extend);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
             say(&format!("error: no runtime: {e}"));
-            return ExitCode::from(Exit::Failed.code());
+            return Exit::Failed.code();
         }
     };
     let exit = runtime.block_on(verbs::run(cli)).unwrap_or_else(|error| {
         say(&format!("error: {}", error.report()));
         Exit::of_error(&error)
     });
-    ExitCode::from(exit.code())
+    exit.code()
 }
 
 /// Prints for people.

@@ -70,7 +70,7 @@ impl Watchers {
 }
 
 pub(super) async fn start(common: &Common, from: From<'_>, fresh: bool, watch: &Watch) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
+    let registry = common.registry();
     let display = Arc::new(Display::new(watch.plain));
     match from {
         From::File(file, set) => {
@@ -107,7 +107,7 @@ pub(super) async fn resume(
     watch: &Watch,
 ) -> Result<Exit> {
     let display = Arc::new(Display::new(watch.plain));
-    let engine = engine_with(common, crate::registry().into(), base_dir, &display).await?;
+    let engine = engine_with(common, common.registry(), base_dir, &display).await?;
     let watchers = Watchers::new(common, watch, None, &display)?;
     let report = watchers.listen(engine).resume(run.as_ref(), options).await;
     finish(common, &watchers, report)

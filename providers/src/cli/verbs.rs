@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use towpath_core::pipeline::{Engine, Pipeline, ResumeOptions, RunOptions, Values, nearest};
 use towpath_core::{Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
@@ -14,7 +15,7 @@ use crate::listen::{run_state, step_state};
 pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     let common = &cli.common;
     match cli.verb {
-        Verb::Schema { provider } => schema(provider.as_deref()),
+        Verb::Schema { provider } => schema(common, provider.as_deref()),
         Verb::Plan { file, out } => plan(common, &file, out.as_deref()).await,
         Verb::Run { file, set, plan, fresh, watch } => {
             let from = match (&file, &plan) {
@@ -32,7 +33,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
         Verb::Leases => leases(common).await,
         Verb::Sweep => sweep(common).await,
         Verb::Approve { run, step, refuse } => {
-            let engine = engine(common, crate::registry().into(), PathBuf::from(".")).await?;
+            let engine = engine(common, common.registry(), PathBuf::from(".")).await?;
             let by = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
             engine.approve(&RunId(run), &step, !refuse, &by).await?;
             Ok(Exit::Done)
@@ -112,7 +113,7 @@ pub(super) fn pretty(value: &impl serde::Serialize) -> String {
 }
 
 async fn plan(common: &Common, file: &File, out: Option<&Path>) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
+    let registry = common.registry();
     let pipeline = Pipeline::load(&file.file, &registry)?;
     let options = RunOptions { values: values(&file.set)?, fresh: false };
     // Before the store is made.
@@ -140,8 +141,8 @@ fn save(path: &Path, text: &str) -> Result<()> {
     })
 }
 
-fn schema(provider: Option<&str>) -> Result<Exit> {
-    let registry = crate::registry();
+fn schema(common: &Common, provider: Option<&str>) -> Result<Exit> {
+    let registry = common.registry();
     let Some(wanted) = provider else {
         print(&pretty(&registry.pipeline_schema()));
         return Ok(Exit::Done);
@@ -166,7 +167,7 @@ fn schema(provider: Option<&str>) -> Result<Exit> {
 }
 
 async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
-    let engine = engine(common, crate::registry().into(), PathBuf::from(".")).await?;
+    let engine = engine(common, common.registry(), PathBuf::from(".")).await?;
     let Some(status) = engine.status(run.as_ref()).await? else {
         print(if common.json { "null" } else { "no run yet" });
         return Ok(Exit::Done);
@@ -190,7 +191,7 @@ async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
 }
 
 async fn leases(common: &Common) -> Result<Exit> {
-    let leases = engine(common, crate::registry().into(), PathBuf::from(".")).await?.store().leases().await?;
+    let leases = engine(common, common.registry(), PathBuf::from(".")).await?.store().leases().await?;
     if common.json {
         print(&pretty(&leases));
         return Ok(Exit::Done);
@@ -205,34 +206,48 @@ async fn leases(common: &Common) -> Result<Exit> {
 
 async fn sweep(common: &Common) -> Result<Exit> {
     let mut exit = Exit::Done;
-    for swept in engine(common, crate::registry().into(), PathBuf::from(".")).await?.sweep().await? {
-        match swept.outcome {
-            Ok(()) => print(&format!("undone: {}", swept.lease.key)),
-            Err(e) => {
-                say(&format!("error: {} could not be undone, and stays: {e}", swept.lease.key));
-                exit = Exit::Failed;
-            }
+    let mut all = Vec::new();
+    for swept in engine(common, common.registry(), PathBuf::from(".")).await?.sweep().await? {
+        let key = swept.lease.key;
+        if let Err(e) = &swept.outcome {
+            say(&format!("error: {key} could not be undone, and stays: {e}"));
+            exit = Exit::Failed;
+        } else if !common.json {
+            print(&format!("undone: {key}"));
         }
+        all.push(json!({ "key": key, "undone": swept.outcome.is_ok(), "error": swept.outcome.err() }));
+    }
+    if common.json {
+        print(&pretty(&all));
     }
     Ok(exit)
 }
 
 async fn preflight(common: &Common, file: &File) -> Result<Exit> {
-    let registry = Arc::new(crate::registry());
+    let registry = common.registry();
     let pipeline = Pipeline::load(&file.file, &registry)?.with_values(&values(&file.set)?)?;
     let engine = engine(common, registry, folder(&file.file)).await?;
     let mut exit = Exit::Done;
+    let mut all = Vec::new();
     for (step, found) in engine.preflight(&pipeline).await? {
-        match found {
-            Ok(found) => {
-                print(&format!("{step}: ok {}", found.ok.join("; ")));
+        match &found {
+            Ok(found) if !common.json => {
+                print(format!("{step}: ok {}", found.ok.join("; ")).trim_end());
                 found.warnings.iter().for_each(|w| print(&format!("{step}: warning: {w}")));
             }
+            Ok(_) => {}
             Err(e) => {
                 say(&format!("{step}: error: {}", e.report()));
                 exit = Exit::Failed;
             }
         }
+        all.push(match found {
+            Ok(found) => json!({ "step": step, "ok": found.ok, "warnings": found.warnings }),
+            Err(e) => json!({ "step": step, "error": e.record() }),
+        });
+    }
+    if common.json {
+        print(&pretty(&all));
     }
     Ok(exit)
 }

@@ -1,6 +1,7 @@
 //! The engine: plans and runs pipelines over a registry of providers and a store.
 
 mod connectors;
+mod destroy;
 mod executor;
 mod lease;
 mod logs;
@@ -148,12 +149,16 @@ impl Engine {
 
     /// A context outside any run: journal in memory, the same store, listeners and secrets.
     pub fn context(&self) -> Context {
+        self.context_until(self.cancel.clone())
+    }
+
+    fn context_until(&self, cancel: CancellationToken) -> Context {
         Context::builder()
             .environment(&self.environment)
             .listeners(self.listeners.clone())
             .store(Arc::clone(&self.store))
             .masker(self.masker.clone())
-            .cancel(self.cancel.clone())
+            .cancel(cancel)
             .build()
     }
 

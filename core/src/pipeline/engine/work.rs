@@ -322,7 +322,9 @@ impl Work {
 }
 
 impl Engine {
-    pub(crate) fn setup(&self, pipeline: &Pipeline) -> Setup {
+    /// What providers are made with outside any run: this engine's folder and environment, and a connector with the
+    /// pipeline's settings.
+    pub fn setup(&self, pipeline: &Pipeline) -> Setup {
         let (base, environment) = (self.base_dir.clone(), self.environment.clone());
         let registry = Arc::clone(&self.registry);
         let connector = connectors::Connectors::new(registry, pipeline, base.clone(), environment.clone());
@@ -333,15 +335,10 @@ impl Engine {
     pub(crate) async fn start(&self, definition: Definition, fresh: bool) -> Result<RunReport> {
         let (lease, cancel) = self.take_environment(&definition.pipeline.name).await?;
         let result = async {
-            let filter = crate::RunFilter {
-                pipeline: Some(definition.pipeline.name.clone()),
-                environment: Some(self.environment.clone()),
-                state: Some(RunState::Unfinished),
-            };
             let value = serde_json::to_value(&definition).map_err(|e| {
                 Error::new(ErrorKind::Internal, "core", "run", "a pipeline can't be written as JSON").caused_by(e)
             })?;
-            if let Some(mut old) = self.store.runs(&filter, 1).await?.pop() {
+            if let Some(old) = self.unfinished(&definition.pipeline.name).await? {
                 if old.definition == value && !fresh {
                     return self.drive(definition, old, true, &lease, cancel.clone()).await;
                 }
@@ -355,9 +352,7 @@ impl Engine {
                     .with("run", &old.id)
                     .with("environment", &self.environment));
                 }
-                old.state = RunState::Cancelled;
-                old.finished_at = Some(Timestamp::now());
-                self.store.update_run(&old).await?;
+                self.give_up(&definition.pipeline.name).await?;
             }
             let run = RunInfo {
                 id: crate::RunId::new(),
@@ -375,6 +370,25 @@ impl Engine {
         let freed = lease.give_back().await;
         let report = result?;
         freed.map(|()| report)
+    }
+
+    async fn unfinished(&self, pipeline: &str) -> Result<Option<RunInfo>> {
+        let filter = crate::RunFilter {
+            pipeline: Some(pipeline.to_owned()),
+            environment: Some(self.environment.clone()),
+            state: Some(RunState::Unfinished),
+        };
+        Ok(self.store.runs(&filter, 1).await?.pop())
+    }
+
+    /// Ends the unfinished run of a pipeline as it is. The caller holds the environment.
+    pub(crate) async fn give_up(&self, pipeline: &str) -> Result<()> {
+        if let Some(mut old) = self.unfinished(pipeline).await? {
+            old.state = RunState::Cancelled;
+            old.finished_at = Some(Timestamp::now());
+            self.store.update_run(&old).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn take_environment(

@@ -102,7 +102,15 @@ impl Job<'_> {
 ///
 /// As OpenSSH does it: the exit status goes out when the command ends, the channel is closed when its output is closed too,
 /// which a background child may hold open.
-pub(super) async fn serve(mut child: Child, channel: Channel<Msg>, handle: Handle, groups: Groups) {
+///
+/// `hint` goes below the first complaint about permissions on standard error.
+pub(super) async fn serve(
+    mut child: Child,
+    channel: Channel<Msg>,
+    handle: Handle,
+    groups: Groups,
+    hint: Option<String>,
+) {
     let id = channel.id();
     let pid = child.id().unwrap_or_default();
     locked(&groups.0, |g| g.insert(id, pid.cast_signed()));
@@ -110,8 +118,8 @@ pub(super) async fn serve(mut child: Child, channel: Channel<Msg>, handle: Handl
     let writer = Arc::new(writer);
     let gone = CancellationToken::new();
     let input = child.stdin.take().map(|stdin| tokio::spawn(feed(reader, stdin, gone.clone().drop_guard())));
-    let out = child.stdout.take().map(|s| tokio::spawn(drain(s, Arc::clone(&writer), None, gone.clone())));
-    let err = child.stderr.take().map(|s| tokio::spawn(drain(s, Arc::clone(&writer), Some(1), gone.clone())));
+    let out = child.stdout.take().map(|s| tokio::spawn(drain(s, Arc::clone(&writer), None, None, gone.clone())));
+    let err = child.stderr.take().map(|s| tokio::spawn(drain(s, Arc::clone(&writer), Some(1), hint, gone.clone())));
     let status = child.wait().await;
     locked(&groups.0, |g| g.remove(&id));
     reaper::forget(pid);
@@ -166,6 +174,7 @@ async fn drain(
     mut from: impl AsyncRead + Unpin,
     to: Arc<ChannelWriteHalf<Msg>>,
     stream: Option<u32>,
+    mut hint: Option<String>,
     gone: CancellationToken,
 ) {
     let work = async {
@@ -176,7 +185,11 @@ async fn drain(
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            let bytes = buffer.split().freeze();
+            let mut bytes = buffer.split().freeze();
+            if let Some(at) = hint.as_ref().and_then(|_| end_of_complaint(&bytes)) {
+                let (before, after) = bytes.split_at(at);
+                bytes = [before, hint.take().unwrap_or_default().as_bytes(), after].concat().into();
+            }
             let sent = match stream {
                 None => to.data_bytes(bytes).await,
                 Some(number) => to.extended_data_bytes(number, bytes).await,
@@ -190,6 +203,15 @@ async fn drain(
         () = work => {}
         () = gone.cancelled() => {}
     }
+}
+
+/// Where the first line ends that says what the guard of plain hosts makes every program say, in the language of these
+/// commands. Source: Linux documentation, "Landlock", "Current limitations": a refused link or move is a cross-device one.
+fn end_of_complaint(bytes: &[u8]) -> Option<usize> {
+    let says = |said: &&str| bytes.windows(said.len()).position(|w| w == said.as_bytes());
+    let at = ["Permission denied", "Invalid cross-device link"].iter().filter_map(says).min()?;
+    let rest = bytes.get(at..)?;
+    Some(rest.iter().position(|b| *b == b'\n').map_or(bytes.len(), |n| at + n + 1))
 }
 
 /// Hands the client's input to the command, and its end.

@@ -2,6 +2,7 @@
 
 mod exec;
 mod forward;
+mod guard;
 mod reaper;
 mod root;
 mod sftp;
@@ -28,6 +29,7 @@ use crate::launch::{self, Launcher, Report, report};
 use crate::process::{ProcessId, start_time};
 use crate::state::{HostDir, HostSettings, key_pair};
 
+pub(crate) use guard::guard_works;
 pub(crate) use root::{make_base, namespaces_work};
 pub(crate) use view::View;
 
@@ -85,7 +87,12 @@ fn serve(dir: &HostDir, token: &str, settings: &HostSettings) -> io::Result<()> 
         _ => {
             // Orphans come back to this process, so that the end of the host is the end of everything in it.
             prctl::set_child_subreaper(true)?;
-            View::plain(dir)?
+            let view = View::plain(dir)?;
+            // Last, since from now on nothing outside the folder can be written, by this process either.
+            if settings.guarded {
+                guard::restrict_writes_to(&dir.tree()).map_err(io::Error::other)?;
+            }
+            view
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, geteuid, pivot_root, sethostname};
 
 use crate::files::{private_dir, remove_tree};
+use crate::image_builder::CHANGES;
 use crate::spawn_hooks;
 use crate::state::{HostDir, HostSettings};
 
@@ -208,6 +209,7 @@ pub(crate) fn enter(dir: &HostDir, settings: &HostSettings) -> io::Result<()> {
         mirror(&entry, &tree, dir)?;
     }
     own_folders(&tree)?;
+    show_changes(&tree, dir)?;
     system_folders(&tree)?;
 
     sethostname(&settings.name)?;
@@ -275,6 +277,19 @@ fn own_folders(tree: &Path) -> io::Result<()> {
         if fs::symlink_metadata(tree.join(link)).is_err() {
             symlink(target, tree.join(link))?;
         }
+    }
+    Ok(())
+}
+
+/// Shows the host its own layers, read-only, so that whoever bakes it can tell them from this machine's files.
+fn show_changes(tree: &Path, dir: &HostDir) -> io::Result<()> {
+    let changes = tree.join(CHANGES.trim_start_matches('/'));
+    fs::create_dir_all(&changes)?;
+    for entry in fs::read_dir(dir.upper())?.flatten() {
+        let on = changes.join(entry.file_name());
+        make_dir(&on, 0o755)?;
+        bind(&entry.path(), &on)?;
+        read_only(&on);
     }
     Ok(())
 }

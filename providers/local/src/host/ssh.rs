@@ -100,7 +100,8 @@ impl Client {
         match job.start() {
             Ok(child) => {
                 session.channel_success(id)?;
-                tokio::spawn(exec::serve(child, channel, session.handle(), self.groups.clone()));
+                let hint = self.shared.view.hint();
+                tokio::spawn(exec::serve(child, channel, session.handle(), self.groups.clone(), hint));
             }
             Err(e) => {
                 // The client asked for a command and gets what a shell would have said.
@@ -211,7 +212,7 @@ impl Handler for Client {
         match self.channels.remove(&id) {
             Some(channel) if name == "sftp" => {
                 session.channel_success(id)?;
-                russh_sftp::server::run(channel.into_stream(), sftp::Sftp::new(self.shared.view.clone())).await;
+                tokio::spawn(sftp::serve(channel, session.handle(), self.shared.view.clone()));
                 Ok(())
             }
             _ => session.channel_failure(id),

@@ -39,6 +39,18 @@ impl View {
         }
     }
 
+    /// What a command is told that may have tried to write elsewhere.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Namespace => None,
+            Self::Plain { root } => Some(format!(
+                "towpath: this host runs in plain mode: commands run as this user, and nothing outside its folder {} may be \
+                 written; name a path below `towpath_root`\n",
+                root.display()
+            )),
+        }
+    }
+
     /// Finds the file that `path` names, or says why it may not be touched.
     pub(crate) fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         let joined = self.home().join(path);
@@ -56,9 +68,9 @@ impl View {
 }
 
 /// Why a path is refused in plain mode.
-pub(crate) fn refusal(root: &Path, path: &str) -> String {
+fn refusal(root: &Path, path: &str) -> String {
     format!(
-        "{path} lies outside this host's folder {}: this host runs in plain mode (no user namespaces here), where files of \
+        "{path} lies outside this host's folder {}: this host runs in plain mode , where files of \
          the machine itself are never touched; name a path below `towpath_root` or relative to the home folder",
         root.display()
     )

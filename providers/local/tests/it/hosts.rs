@@ -4,14 +4,26 @@ use std::process::{Command, Output};
 use towpath_core::{Context, Host, Provisioner};
 use towpath_local::{Local, LocalConfig, LocalMode};
 
-struct Env {
-    local: Local,
-    cx: Context,
+pub(crate) struct Env {
+    pub(crate) local: Local,
+    pub(crate) cx: Context,
     dir: tempfile::TempDir,
 }
 
+impl Drop for Env {
+    fn drop(&mut self) {
+        // A failed test leaves no hosts either. A drop can't wait in a runtime of its own within another one.
+        let local = self.local.clone();
+        let ended = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(local.destroy(&Context::new()))
+        });
+        let _ = ended.join();
+    }
+}
+
 impl Env {
-    fn new(hosts: u32, mode: LocalMode) -> Self {
+    pub(crate) fn new(hosts: u32, mode: LocalMode) -> Self {
         crate::launcher();
         let dir = tempfile::tempdir().unwrap();
         let state_dir = Some(dir.path().join("state"));
@@ -27,12 +39,9 @@ impl Env {
 }
 
 /// Runs OpenSSH's own client, which knows nothing of this code.
-fn ssh(host: &Host, args: &[&str]) -> Output {
-    let option = |name: &str| host.connection.options[name].as_str().unwrap().to_owned();
-    Command::new("ssh")
-        .args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"])
-        .args(["-o", &format!("UserKnownHostsFile={}", option("known_hosts")), "-i", &option("identity_file")])
-        .args(["-p", &host.connection.port.unwrap().to_string(), "-l", host.connection.user.as_deref().unwrap()])
+pub(crate) fn ssh(host: &Host, args: &[&str]) -> Output {
+    client("ssh", host, "-p")
+        .args(["-l", host.connection.user.as_deref().unwrap()])
         .arg("127.0.0.1")
         .args(args)
         .stdin(std::process::Stdio::null())
@@ -40,7 +49,23 @@ fn ssh(host: &Host, args: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Copies a file to a host with OpenSSH's own client.
+pub(crate) fn scp(host: &Host, from: &Path, to: &str) -> Output {
+    let user = host.connection.user.as_deref().unwrap();
+    client("scp", host, "-P").arg(from).arg(format!("{user}@127.0.0.1:{to}")).output().unwrap()
+}
+
+fn client(program: &str, host: &Host, port: &str) -> Command {
+    let option = |name: &str| host.connection.options[name].as_str().unwrap().to_owned();
+    let mut command = Command::new(program);
+    command
+        .args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"])
+        .args(["-o", &format!("UserKnownHostsFile={}", option("known_hosts")), "-i", &option("identity_file")])
+        .args([port, &host.connection.port.unwrap().to_string()]);
+    command
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
 
@@ -65,4 +90,22 @@ async fn openssh_runs_commands_in_a_root_of_its_own() {
     assert_eq!(env.local.destroy(&env.cx).await.unwrap().changed, 2);
     assert_eq!(env.local.destroy(&env.cx).await.unwrap().changed, 0);
     assert!(!env.dir.path().join("state").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssh_copies_files() {
+    for mode in [LocalMode::Namespace, LocalMode::Plain] {
+        let env = Env::new(1, mode);
+        let host = env.local.apply(&env.cx).await.unwrap().environment.inventory.hosts.remove(0);
+        let source = env.dir.path().join("source");
+        std::fs::write(&source, "x").unwrap();
+        let out = scp(&host, &source, "copied");
+        assert!(out.status.success(), "{mode:?} {}", text(&out.stderr));
+        assert_eq!(text(&ssh(&host, &["cat copied"]).stdout), "x");
+        std::fs::write(&source, "").unwrap();
+        let out = scp(&host, &source, "copied");
+        assert!(out.status.success(), "{mode:?} {}", text(&out.stderr));
+        assert_eq!(text(&ssh(&host, &["cat copied"]).stdout), "");
+        env.local.destroy(&env.cx).await.unwrap();
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use towpath_core::{Error, ErrorKind, Host, Inventory, Json, Result};
+use towpath_core::{BecomeMethod, BecomeSpec, Error, ErrorKind, Host, Inventory, Json, Result};
 
 use crate::PLAYBOOK;
 use crate::load::split_words;
+use crate::render::truthy;
 
 fn invalid(file: &Path, host: &str, message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", message).with("file", file.display()).with("host", host)
@@ -45,6 +46,15 @@ pub(super) fn apply(inventory: &mut Inventory, file: &Path, dir: &Path) -> Resul
             None | Some("ssh" | "smart" | "paramiko" | "paramiko_ssh") => "ssh".into(),
             Some(other) => other.trim_start_matches("ansible.builtin.").to_owned(),
         };
+        let becomes = vars.get("ansible_become").is_some_and(|v| truthy(v).unwrap_or(false));
+        spec.r#become = becomes.then(|| BecomeSpec {
+            user: first(&["ansible_become_user"]).unwrap_or_else(|| BecomeSpec::default().user),
+            method: match first(&["ansible_become_method"]).as_deref() {
+                Some("su" | "ansible.builtin.su") => BecomeMethod::Su,
+                _ => BecomeMethod::Sudo,
+            },
+            ..BecomeSpec::default()
+        });
         if let Some(key) = first(&["ansible_ssh_private_key_file", "ansible_private_key_file"]) {
             spec.options.insert("identity_file".into(), path(&key, dir));
         }

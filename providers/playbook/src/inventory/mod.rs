@@ -2,7 +2,11 @@
 
 mod connection;
 mod ini;
+mod provider;
 mod yaml;
+
+pub(crate) use provider::INVENTORY;
+pub use provider::{AnsibleInventory, InventoryConfig};
 
 use std::path::Path;
 

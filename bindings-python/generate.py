@@ -1,0 +1,310 @@
+#!/usr/bin/env python3
+"""Writes the classes of configs and inputs from the JSON schemas of the library.
+
+`python generate.py` writes python/towpath/{vocabulary,local,playbook,ssh,aio}.py; `--check` only says whether they are current.
+It needs the built module: install it first (`pip install .`), which works with any state of the generated files.
+"""
+
+import ast
+import importlib
+import importlib.util
+import json
+import keyword
+import re
+import sys
+import textwrap
+import types
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+HERE = Path(__file__).resolve().parent / "python" / "towpath"
+HEAD = '"""{doc}"""\n\n# Written by generate.py from the schemas of the library. Do not edit.\n\nfrom __future__ import annotations\n\n'
+# The crate that a provider is in, where it is not called like it.
+MODULES = {"jsonl": "local", "release-dirs": "ssh", "local-archive": "local", "inventory": "playbook"}
+DOCS = {
+    "local": "This machine: hosts, balancer, monitor, log sink. Nothing to install.",
+    "playbook": "Playbooks, run natively.",
+    "ssh": "Hosts over SSH, and release directories on them.",
+}
+
+
+def native() -> Any:
+    """The native half alone, since the rest may not be importable before this has run."""
+    spec = importlib.util.find_spec("towpath")
+    if spec is None or spec.submodule_search_locations is None:
+        sys.exit("towpath is not installed: run `pip install ./bindings-python` first")
+    package = types.ModuleType("towpath")
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules["towpath"] = package
+    return importlib.import_module("towpath._towpath")
+
+
+class Types:
+    """Names of schemas, and how Python spells them."""
+
+    def __init__(self) -> None:
+        self.defs: Dict[str, Dict[str, Any]] = {}
+
+    def learn(self, schema: Dict[str, Any], itself: bool) -> None:
+        for name, one in schema.get("$defs", {}).items():
+            self.add(name, one)
+        if itself:
+            self.add(schema["title"], {k: v for k, v in schema.items() if k not in ("$defs", "$schema", "title")})
+
+    def add(self, name: str, schema: Dict[str, Any]) -> None:
+        if self.defs.setdefault(name, schema) != schema:
+            sys.exit(f"two different types are called {name}")
+
+    def is_class(self, name: str) -> bool:
+        return "properties" in self.defs[name]
+
+    def spell(self, schema: Any) -> str:
+        """The annotation of a schema."""
+        if schema is True or schema == {}:
+            return "Any"
+        if "$ref" in schema:
+            return schema["$ref"].rsplit("/", 1)[1]
+        if "const" in schema:
+            return f"Literal[{schema['const']!r}]".replace("'", '"')
+        if "enum" in schema:
+            return "Literal[" + ", ".join(json.dumps(one) for one in schema["enum"]) + "]"
+        for key in ("anyOf", "oneOf"):
+            if key in schema:
+                return self.union(schema[key])
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            inner = self.spell({**schema, "type": next(k for k in kind if k != "null")})
+            return f"Optional[{inner}]" if "null" in kind else inner
+        if kind == "array":
+            return f"List[{self.spell(schema.get('items', True))}]"
+        if kind == "object":
+            rest = schema.get("additionalProperties", True)
+            return f"Dict[str, {self.spell(rest)}]" if rest is not False else "Dict[str, Any]"
+        return {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}.get(kind, "Any")
+
+    def union(self, choices: List[Any]) -> str:
+        if all(isinstance(c, dict) and "const" in c for c in choices):
+            return "Literal[" + ", ".join(json.dumps(c["const"]) for c in choices) + "]"
+        spelled: List[str] = []
+        for choice in choices:
+            one = self.spell(choice) if choice != {"type": "null"} else "None"
+            if one not in spelled:
+                spelled.append(one)
+        if "None" in spelled:
+            spelled.remove("None")
+            inner = spelled[0] if len(spelled) == 1 else f"Union[{', '.join(spelled)}]"
+            return f"Optional[{inner}]"
+        return spelled[0] if len(spelled) == 1 else f"Union[{', '.join(spelled)}]"
+
+
+def doc(schema: Dict[str, Any], indent: str, end: str = "") -> str:
+    text = schema.get("description", "").replace("[`", "`").replace("`]", "`").replace("\\", "\\\\")
+    lines: List[str] = []
+    for paragraph in text.split("\n\n"):
+        lines += [*textwrap.wrap(" ".join(paragraph.split()), 110 - len(indent)), ""]
+    body = ("\n" + indent).join(line for line in lines[:-1]).replace("\n" + indent + "\n", "\n\n")
+    return f'{indent}"""{body}{end}"""\n' if body else ""
+
+
+def fields(schema: Dict[str, Any]) -> List[Tuple[str, Dict[str, Any], bool]]:
+    required = schema.get("required", [])
+    found = [(name, one, name in required) for name, one in schema.get("properties", {}).items()]
+    return sorted(found, key=lambda f: not f[2])
+
+
+def init(of: Types, schema: Dict[str, Any]) -> str:
+    """The signature, for type checkers only: at run time the base class takes all and checks them."""
+    arguments = []
+    for name, one, required in fields(schema):
+        spelled = of.spell(one)
+        inner = spelled[len("Optional[") : -1] if spelled.startswith("Optional[") else spelled
+        inner = inner.replace("ProviderRef", "Union[ProviderRef, Config]")
+        arguments.append(f"{name}: Union[{inner}, Ref]" if required else f"{name}: Union[{inner}, Ref, None] = None")
+        assert not keyword.iskeyword(name), name
+    if not arguments:
+        return "\n    if TYPE_CHECKING:\n\n        def __init__(self) -> None: ...\n"
+    lines = "".join(f"            {a},\n" for a in arguments)
+    return f"\n    if TYPE_CHECKING:\n\n        def __init__(\n            self,\n            *,\n{lines}        ) -> None: ...\n"
+
+
+def described(of: Types, schema: Dict[str, Any]) -> str:
+    """The docstring of a class with all its fields."""
+    head = doc(schema, "    ").strip()[3:-3]
+    lines = []
+    for name, one, _ in fields(schema):
+        text = " ".join(one.get("description", "").replace("[`", "`").replace("`]", "`").split()) if one is not True else ""
+        wrapped = textwrap.wrap(f"{name}: {text}", 110, initial_indent="    ", subsequent_indent="        ")
+        lines.append("\n".join(wrapped))
+    body = "\n".join(lines).replace("\\", "\\\\")
+    return f'    """{head}\n\n{body}\n    """\n' if body else f'    """{head}"""\n'
+
+
+def vocabulary(of: Types) -> str:
+    classes = sorted(name for name in of.defs if of.is_class(name))
+    aliases = sorted(name for name in of.defs if not of.is_class(name))
+    out = HEAD.format(doc="What configs and inputs are made of.")
+    out += "from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union\n\nfrom ._data import Config, Data, Ref\n\n"
+    late = []
+    for name in aliases:
+        spelled = of.spell(of.defs[name])
+        early = f"{name} = {spelled}\n" + doc(of.defs[name], "")
+        if any(f"[{c}" in spelled or f" {c}" in spelled or spelled == c for c in classes):
+            late.append(early)
+        else:
+            out += early + "\n"
+    for name in classes:
+        schema = of.defs[name]
+        out += f"\nclass {name}(Data):\n{described(of, schema)}\n"
+        for field, one, _ in fields(schema):
+            out += f"    {field}: {of.spell(one)}\n"
+        out += init(of, schema) + "\n"
+    out += "\n" + "\n".join(late)
+    out += "\n__all__ = [\n" + "".join(f'    "{name}",\n' for name in sorted([*classes, *aliases])) + "]\n"
+    return out
+
+
+def module(of: Types, name: str, providers: List[Dict[str, Any]]) -> str:
+    body, used = "", set()
+    names = []
+    for one in providers:
+        schema = one["schema"]
+        cls = schema["title"][: -len("Config")]
+        names.append(cls)
+        body += f"\n\nclass {cls}(Config):\n{described(of, schema)}\n"
+        body += f'    role = "{one["role"]}"\n    provider = "{one["provider"]}"\n'
+        signature = init(of, schema)
+        body += signature
+        used |= {n for n in of.defs if f"[{n}," in signature or f"[{n}]" in signature or f" {n}]" in signature}
+    typing = [n for n in ("Any", "Dict", "List", "Literal", "Optional", "Union") if f"{n}[" in body or f" {n}]" in body]
+    out = HEAD.format(doc=DOCS.get(name, f"The provider {name}."))
+    out += f"from typing import {', '.join(['TYPE_CHECKING', *typing])}\n\nfrom ._data import Config"
+    out += ", Ref\n" if "Ref" in body else "\n"
+    if used:
+        out += f"\nif TYPE_CHECKING:\n    from .vocabulary import {', '.join(sorted(used))}\n"
+    return out + body + f"\n\n__all__ = {json.dumps(sorted(names))}\n"
+
+
+AIO_HEAD = '''"""The same verbs as coroutines: `await towpath.aio.Engine(store).run(pipeline)`.
+
+Each waits on a thread of its own pool, so that many may wait at once. Cancelling a task cancels what it runs, and waits until
+that has stopped. What a verb does stands at its twin in `towpath`.
+"""
+
+# Written by generate.py from engine.py and providers.py. Do not edit.
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Union
+
+from . import connection as _connection, engine as _engine, providers as _providers
+from ._await import call
+from ._data import Config
+from ._towpath import Cancel, Store
+from .connection import ExecOutput
+{types}
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+
+async def open_store(url: str) -> Store:
+    """As `towpath.open_store`."""
+    return await call(lambda *, cancel: _engine.open_store(url))
+
+
+async def connect(
+    host: Host,
+    *,
+    connectors: Optional[Mapping[str, Any]] = None,
+    base_dir: Union[str, os.PathLike[str]] = ".",
+    cancel: Optional[Cancel] = None,
+) -> Connection:
+    """As `towpath.connect`."""
+    return Connection(await call(_connection.connect, host, connectors=connectors, base_dir=base_dir, cancel=cancel))
+'''
+
+
+def twin(method: ast.FunctionDef, owner: str) -> str:
+    """A coroutine with the same signature."""
+    arguments = method.args
+    passed = [a.arg for a in arguments.args[1:]] + [f"{a.arg}={a.arg}" for a in arguments.kwonlyargs]
+    returns = ast.unparse(method.returns) if method.returns else "None"
+    asked = ", ".join([f"self._sync.{method.name}", *passed])
+    head = f"    async def {method.name}({ast.unparse(arguments)}) -> {returns}:\n"
+    doc = f'        """As `towpath.{owner}.{method.name}`."""\n'
+    return f"\n{head}{doc}        {'' if returns == 'None' else 'return '}await call({asked})\n"
+
+
+def verbs(cls: ast.ClassDef) -> List[ast.FunctionDef]:
+    found = [one for one in cls.body if isinstance(one, ast.FunctionDef)]
+    return [one for one in found if not one.name.startswith("_") and any(a.arg == "cancel" for a in one.args.kwonlyargs)]
+
+
+def aio() -> str:
+    """The awaitable twins of the engine and of all handles."""
+    body, names = "", ["connect", "open_store"]
+    for module in ("connection", "engine", "providers"):
+        tree = ast.parse((HERE / f"{module}.py").read_text())
+        classes = {one.name: one for one in tree.body if isinstance(one, ast.ClassDef)}
+        handle = verbs(classes["_Handle"]) if "_Handle" in classes else []
+        for name, cls in classes.items():
+            if name.startswith("_") or name == "ExecOutput":
+                continue
+            names.append(name)
+            body += f'\n\nclass {name}:\n    """As `towpath.{name}`."""\n\n'
+            if module == "engine":
+                init = next(o for o in cls.body if isinstance(o, ast.FunctionDef) and o.name == "__init__")
+                passed = [a.arg for a in init.args.args[1:]] + [f"{a.arg}={a.arg}" for a in init.args.kwonlyargs]
+                body += f"    def __init__({ast.unparse(init.args)}) -> None:\n"
+                body += f"        self._sync = _engine.{name}({', '.join(passed)})\n"
+            else:
+                body += f"    def __init__(self, sync: _{module}.{name}) -> None:\n        self._sync = sync\n"
+            body += "\n    def __repr__(self) -> str:\n        return f\"aio.{self._sync!r}\"\n"
+            body += "".join(twin(one, name) for one in handle + verbs(cls))
+        for one in tree.body:
+            if isinstance(one, ast.FunctionDef) and one.returns and ast.unparse(one.returns) in classes:
+                if one.name.startswith("_") or module == "connection":
+                    continue
+                names.append(one.name)
+                returns = ast.unparse(one.returns)
+                passed = [a.arg for a in one.args.args] + [f"{a.arg}={a.arg}" for a in one.args.kwonlyargs]
+                body += f"\n\ndef {one.name}({ast.unparse(one.args)}) -> {returns}:\n"
+                body += f'    """As `towpath.{one.name}`, with coroutines."""\n'
+                body += f"    return {returns}(_providers.{one.name}({', '.join(passed)}))\n"
+    known = re.findall(r"^class (\w+)\(Data\)", (HERE / "types.py").read_text(), re.M)
+    known += re.findall(r"^class (\w+)\(Data\)", (HERE / "vocabulary.py").read_text(), re.M)
+    used = sorted(n for n in set(known) if re.search(rf"\b{n}\b(?!\.)", re.sub(r'"""[^"]*"""', "", body)))
+    types = "from .types import (\n" + "".join(f"    {n},\n" for n in used) + ")\n"
+    return AIO_HEAD.format(types=types) + body + f"\n\n__all__ = {json.dumps(sorted(names))}\n"
+
+
+def files() -> Dict[Path, str]:
+    schemas = native().schemas()
+    of = Types()
+    for one in schemas["types"]:
+        # Observation and its like are unions, not classes.
+        of.learn(one, True)
+    modules: Dict[str, List[Dict[str, Any]]] = {}
+    for one in schemas["providers"]:
+        of.learn(one["schema"], False)
+        modules.setdefault(MODULES.get(one["provider"], one["provider"]), []).append(one)
+    made = {HERE / f"{name}.py": module(of, name, providers) for name, providers in modules.items()}
+    made[HERE / "vocabulary.py"] = vocabulary(of)
+    made[HERE / "aio.py"] = aio()
+    return made
+
+
+def main() -> int:
+    stale = []
+    for path, text in files().items():
+        if not path.exists() or path.read_text() != text:
+            stale.append(path)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(text)
+    for path in stale:
+        print(f"{path.name}: {'not current: run generate.py' if '--check' in sys.argv[1:] else 'written'}")
+    return 1 if stale and "--check" in sys.argv[1:] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The deployment pipeline as a library: provision, configure, bake, roll out, monitor, log.
+
+The same verbs as the Rust crate ``towpath``, which does all the work. ``towpath.aio`` has them as coroutines.
+"""
+
+import os as _os
+import sys as _sys
+import typing as _typing
+
+from . import _towpath
+
+# Hosts and balancers of `towpath.local` are this interpreter started again as `python -m towpath`; then `-m` stands there
+# while the package is imported. They need nothing of what follows.
+if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
+    _os._exit(_towpath.main(["towpath"]))
+if _sys.executable:
+    _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
+
+from . import local, playbook, ssh, types, vocabulary
+from ._classes import Provider, provider
+from ._data import Config, Data, Output, Param
+from ._steps import StepContext, Unchanged, step, unchanged
+from ._towpath import Cancel, Store
+from .connection import Connection, ExecOutput, connect
+from .engine import Engine, open_store
+from .exceptions import (
+    AlreadyExistsError,
+    CancelledError,
+    ConflictError,
+    DeniedError,
+    EffectInterruptedError,
+    Error,
+    InternalError,
+    InvalidInputError,
+    NotFoundError,
+    ProtocolError,
+    StorageError,
+    TimedOutError,
+    ToolFailedError,
+    ToolMissingError,
+    UnhealthyError,
+    UnreachableError,
+    UnsupportedError,
+)
+from .pipeline import Pipeline, rollback
+from .providers import (
+    Balancer,
+    Configurator,
+    Deployer,
+    ImageBuilder,
+    LogSink,
+    Monitor,
+    Provisioner,
+    balancer,
+    configurator,
+    deployer,
+    image_builder,
+    log_sink,
+    monitor,
+    provisioner,
+)
+from .types import *  # noqa: F403
+from .vocabulary import *  # noqa: F403
+
+if _typing.TYPE_CHECKING:
+    from . import aio
+else:
+
+    def __getattr__(name):
+        # asyncio takes longer to import than all the rest, and few need it.
+        if name == "aio":
+            import importlib
+
+            return importlib.import_module("towpath.aio")
+        raise AttributeError(f"module 'towpath' has no attribute {name!r}")
+
+
+__all__ = [
+    "AlreadyExistsError",
+    "Balancer",
+    "Cancel",
+    "CancelledError",
+    "Config",
+    "Configurator",
+    "ConflictError",
+    "Connection",
+    "Data",
+    "DeniedError",
+    "Deployer",
+    "EffectInterruptedError",
+    "Engine",
+    "Error",
+    "ExecOutput",
+    "ImageBuilder",
+    "InternalError",
+    "InvalidInputError",
+    "LogSink",
+    "Monitor",
+    "NotFoundError",
+    "Output",
+    "Param",
+    "Pipeline",
+    "ProtocolError",
+    "Provider",
+    "Provisioner",
+    "StepContext",
+    "StorageError",
+    "Store",
+    "TimedOutError",
+    "ToolFailedError",
+    "ToolMissingError",
+    "Unchanged",
+    "UnhealthyError",
+    "UnreachableError",
+    "UnsupportedError",
+    "aio",
+    "balancer",
+    "configurator",
+    "connect",
+    "deployer",
+    "image_builder",
+    "local",
+    "log_sink",
+    "monitor",
+    "open_store",
+    "playbook",
+    "provider",
+    "provisioner",
+    "rollback",
+    "ssh",
+    "step",
+    "types",
+    "unchanged",
+    "vocabulary",
+]
+__all__ += types.__all__
+__all__ += vocabulary.__all__
