@@ -142,6 +142,11 @@ pub(crate) enum Verb {
         #[command(flatten)]
         watch: Watch,
     },
+    /// Remove the hosts that a pipeline's `provision` steps made in this environment
+    Destroy {
+        #[command(flatten)]
+        file: File,
+    },
     /// List who holds environments, drained backends and silences and why
     Leases,
     /// Undo what dead processes left: put drained backends back, end silences. For cron or a timer

@@ -38,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
             engine.approve(&RunId(run), &step, !refuse, &by).await?;
             Ok(Exit::Done)
         }
+        Verb::Destroy { file } => destroy(common, &file).await,
         Verb::Preflight { file } => preflight(common, &file).await,
     }
 }
@@ -221,6 +222,22 @@ async fn sweep(common: &Common) -> Result<Exit> {
         print(&pretty(&all));
     }
     Ok(exit)
+}
+
+async fn destroy(common: &Common, file: &File) -> Result<Exit> {
+    let registry = common.registry();
+    let pipeline = Pipeline::load(&file.file, &registry)?;
+    let options = RunOptions { values: values(&file.set)?, fresh: false };
+    // Before the store is made.
+    pipeline.with_values(&options.values)?;
+    let removed = engine(common, registry, folder(&file.file)).await?.destroy(&pipeline, options).await?;
+    if common.json {
+        let all: Vec<_> = removed.iter().map(|(step, n)| json!({ "step": step, "removed": n })).collect();
+        print(&pretty(&all));
+    } else {
+        removed.iter().for_each(|(step, n)| print(&format!("{step}: {n} removed")));
+    }
+    Ok(Exit::Done)
 }
 
 async fn preflight(common: &Common, file: &File) -> Result<Exit> {
