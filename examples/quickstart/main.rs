@@ -84,12 +84,12 @@ async fn run(options: &Options) -> Result<bool> {
     if options.destroy {
         return destroy(&cx, &home).await.map(|()| true);
     }
-    let given = match &options.inventory {
+    let mut given = match &options.inventory {
         Some(file) => Some(given::Given::load(file)?),
         None => None,
     };
     let balancer = LocalBalancer::new(pipeline::balancer(&home))?;
-    let address = match &given {
+    let address = match &mut given {
         // Nothing is started for a plan.
         Some(_) if options.plan => Some("127.0.0.1:0".to_owned()),
         Some(given) => Some(given.reach(&cx, &balancer).await?),

@@ -2,6 +2,10 @@
 
 pub use towpath_core::*;
 
+mod forward;
+
+pub use forward::{Forward, forward};
+
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod listen;
@@ -22,7 +26,9 @@ pub mod prelude {
         RunOptions, Values, rollback,
     };
     pub use towpath_core::rollout::Rolling;
-    pub use towpath_core::{Context, Error, ErrorKind, Result, RunState, StepState};
+    pub use towpath_core::{
+        Artifact, ArtifactKind, Check, Context, Error, ErrorKind, Gate, Result, RunState, SecretRef, StepState,
+    };
 }
 
 /// A registry of every provider that is compiled in. Add functions of your own to it.

@@ -28,6 +28,7 @@ const ROLES: [Role; 8] = [
 fn config(role: Role, name: &str) -> Json {
     match (role, name) {
         (Role::Provisioner, "local") => json!({"hosts": 1}),
+        (Role::Provisioner, "inventory") => json!({"file": "hosts"}),
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),

@@ -142,11 +142,6 @@ pub(crate) enum Verb {
         #[command(flatten)]
         watch: Watch,
     },
-    /// Remove the hosts that a pipeline's `provision` steps made in this environment
-    Destroy {
-        #[command(flatten)]
-        file: File,
-    },
     /// List who holds environments, drained backends and silences and why
     Leases,
     /// Undo what dead processes left: put drained backends back, end silences. For cron or a timer
@@ -163,6 +158,11 @@ pub(crate) enum Verb {
     },
     /// Check tools, versions and credentials of every step; changes nothing
     Preflight {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Remove what the pipeline's provision steps made, the last one first; gives its unfinished run up
+    Destroy {
         #[command(flatten)]
         file: File,
     },

@@ -15,7 +15,7 @@ use crate::listen::{run_state, step_state};
 pub(crate) async fn run(cli: Cli) -> Result<Exit> {
     let common = &cli.common;
     match cli.verb {
-        Verb::Schema { provider } => schema(common, provider.as_deref()),
+        Verb::Schema { provider } => schema(&common.registry(), provider.as_deref()),
         Verb::Plan { file, out } => plan(common, &file, out.as_deref()).await,
         Verb::Run { file, set, plan, fresh, watch } => {
             let from = match (&file, &plan) {
@@ -38,8 +38,8 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
             engine.approve(&RunId(run), &step, !refuse, &by).await?;
             Ok(Exit::Done)
         }
-        Verb::Destroy { file } => destroy(common, &file).await,
         Verb::Preflight { file } => preflight(common, &file).await,
+        Verb::Destroy { file } => destroy(common, &file).await,
     }
 }
 
@@ -142,8 +142,7 @@ fn save(path: &Path, text: &str) -> Result<()> {
     })
 }
 
-fn schema(common: &Common, provider: Option<&str>) -> Result<Exit> {
-    let registry = common.registry();
+fn schema(registry: &Registry, provider: Option<&str>) -> Result<Exit> {
     let Some(wanted) = provider else {
         print(&pretty(&registry.pipeline_schema()));
         return Ok(Exit::Done);
@@ -234,8 +233,14 @@ async fn destroy(common: &Common, file: &File) -> Result<Exit> {
     if common.json {
         let all: Vec<_> = removed.iter().map(|(step, n)| json!({ "step": step, "removed": n })).collect();
         print(&pretty(&all));
-    } else {
-        removed.iter().for_each(|(step, n)| print(&format!("{step}: {n} removed")));
+        return Ok(Exit::Done);
+    }
+    for (step, count) in removed {
+        print(&match count {
+            0 => format!("{step}: nothing was there"),
+            1 => format!("{step}: 1 thing removed"),
+            n => format!("{step}: {n} things removed"),
+        });
     }
     Ok(Exit::Done)
 }

@@ -79,6 +79,13 @@ impl ReleaseDirsConfig {
         }
     }
 
+    /// Names the executable in the release.
+    #[must_use]
+    pub fn file_name(mut self, name: impl Into<String>) -> Self {
+        self.file_name = Some(name.into());
+        self
+    }
+
     /// Sets the command that (re)starts the service.
     #[must_use]
     pub fn restart<S: Into<String>>(mut self, argv: impl IntoIterator<Item = S>) -> Self {
@@ -166,6 +173,11 @@ struct Cargo {
 }
 
 impl ReleaseDirs {
+    /// Starts the config of release directories below `root`; a `restart` command is needed.
+    pub fn to(root: impl Into<String>) -> ReleaseDirsConfig {
+        ReleaseDirsConfig::new(root)
+    }
+
     /// Makes a deployer; touches nothing.
     pub fn new(config: ReleaseDirsConfig) -> Self {
         Self { config, base_dir: PathBuf::from("."), read: Arc::default() }
