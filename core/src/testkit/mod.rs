@@ -1,7 +1,8 @@
 //! Behaviour suites of the traits and the real counterparts of tests. Not covered by semver.
 //!
-//! A provider's test names each behaviour once, so that a failure has a name; `core/tests/broken.rs` runs every behaviour
-//! against an implementation broken on purpose, where it must fail.
+//! A provider's test names each behaviour once, so that a failure has a name; `core/tests/broken` runs every behaviour
+//! against an implementation broken on purpose, where it must fail (those of connectors: `towpath-local`, since a connector
+//! in memory would prove little).
 //!
 //! ```ignore
 //! use towpath_core::testkit::provisioner::ProvisionerFixture;
@@ -33,6 +34,8 @@ pub mod reference;
 mod sshd;
 pub mod store;
 mod suite;
+mod trial;
 
 pub use sshd::*;
 pub use suite::{Act, Behaviour, Keep};
+pub use trial::trial;

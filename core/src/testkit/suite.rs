@@ -11,7 +11,7 @@ pub type Act<A, T = ()> = Box<dyn Fn(A) -> BoxFuture<'static, T> + Send + Sync>;
 /// Kept until a test is over: folders, containers.
 pub type Keep = Box<dyn Any + Send + Sync>;
 
-/// One behaviour of a suite, by its name. `core/tests/broken.rs` runs them from such a list.
+/// One behaviour of a suite, by its name. [`trial`](super::trial) runs them from such a list.
 pub struct Behaviour<F> {
     /// The function's name.
     pub name: &'static str,

@@ -50,7 +50,7 @@ fn dead_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-async fn connector_fixture() -> Option<ConnectorFixture> {
+pub(crate) async fn connector_fixture() -> Option<ConnectorFixture> {
     let dir = tempfile::tempdir().unwrap();
     let mut unreachable = here("far");
     unreachable.connection.address = Some("192.0.2.1".into());

@@ -4,6 +4,7 @@
 
 mod balancer;
 mod behaviour;
+mod broken;
 mod hosts;
 mod image_builder;
 mod plain;
