@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Nothing: the benchmarks are the files in `benches/`.

@@ -158,6 +158,36 @@ fn two() -> f64 {
     2.0
 }
 
+impl Check {
+    fn new(name: String, probe: CheckProbe) -> Self {
+        Self { name, probe, timeout_s: two() }
+    }
+
+    /// A GET request that must give status 200. Change `probe` for more.
+    pub fn http(port: impl Into<PortSpec>, path: impl Into<String>) -> Self {
+        let (port, path) = (port.into(), path.into());
+        Self::new(format!("GET {path}"), CheckProbe::Http { port, path, status: ok_status(), contains: None })
+    }
+
+    /// A TCP connection that must be accepted.
+    pub fn tcp(port: impl Into<PortSpec>) -> Self {
+        Self::new("tcp".into(), CheckProbe::Tcp { port: port.into() })
+    }
+
+    /// A command on the host that must exit with 0.
+    pub fn command<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        let argv: Vec<String> = argv.into_iter().map(Into::into).collect();
+        Self::new(argv.first().cloned().unwrap_or_default(), CheckProbe::Command { argv })
+    }
+
+    /// Names it, for verdicts.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+}
+
 /// What a check looks at. Ports are seen from the host, so that only its SSH port need be reachable.
 ///
 /// Strings may hold `{{ name }}`, replaced by the host's variable of this name.
@@ -216,6 +246,19 @@ pub enum PortSpec {
     Number(u16),
     /// `{{ name }}`: the host's variable.
     Variable(String),
+}
+
+impl From<u16> for PortSpec {
+    fn from(port: u16) -> Self {
+        Self::Number(port)
+    }
+}
+
+/// A host variable: `"{{ http_port }}"`.
+impl From<&str> for PortSpec {
+    fn from(text: &str) -> Self {
+        Self::Variable(text.to_owned())
+    }
 }
 
 /// What a gate came to.

@@ -28,7 +28,8 @@ pub struct ConnectorFixture {
     pub dir: String,
     /// Something that listens on the host and speaks first, and how its greeting starts. Used where it can `dial`.
     pub listens: Option<(Endpoint, String)>,
-    /// Another user that commands may become, by its name as `id -un` prints it. Used where it can `become`.
+    /// Another user that commands may become, by its name as `id -un` prints it. Used where it can `become`; `None`: this
+    /// host lets nobody become another user.
     pub r#become: Option<(Become, String)>,
     /// Where it works.
     pub cx: Context,
@@ -504,7 +505,15 @@ pub async fn a_command_becomes_another_user(f: ConnectorFixture) {
         let run = Exec::argv(["id", "-un"]).become_user(Become::root());
         return lacks("become", c.exec(&f.cx, &run).await);
     }
-    let (user, name) = f.r#become.clone().expect("a fixture of a connector that can become has a user");
+    let Some((user, name)) = f.r#become.clone() else {
+        let run = Exec::script("echo ran").become_user(Become::root());
+        let refused = match c.exec(&f.cx, &run).await {
+            Ok(out) => !out.status.is_success() && out.stdout.is_empty(),
+            Err(_) => true,
+        };
+        assert!(refused, "nobody can be become there, so the command must not run as the one who asks");
+        return;
+    };
     let run = Exec::script("id -un; cat; echo err >&2; exit 5").stdin("input").become_user(user);
     let out = c.exec(&f.cx, &run).await.expect("exec");
     assert_eq!((out.stdout_text(), out.status.clone()), (format!("{name}\ninput"), ExitStatus::Code(5)));

@@ -29,6 +29,7 @@ pub mod image_builder;
 pub mod log_sink;
 pub mod monitor;
 pub mod provisioner;
+pub mod reference;
 mod sshd;
 pub mod store;
 mod suite;

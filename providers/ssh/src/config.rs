@@ -103,6 +103,8 @@ pub(crate) struct Settings {
     pub(crate) known_hosts: Vec<PathBuf>,
     pub(crate) host_key: Option<String>,
     pub(crate) accept_new: bool,
+    /// Checking was turned off in `ssh_config`.
+    pub(crate) unchecked: bool,
     pub(crate) identities: Vec<PathBuf>,
     pub(crate) certificates: Vec<PathBuf>,
     pub(crate) identities_only: bool,
@@ -180,6 +182,7 @@ impl Settings {
             known_hosts,
             host_key: own.host_key,
             accept_new: own.accept_new.or(found.accept_new).unwrap_or(false),
+            unchecked: own.accept_new.is_none() && found.unchecked,
             identities,
             certificates,
             identities_only: own.identities_only.or(found.identities_only).unwrap_or(false),

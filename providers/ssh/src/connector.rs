@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,12 +20,14 @@ use crate::{PROVIDER, exec, files, process};
 pub struct Ssh {
     config: SshConfig,
     pool: Arc<Pool>,
+    /// Whether it was said that checking is off.
+    warned: Arc<AtomicBool>,
 }
 
 impl Ssh {
     /// Makes a connector; connects nowhere.
     pub fn new(config: SshConfig) -> Self {
-        Self { config, pool: Arc::default() }
+        Self { config, pool: Arc::default(), warned: Arc::default() }
     }
 }
 
@@ -70,6 +73,12 @@ impl Connector for Ssh {
                 .with("kind", &host.connection.kind));
         }
         let slot = self.pool.slot(&self.config, host)?;
+        if slot.is_unchecked() && !self.warned.swap(true, Ordering::Relaxed) {
+            cx.warn(
+                "StrictHostKeyChecking is off in the SSH configuration: keys of hosts that were never seen are accepted and \
+                 recorded; a changed key is refused even so",
+            );
+        }
         // Entered first, so that nobody sweeps it away in between.
         slot.enter();
         let spec = host.connection.r#become.clone();

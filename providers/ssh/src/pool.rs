@@ -127,6 +127,11 @@ fn jump_host(list: &str, behind: &Host) -> Result<Host> {
 }
 
 impl Slot {
+    /// Whether the SSH configuration turned host key checking off.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        self.settings.unchecked
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("{}@{}:{}", self.settings.user, self.settings.address, self.settings.port)
     }

@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) identity_agent: Option<String>,
     pub(crate) known_hosts: Option<Vec<String>>,
     pub(crate) accept_new: Option<bool>,
+    /// Somebody turned checking off, which is taken for `accept-new`.
+    pub(crate) unchecked: bool,
     pub(crate) host_key_alias: Option<String>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) connect_timeout_s: Option<u64>,
@@ -219,7 +221,10 @@ impl Reader<'_> {
             "userknownhostsfile" => keep(&mut f.known_hosts, args.to_vec()),
             "hostkeyalias" => keep(&mut f.host_key_alias, first.to_owned()),
             // `no` trusts changed keys, too, which nothing here does.
-            "stricthostkeychecking" => keep(&mut f.accept_new, matches!(first, "accept-new" | "no" | "off")),
+            "stricthostkeychecking" => {
+                f.unchecked |= f.accept_new.is_none() && matches!(first, "no" | "off");
+                keep(&mut f.accept_new, matches!(first, "accept-new" | "no" | "off"));
+            }
             "connecttimeout" => keep(&mut f.connect_timeout_s, number()?),
             "proxyjump" => {
                 let jump = if first == "none" { Proxy::None } else { Proxy::Jump(first.to_owned()) };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, missing_docs)]
 
 mod errors;
+mod secrets;
 mod survivors;
 
 use std::path::PathBuf;

@@ -7,12 +7,15 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, Per
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use russh::Channel;
+use russh::server::{self, Msg};
 use russh_sftp::de;
 use russh_sftp::extensions::{FsyncExtension, HardlinkExtension};
 use russh_sftp::protocol::{
     Attrs, Data, File as Entry, FileAttributes, Handle, Name, OpenFlags, Packet, Status, StatusCode, Version,
 };
 use russh_sftp::server::{Handler, StatusReply};
+use tokio::io::AsyncWriteExt as _;
 
 use super::View;
 
@@ -24,6 +27,28 @@ const ENTRIES: usize = 200;
 const READ_LIMIT: usize = 256 << 10;
 /// Most files and folders that one client holds open.
 const HANDLES: usize = 1_000;
+
+/// Serves one client, until it says that it is done.
+pub(super) async fn serve(channel: Channel<Msg>, handle: server::Handle, view: View) {
+    let id = channel.id();
+    let (ours, theirs) = tokio::io::duplex(2 * READ_LIMIT);
+    russh_sftp::server::run(theirs, Sftp::new(view)).await;
+    let (mut answers, mut requests) = tokio::io::split(ours);
+    let (mut reader, writer) = channel.split();
+    let (mut input, mut output) = (reader.make_reader(), writer.make_writer());
+    let inward = async {
+        let _ = tokio::io::copy(&mut input, &mut requests).await;
+        let _ = requests.shutdown().await;
+    };
+    let outward = async {
+        let _ = tokio::io::copy(&mut answers, &mut output).await;
+    };
+    tokio::join!(inward, outward);
+    // `scp` takes an end without a status for a failure.
+    let _ = handle.exit_status_request(id, 0).await;
+    let _ = writer.eof().await;
+    let _ = writer.close().await;
+}
 
 /// One client's open files.
 #[derive(Debug)]

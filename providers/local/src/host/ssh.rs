@@ -212,7 +212,7 @@ impl Handler for Client {
         match self.channels.remove(&id) {
             Some(channel) if name == "sftp" => {
                 session.channel_success(id)?;
-                russh_sftp::server::run(channel.into_stream(), sftp::Sftp::new(self.shared.view.clone())).await;
+                tokio::spawn(sftp::serve(channel, session.handle(), self.shared.view.clone()));
                 Ok(())
             }
             _ => session.channel_failure(id),

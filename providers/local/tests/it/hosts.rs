@@ -91,3 +91,21 @@ async fn openssh_runs_commands_in_a_root_of_its_own() {
     assert_eq!(env.local.destroy(&env.cx).await.unwrap().changed, 0);
     assert!(!env.dir.path().join("state").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssh_copies_files() {
+    for mode in [LocalMode::Namespace, LocalMode::Plain] {
+        let env = Env::new(1, mode);
+        let host = env.local.apply(&env.cx).await.unwrap().environment.inventory.hosts.remove(0);
+        let source = env.dir.path().join("source");
+        std::fs::write(&source, "x").unwrap();
+        let out = scp(&host, &source, "copied");
+        assert!(out.status.success(), "{mode:?} {}", text(&out.stderr));
+        assert_eq!(text(&ssh(&host, &["cat copied"]).stdout), "x");
+        std::fs::write(&source, "").unwrap();
+        let out = scp(&host, &source, "copied");
+        assert!(out.status.success(), "{mode:?} {}", text(&out.stderr));
+        assert_eq!(text(&ssh(&host, &["cat copied"]).stdout), "");
+        env.local.destroy(&env.cx).await.unwrap();
+    }
+}

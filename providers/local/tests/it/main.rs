@@ -7,6 +7,7 @@ mod behaviour;
 mod hosts;
 mod image_builder;
 mod plain;
+mod unprivileged;
 
 /// What hosts and balancers of these tests run as: this test binary again, told to run the test below only, where `init`
 /// takes over and never comes back. Run as an ordinary test it only installs the launcher.

@@ -262,8 +262,9 @@ impl Run<'_> {
         pending: modules::Pending,
     ) -> Done {
         let target = host.host.name.clone();
-        let subject = format!("task {title}: {}", pending.subject);
+        // Whether `no_log` holds may itself be unknown, so in a plan its presence is enough.
         let hidden = task.inherit.no_log.is_some();
+        let subject = if hidden { format!("task {title}") } else { format!("task {title}: {}", pending.subject) };
         let quiet = task.changed_when.as_ref().is_some_and(|c| c.iter().any(|c| matches!(scope.test(c), Ok(false))));
         let mut fields = pending.expected;
         if !pending.certain {

@@ -52,10 +52,11 @@ fn ssh() -> Arc<dyn towpath_core::Connector> {
     Arc::new(Ssh::new(SshConfig { ssh_config: Some("none".into()), ..SshConfig::default() }))
 }
 
-async fn fixture() -> Option<ConnectorFixture> {
-    let all = hosts(LocalMode::Namespace).await;
+async fn fixture(mode: LocalMode) -> Option<ConnectorFixture> {
+    let all = hosts(mode).await;
     let host = all.hosts[0].clone();
-    let dir = format!("/tmp/it-{}", crate::number());
+    let root = host.vars["towpath_root"].as_str().unwrap();
+    let dir = format!("{root}/tmp/it-{}", crate::number());
     let cx = Context::new();
     let connector = ssh();
     let connection = connector.connect(&cx, &host).await.unwrap();
@@ -73,14 +74,25 @@ async fn fixture() -> Option<ConnectorFixture> {
         may_answer_later: true,
         refused,
         dir,
-        r#become: Some((Become::root(), "root".into())),
+        // A plain host's commands can't become anybody.
+        r#become: (mode == LocalMode::Namespace).then(|| (Become::root(), "root".into())),
         cx,
         keep: Box::new(all),
     })
 }
 
 mod behaviour {
-    towpath_core::connector_behaviour!(super::fixture);
+    async fn fixture() -> Option<super::ConnectorFixture> {
+        super::fixture(super::LocalMode::Namespace).await
+    }
+    towpath_core::connector_behaviour!(fixture);
+}
+
+mod behaviour_of_plain_hosts {
+    async fn fixture() -> Option<super::ConnectorFixture> {
+        super::fixture(super::LocalMode::Plain).await
+    }
+    towpath_core::connector_behaviour!(fixture);
 }
 
 /// A host baked as it is.
