@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,17 @@ SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "quickstart.py"
 
 
 def call(home: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(SCRIPT), "--store", str(home), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-X", "faulthandler", str(SCRIPT), "--store", str(home), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        out, err = process.communicate(timeout=150)
+    except subprocess.TimeoutExpired:
+        # Python's own stacks, and how far the run came.
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate(timeout=30)
+        journals = [path.read_text()[-3000:] for path in sorted((home / "runs").glob("*.jsonl"))]
+        pytest.fail("\n".join([f"{options} did not end", out, err, *journals]))
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def run(home: Path) -> Dict[str, Any]:
@@ -78,3 +88,27 @@ def test_a_crash_in_the_middle(home: Path) -> None:
     assert outcomes(found) == {"v1": "deployed", "v2": "deployed", "v3": "rolled_back"}
     wrong = call(home, "--crash-at", "nothing")
     assert (wrong.returncode, "there is no such step" in wrong.stderr) == (2, True)
+
+
+def test_hosts_of_an_inventory(home: Path, tmp_path: Path) -> None:
+    """Over SSH, as real hosts are: here those of `local`, named by nothing but an Ansible inventory."""
+    state = tmp_path / "given"
+    given = towpath.provisioner("local", {"hosts": 3, "name": "given", "ports": ["http_port"], "state_dir": str(state)})
+    try:
+        lines = ["[web]"]
+        for host in given.apply().environment.inventory.hosts:
+            to, port = host.connection, host.vars["http_port"]
+            lines.append(
+                f"{host.name} ansible_host={to.address} ansible_port={to.port} ansible_user={to.user} http_port={port}"
+            )
+        lines += ["[web:vars]", f"ansible_ssh_private_key_file={state / 'id'}"]
+        lines += [f"ansible_ssh_common_args='-o UserKnownHostsFile={state / 'known_hosts'} -o IdentitiesOnly=yes'"]
+        (tmp_path / "hosts.ini").write_text("\n".join(lines) + "\n")
+        for released in ("deployed", "superseded"):
+            done = call(home, "--json", "--inventory", str(tmp_path / "hosts.ini"))
+            assert done.returncode == 0, done.stdout + done.stderr
+            found = json.loads(done.stdout)
+            assert outcomes(found)["v1"] == released
+            assert (found["serving"], found["requests"]["failed"], found["hosts"]) == ("v2", 0, 3)
+    finally:
+        given.destroy()
