@@ -63,7 +63,7 @@ class Types:
         if schema is True or schema == {}:
             return "Any"
         if "$ref" in schema:
-            return schema["$ref"].rsplit("/", 1)[1]
+            return str(schema["$ref"]).rsplit("/", 1)[1]
         if "const" in schema:
             return f"Literal[{schema['const']!r}]".replace("'", '"')
         if "enum" in schema:
@@ -132,7 +132,7 @@ def described(of: Types, schema: Dict[str, Any]) -> str:
     head = doc(schema, "    ").strip()[3:-3]
     lines = []
     for name, one, _ in fields(schema):
-        text = " ".join(one.get("description", "").replace("[`", "`").replace("`]", "`").split()) if one is not True else ""
+        text = " ".join(one.get("description", "").replace("[`", "`").replace("`]", "`").split())
         wrapped = textwrap.wrap(f"{name}: {text}", 110, initial_indent="    ", subsequent_indent="        ")
         lines.append("\n".join(wrapped))
     body = "\n".join(lines).replace("\\", "\\\\")

@@ -65,7 +65,7 @@ async fn main() -> Result<()> {
     };
     let pipeline = PipelineBuilder::new("shop");
     let order = pipeline.call("order", "order/v1");
-    let _ = pipeline.call("charge", "charge/v1").input("order", order.output::<String>("order"));
+    pipeline.call("charge", "charge/v1").input("order", order.output::<String>("order"));
 
     let store = towpath::open_store(&format!("sqlite:{RECEIPTS}/store.db")).await?;
     let engine = Engine::new(Arc::new(registry()), store).faults(faults).listener(Arc::new(show));

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +7,12 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde::Deserialize;
+use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use towpath::pipeline::{self, Pipeline, Values};
 use towpath::{
-    Become, BecomeSpec, Context, Exec, ExecOutput, ExitStatus, Host, MemoryStore, PutOptions, Result, Source,
+    Become, BecomeSpec, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput, ExitStatus, Host, MemoryStore,
+    PutOptions, Result, Source,
 };
 
 use crate::errors::{from_python, invalid};
@@ -190,6 +193,30 @@ impl Connection {
         let (connection, (cx, token, _guard)) = (Arc::clone(&self.connection), self.child(cancel)?);
         let bytes = block(py, &token, async move { connection.get(&cx, &path, limit_bytes).await })?;
         Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Opens a loopback port of this machine that leads to a port as seen from the host, and gives its number. It is closed
+    /// with the process.
+    #[pyo3(signature = (port, cancel=None))]
+    fn forward(&self, py: Python<'_>, port: u16, cancel: Option<&Cancel>) -> PyResult<u16> {
+        let (connection, cx, token) = (Arc::clone(&self.connection), self.cx.clone(), Cancel::token(cancel));
+        block(py, &token, async move {
+            let failed = |e| Error::new(ErrorKind::Internal, "python", "forward", "no local port").caused_by(e);
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+            let here = listener.local_addr().map_err(failed)?.port();
+            tokio::spawn(async move {
+                while let Ok((mut near, _)) = listener.accept().await {
+                    let (connection, cx) = (Arc::clone(&connection), cx.clone());
+                    tokio::spawn(async move {
+                        // A service that is not there closes the connection, as it would without a tunnel.
+                        if let Ok(mut far) = connection.dial(&cx, &Endpoint::Tcp("127.0.0.1".into(), port)).await {
+                            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                        }
+                    });
+                }
+            });
+            Ok(here)
+        })
     }
 
     /// Gives it back.

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use towpath::listen::{JsonLines, LiveProgress, Progress, RunPage};
 use towpath::pipeline::{self, Pipeline, PipelinePlan, ResumeOptions, RunOptions, Values};
-use towpath::{Event, Json, Listener, Masker, Result, RunId};
+use towpath::{Event, Faults, Json, Listener, Masker, Result, RunId};
 
 use crate::errors::{from_python, invalid, parse, raise, to_json, to_python};
 use crate::provider::{Object, Provider};
@@ -33,7 +33,11 @@ struct Watch {
     progress: bool,
     journal: Option<PathBuf>,
     run_page: Option<PathBuf>,
+    abort_in_step: Option<String>,
 }
+
+/// What Python gives for it.
+type Given = (bool, Option<PathBuf>, Option<PathBuf>, Option<String>);
 
 /// The listeners of one call.
 #[derive(Default)]
@@ -45,14 +49,19 @@ struct Watchers {
 
 impl Watchers {
     fn new(watch: &Watch, plan: Option<&PipelinePlan>) -> Result<Self> {
-        let page = watch.run_page.as_ref().map(RunPage::new);
+        // A folder takes one file for each run.
+        let page = |path: &PathBuf| if path.is_dir() { RunPage::in_folder(path) } else { RunPage::new(path) };
+        let journal = |path: &PathBuf| {
+            if path.is_dir() { Ok(JsonLines::in_folder(path)) } else { JsonLines::append_to(path) }
+        };
+        let page = watch.run_page.as_ref().map(page);
         let page = match (page, plan) {
             (Some(page), Some(plan)) => Some(page.plan(&plan.plan)),
             (page, _) => page,
         };
         Ok(Self {
             live: watch.progress.then(LiveProgress::stderr).flatten().map(Arc::new),
-            journal: watch.journal.as_deref().map(JsonLines::append_to).transpose()?.map(Arc::new),
+            journal: watch.journal.as_ref().map(journal).transpose()?.map(Arc::new),
             page: page.map(Arc::new),
         })
     }
@@ -63,6 +72,9 @@ impl Watchers {
             Some(live) => engine = engine.listener(Arc::clone(live) as Arc<dyn Listener>),
             None if watch.progress => engine = engine.listener(Arc::new(Progress::stderr())),
             None => {}
+        }
+        if let Some(step) = &watch.abort_in_step {
+            engine = engine.faults(Faults::abort_in_step(step));
         }
         if let Some(page) = &self.page {
             engine = engine.listener(Arc::clone(page) as Arc<dyn Listener>);
@@ -120,12 +132,12 @@ impl Engine {
         base_dir: PathBuf,
         label: Option<String>,
         on_event: Option<Py<PyAny>>,
-        watch: (bool, Option<PathBuf>, Option<PathBuf>),
+        watch: Given,
     ) -> PyResult<Self> {
         let teller = on_event.map(Teller::start).transpose()?;
         let (store, masker) = (Arc::clone(&store.0), Masker::default());
-        let (progress, journal, run_page) = watch;
-        let watch = Watch { progress, journal, run_page };
+        let (progress, journal, run_page, abort_in_step) = watch;
+        let watch = Watch { progress, journal, run_page, abort_in_step };
         Ok(Self(Maker { store, environment, base_dir, label, masker, watch, teller }))
     }
 

@@ -44,7 +44,7 @@ mod _towpath {
     #[pymodule_export]
     use crate::provider::Provider;
     #[pymodule_export]
-    use crate::registry::{check_config, file_artifact, load, parse, register, schemas};
+    use crate::registry::{check_config, file_artifact, load, parse, plan_text, register, schemas};
     #[pymodule_export]
     use crate::runtime::Cancel;
     #[pymodule_export]

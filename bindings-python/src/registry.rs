@@ -116,6 +116,12 @@ pub(crate) fn file_artifact<'py>(py: Python<'py>, name: &str, path: PathBuf) -> 
     to_python(py, &made.map_err(|e| raise(py, &e))?)
 }
 
+/// A plan as people read it.
+#[pyfunction]
+pub(crate) fn plan_text(py: Python<'_>, plan: &Bound<'_, PyAny>) -> PyResult<String> {
+    from_python::<towpath::Plan>(py, plan, "the plan").map(|plan| plan.to_string())
+}
+
 /// The JSON Schemas of every provider's config and of the inputs that steps take, for the generated classes.
 #[pyfunction]
 pub(crate) fn schemas(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

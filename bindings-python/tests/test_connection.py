@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from pathlib import Path
 from typing import Iterator
@@ -58,6 +59,16 @@ def test_cancel_ends_the_command(hosts: towpath.Inventory) -> None:
         with pytest.raises(towpath.CancelledError):
             connection.run(["sleep", "601"], cancel=cancel)
         assert connection.run("pgrep -f '[s]leep 601'", check=False).code == 1
+
+
+def test_a_forwarded_port(hosts: towpath.Inventory) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, towpath.connect(hosts.hosts[0]) as connection:
+        here = connection.forward(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", here), 10) as near:
+            far, _ = server.accept()
+            with far:
+                near.sendall(b"ping")
+                assert far.recv(4) == b"ping"
 
 
 def test_coroutines(hosts: towpath.Inventory) -> None:

@@ -55,6 +55,7 @@ def test_hosts_come_are_found_again_and_go(tmp_path: Path) -> None:
     engine = p.engine(f"sqlite:{tmp_path / 'store.db'}")
     try:
         plan = engine.plan(p)
+        assert "web-1" in str(plan) and "fleet.inventory" in str(plan)
         assert [change.certainty for change in plan.plan.changes if change.stage == "fleet"] == ["will"]
         assert [(d.step, d.waits_for) for d in plan.plan.deferred] == [("up", ["fleet.inventory"])]
         assert engine.apply(plan).state == "done"

@@ -64,7 +64,7 @@ fn wrong_files_are_told_where_and_what_was_meant() {
     let reference =
         "name: w\nsteps:\n  a: { call: make/v1 }\n  b:\n    call: use/v1\n    x:\n      y: { from: a.hots }\n";
     says(reference, "p.yml:7", "did you mean `host`");
-    says("name: w\nsteps:\n  a:\n    gate: x\n    gat: 1\n", "p.yml:5", "did you mean `gate`");
+    says("name: w\nsteps:\n  a:\n    gate: x\n    rul: 1\n", "p.yml:5", "did you mean `rule`");
     says("name: w\nsteps:\n  a: { call: make/v1, retry: { atempts: 2 } }\n", "p.yml:3", "atempts");
     says("name: w\nname: v\n", "p.yml:2", "twice");
     says("name: w\nsteps: [\n", "p.yml:3", "no YAML");

@@ -123,8 +123,8 @@ fn observe<T, G>(
         metric("requests.failed", Output::of(traffic.name(), "failed")),
         { "notice": { "title": "web: v2 serves, v3 was rolled back" } },
     ]);
-    let _ = p.record("metrics", LocalMonitorConfig::default(), In::template(numbers)).after(well);
+    p.record("metrics", LocalMonitorConfig::default(), In::template(numbers)).after(well);
     let log = serde_json::json!([{ "path": "{{ towpath_root }}/var/log/web/web.log", "source": "web" }]);
     let sink = LocalLogSinkConfig::new(home.join("logs.jsonl"));
-    let _ = p.ship_logs("logs", sink, In::template(log), hosts.clone()).after(well);
+    p.ship_logs("logs", sink, In::template(log), hosts.clone()).after(well);
 }

@@ -60,8 +60,3 @@ pub fn init() {
     #[cfg(feature = "local")]
     towpath_local::init();
 }
-
-/// The README's pipeline is built here, and compared with its file.
-#[cfg(all(doctest, feature = "cli"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -16,7 +16,7 @@ if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
 
-from . import local, playbook, ssh, types, vocabulary
+from . import exceptions, local, pipeline, playbook, ssh, types, vocabulary
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._steps import StepContext, Unchanged, step, unchanged

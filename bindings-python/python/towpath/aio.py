@@ -92,6 +92,10 @@ class Connection:
         """As `towpath.Connection.get`."""
         return await call(self._sync.get, path, limit_bytes=limit_bytes, cancel=cancel)
 
+    async def forward(self, port: int, *, cancel: Optional[Cancel]=None) -> int:
+        """As `towpath.Connection.forward`."""
+        return await call(self._sync.forward, port, cancel=cancel)
+
     async def close(self, *, cancel: Optional[Cancel]=None) -> None:
         """As `towpath.Connection.close`."""
         await call(self._sync.close, cancel=cancel)
@@ -100,8 +104,8 @@ class Connection:
 class Engine:
     """As `towpath.Engine`."""
 
-    def __init__(self, store: Union[str, Store], *, environment: str='default', base_dir: Union[str, os.PathLike[str]]='.', label: Optional[str]=None, on_event: Optional[Callable[[Event], object]]=None, progress: bool=False, journal: Optional[Union[str, os.PathLike[str]]]=None, run_page: Optional[Union[str, os.PathLike[str]]]=None) -> None:
-        self._sync = _engine.Engine(store, environment=environment, base_dir=base_dir, label=label, on_event=on_event, progress=progress, journal=journal, run_page=run_page)
+    def __init__(self, store: Union[str, Store], *, environment: str='default', base_dir: Union[str, os.PathLike[str]]='.', label: Optional[str]=None, on_event: Optional[Callable[[Event], object]]=None, progress: bool=False, journal: Optional[Union[str, os.PathLike[str]]]=None, run_page: Optional[Union[str, os.PathLike[str]]]=None, abort_in_step: Optional[str]=None) -> None:
+        self._sync = _engine.Engine(store, environment=environment, base_dir=base_dir, label=label, on_event=on_event, progress=progress, journal=journal, run_page=run_page, abort_in_step=abort_in_step)
 
     def __repr__(self) -> str:
         return f"aio.{self._sync!r}"

@@ -92,6 +92,13 @@ class Connection:
         """Reads a file of the host. A longer one than the limit is an error."""
         return self._native.get(path, limit_bytes, cancel)
 
+    def forward(self, port: int, *, cancel: Optional[Cancel] = None) -> int:
+        """Opens a loopback port of this machine that leads to a port as seen from the host, and gives its number.
+
+        It needs only the host's SSH port to be reachable, and is open until this process ends.
+        """
+        return self._native.forward(port, cancel)
+
     def close(self, *, cancel: Optional[Cancel] = None) -> None:
         """Gives it back."""
         self._native.close(cancel)

@@ -25,7 +25,9 @@ class Engine:
     `store`: an opened store or its URL. `base_dir`: where relative paths of configs start. `label`: shown to those who wait
     for this engine's leases. `on_event`: called with every event, in order, on a thread of its own; all of them were told
     when a call returns. `progress`: shows runs on standard error. `journal`: a file that every event of a run is appended to,
-    as JSON lines. `run_page`: a self-contained HTML page about the run, written while it goes on. Every call releases the interpreter while it waits. Ctrl-C cancels what runs, waits until it has
+    as JSON lines. `run_page`: a self-contained HTML page about the run, written while it goes on. A folder that exists takes
+    `<run>.jsonl` and `<run>.html` of each run. `abort_in_step`: ends this process (SIGABRT) in this step, after the intent of
+    its first effect is written, to show that nothing is lost. Every call releases the interpreter while it waits. Ctrl-C cancels what runs, waits until it has
     stopped, and is raised then; so does `cancel`, with `CancelledError` or a report whose state is `cancelled`.
     """
 
@@ -40,11 +42,12 @@ class Engine:
         progress: bool = False,
         journal: Optional[Union[str, os.PathLike[str]]] = None,
         run_page: Optional[Union[str, os.PathLike[str]]] = None,
+        abort_in_step: Optional[str] = None,
     ) -> None:
         self.store = open_store(store) if isinstance(store, str) else store
         self.environment = environment
         listen = None if on_event is None else _listener(on_event)
-        self._native = _towpath.Engine(self.store, environment, os.fspath(base_dir), label, listen, (progress, journal, run_page))
+        self._native = _towpath.Engine(self.store, environment, os.fspath(base_dir), label, listen, (progress, journal, run_page, abort_in_step))
 
     def __repr__(self) -> str:
         return f"Engine({self.store.location()}, environment={self.environment!r})"

@@ -58,6 +58,10 @@ class Plan(Data):
     deferred: List[Deferred]
     warnings: List[str]
 
+    def __str__(self) -> str:
+        """As people read it."""
+        return _towpath.plan_text(self)
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing would change."""
@@ -72,6 +76,10 @@ class PipelinePlan(Data):
     plan: Plan
     expected: Dict[str, str]
     digest: str
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return str(self.plan)
 
     @property
     def is_empty(self) -> bool:

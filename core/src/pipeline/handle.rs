@@ -72,52 +72,44 @@ impl<V> StepHandle<V> {
     }
 
     /// Runs it after another step, also without using its outputs.
-    #[must_use]
     pub fn after<W>(self, other: &StepHandle<W>) -> Self {
         let name = other.name.clone();
         self.set(|s| s.options.after.push(name))
     }
 
     /// Tries it again after failures that may pass.
-    #[must_use]
     pub fn retry(self, policy: RetryPolicy) -> Self {
         self.set(|s| s.options.retry = Some(policy))
     }
 
     /// Limits the time of one attempt.
-    #[must_use]
     pub fn timeout(self, limit: Duration) -> Self {
         self.set(|s| s.options.timeout_s = Some(limit.as_secs_f64()))
     }
 
     /// Says what happens when it has failed for good: [`OnFailure`], or [`rollback`] of a deploy step.
-    #[must_use]
     pub fn on_fail(self, what: OnFailure) -> Self {
         self.set(|s| s.options.on_failure = what)
     }
 
     /// Holds a lease while it runs.
-    #[must_use]
     pub fn lease(self, key: impl Into<String>) -> Self {
         let key = key.into();
         self.set(|s| s.options.lease.push(key))
     }
 
     /// Does an effect again that a crash interrupted and that can't be probed, instead of asking.
-    #[must_use]
     pub fn rerun_on_interrupt(self) -> Self {
         self.set(|s| s.options.on_interrupt = OnInterrupt::Rerun)
     }
 
     /// Asks before it starts.
-    #[must_use]
     pub fn approval(self, question: impl Into<String>) -> Self {
         let question = question.into();
         self.set(|s| s.options.approval = Some(question))
     }
 
     /// Sets an input by name.
-    #[must_use]
     pub fn input(self, name: impl Into<String>, value: impl Into<Input>) -> Self {
         let (name, value) = (name.into(), value.into());
         self.set(|s| {
@@ -126,7 +118,6 @@ impl<V> StepHandle<V> {
     }
 
     /// Declares an output that the provider can't declare.
-    #[must_use]
     pub fn declare(self, name: impl Into<String>, kind: OutputKind) -> Self {
         let name = name.into();
         self.set(|s| {
@@ -164,7 +155,6 @@ impl ConfigureStep {
     }
 
     /// Sets a variable with the highest precedence, for all hosts.
-    #[must_use]
     pub fn var(self, name: impl Into<String>, value: impl Into<Json>) -> Self {
         let (name, value) = (name.into(), value.into());
         self.set(|s| {
@@ -176,7 +166,6 @@ impl ConfigureStep {
     }
 
     /// Configures only these hosts, by an Ansible pattern.
-    #[must_use]
     pub fn limit(self, pattern: impl Into<String>) -> Self {
         let pattern = pattern.into();
         self.input("limit", Input(Json::String(pattern)))
@@ -197,7 +186,6 @@ impl DeployStep {
     }
 
     /// How it moves over the hosts.
-    #[must_use]
     pub fn rollout(self, rollout: impl Serialize) -> Self {
         let rollout = serde_json::to_value(rollout).unwrap_or_default();
         self.input("rollout", Input(rollout))

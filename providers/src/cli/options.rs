@@ -5,11 +5,19 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::Registry;
 
+const BEGIN: &str = "\
+Begin with a pipeline file, say web.yml:
+  towpath preflight web.yml   are tools and credentials there?
+  towpath plan web.yml        what would change? Touches nothing
+  towpath run web.yml         do it. After a crash: the same again, and it goes on
+  towpath status              how far is it, what failed?
+Each run leaves a page about itself, .towpath/runs/RUN.html: open it in a browser.";
+
 /// Runs deployment pipelines: provision, configure, bake, roll out, monitor, log.
 ///
 /// Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back, 130 cancelled.
 #[derive(Debug, Parser)]
-#[command(name = "towpath", version, disable_help_subcommand = true)]
+#[command(name = "towpath", version, disable_help_subcommand = true, after_help = BEGIN)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -19,13 +27,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Where runs, leases and ledgers are kept: `sqlite:PATH`, a path, or `memory:`
-    #[arg(long, global = true, default_value = "sqlite:.towpath/store.db")]
+    /// Where runs, leases and ledgers are kept: a file, or `memory:` for this process only
+    #[arg(long, global = true, value_name = "FILE", default_value = ".towpath/store.db")]
     pub(crate) store: String,
-    /// The environment to work on
-    #[arg(long, short, global = true, default_value = "default")]
+    /// The environment to work on: `staging`, `production`. Each has its own runs, hosts and releases
+    #[arg(long, short, global = true, value_name = "NAME", default_value = "default")]
     pub(crate) environment: String,
-    /// Print one JSON object instead of text
+    /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// What the program around the command adds.
@@ -62,9 +70,9 @@ impl Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct File {
-    /// The pipeline file
+    /// The pipeline file, in YAML
     pub(crate) file: PathBuf,
-    /// Set a parameter: `version=v2`. JSON where it is JSON, else text
+    /// Set a parameter of the pipeline, as `version=v2`; can be repeated. A value that is JSON is taken as JSON, else as text
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
 }
@@ -91,71 +99,76 @@ pub(crate) enum Verb {
     Plan {
         #[command(flatten)]
         file: File,
-        /// Save the plan, for `towpath run --plan`
+        /// Save the plan in this file, for `towpath run --plan`
         #[arg(long, value_name = "PLAN")]
         out: Option<PathBuf>,
     },
     /// Run a pipeline, or go on with its unfinished run
     #[command(override_usage = "towpath run [OPTIONS] <FILE>\n       towpath run [OPTIONS] --plan <PLAN>")]
     Run {
-        /// The pipeline file
+        /// The pipeline file, in YAML
         #[arg(required_unless_present = "plan")]
         file: Option<PathBuf>,
-        /// Set a parameter: `version=v2`. JSON where it is JSON, else text
+        /// Set a parameter of the pipeline, as `version=v2`; can be repeated. A value that is JSON is taken as JSON, else as text
         #[arg(long = "set", value_name = "NAME=VALUE")]
         set: Vec<String>,
-        /// Run exactly what this saved plan says
+        /// Run exactly what this saved plan says; a step whose plan would be another one by now is refused
         #[arg(long, value_name = "PLAN", conflicts_with_all = ["file", "set"])]
         plan: Option<PathBuf>,
-        /// Give an unfinished run up instead of going on with it
+        /// Give the unfinished run up and begin anew, instead of going on with it
         #[arg(long)]
         fresh: bool,
         #[command(flatten)]
         watch: Watch,
     },
-    /// Show how far a run is; the newest one if none is named
+    /// Show how far a run is, and what failed
     Status {
-        /// The run
+        /// The run's id, as `towpath run` prints it; the newest run of the environment if not given
         run: Option<String>,
     },
-    /// Go on where a run failed, was cancelled or crashed; the newest one if none is named
+    /// Go on where a run failed, was cancelled or crashed; what is done is not done again
     Resume {
-        /// The run
+        /// The run's id, as `towpath run` prints it; the newest run of the environment if not given
         run: Option<String>,
-        /// Change a parameter. Steps that start again do everything again then
+        /// Change a parameter, as `version=v2`; can be repeated. Steps that start again then do everything again
         #[arg(long = "set", value_name = "NAME=VALUE")]
         set: Vec<String>,
-        /// Run this step again, and those that need it
+        /// Run this step again although it is done, and those that need it; can be repeated
         #[arg(long, value_name = "STEP")]
         rerun: Vec<String>,
-        /// Where relative paths of configs start: the pipeline file's folder
-        #[arg(long, default_value = ".")]
+        /// Where relative paths of configs start: the folder of the pipeline file
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
         base_dir: PathBuf,
         #[command(flatten)]
         watch: Watch,
     },
-    /// List who holds what, and why
+    /// List who holds environments, drained backends and silences and why
     Leases,
-    /// Undo what dead owners left: put drained backends back, end silences
+    /// Undo what dead processes left: put drained backends back, end silences. For cron or a timer
     Sweep,
-    /// Answer a step that asks
+    /// Answer a step that asks before it starts
     Approve {
-        /// The run
+        /// The run's id, as `towpath run` and `towpath status` print it
         run: String,
-        /// The step
+        /// The step's name
         step: String,
-        /// Say no
+        /// Say no: the step fails
         #[arg(long)]
         refuse: bool,
     },
-    /// Check tools, versions and credentials of every step
+    /// Check tools, versions and credentials of every step; changes nothing
     Preflight {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Remove what the pipeline's provision steps made, the last one first; gives its unfinished run up
+    Destroy {
         #[command(flatten)]
         file: File,
     },
     /// Print the JSON Schema of pipeline files, or of one provider's config
     Schema {
-        /// A provider, with its kind if it is of several: `ssh`, `provisioner-local`. All of pipeline files if none is named
+        /// A provider, with its kind if there are several of the name: `ssh`, `provisioner-local`
         provider: Option<String>,
     },
 }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use towpath_core::pipeline::{Engine, Pipeline, ResumeOptions, RunOptions, Values, nearest};
 use towpath_core::{Error, ErrorKind, Json, Registry, Result, RunId, Timestamp};
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Verb::Preflight { file } => preflight(common, &file).await,
+        Verb::Destroy { file } => destroy(common, &file).await,
     }
 }
 
@@ -204,16 +206,43 @@ async fn leases(common: &Common) -> Result<Exit> {
 
 async fn sweep(common: &Common) -> Result<Exit> {
     let mut exit = Exit::Done;
+    let mut all = Vec::new();
     for swept in engine(common, common.registry(), PathBuf::from(".")).await?.sweep().await? {
-        match swept.outcome {
-            Ok(()) => print(&format!("undone: {}", swept.lease.key)),
-            Err(e) => {
-                say(&format!("error: {} could not be undone, and stays: {e}", swept.lease.key));
-                exit = Exit::Failed;
-            }
+        let key = swept.lease.key;
+        if let Err(e) = &swept.outcome {
+            say(&format!("error: {key} could not be undone, and stays: {e}"));
+            exit = Exit::Failed;
+        } else if !common.json {
+            print(&format!("undone: {key}"));
         }
+        all.push(json!({ "key": key, "undone": swept.outcome.is_ok(), "error": swept.outcome.err() }));
+    }
+    if common.json {
+        print(&pretty(&all));
     }
     Ok(exit)
+}
+
+async fn destroy(common: &Common, file: &File) -> Result<Exit> {
+    let registry = common.registry();
+    let pipeline = Pipeline::load(&file.file, &registry)?;
+    let options = RunOptions { values: values(&file.set)?, fresh: false };
+    // Before the store is made.
+    pipeline.with_values(&options.values)?;
+    let removed = engine(common, registry, folder(&file.file)).await?.destroy(&pipeline, options).await?;
+    if common.json {
+        let all: Vec<_> = removed.iter().map(|(step, n)| json!({ "step": step, "removed": n })).collect();
+        print(&pretty(&all));
+        return Ok(Exit::Done);
+    }
+    for (step, count) in removed {
+        print(&match count {
+            0 => format!("{step}: nothing was there"),
+            1 => format!("{step}: 1 thing removed"),
+            n => format!("{step}: {n} things removed"),
+        });
+    }
+    Ok(Exit::Done)
 }
 
 async fn preflight(common: &Common, file: &File) -> Result<Exit> {
@@ -221,17 +250,26 @@ async fn preflight(common: &Common, file: &File) -> Result<Exit> {
     let pipeline = Pipeline::load(&file.file, &registry)?.with_values(&values(&file.set)?)?;
     let engine = engine(common, registry, folder(&file.file)).await?;
     let mut exit = Exit::Done;
+    let mut all = Vec::new();
     for (step, found) in engine.preflight(&pipeline).await? {
-        match found {
-            Ok(found) => {
-                print(&format!("{step}: ok {}", found.ok.join("; ")));
+        match &found {
+            Ok(found) if !common.json => {
+                print(format!("{step}: ok {}", found.ok.join("; ")).trim_end());
                 found.warnings.iter().for_each(|w| print(&format!("{step}: warning: {w}")));
             }
+            Ok(_) => {}
             Err(e) => {
                 say(&format!("{step}: error: {}", e.report()));
                 exit = Exit::Failed;
             }
         }
+        all.push(match found {
+            Ok(found) => json!({ "step": step, "ok": found.ok, "warnings": found.warnings }),
+            Err(e) => json!({ "step": step, "error": e.record() }),
+        });
+    }
+    if common.json {
+        print(&pretty(&all));
     }
     Ok(exit)
 }

@@ -24,6 +24,7 @@ fn a_run_is_told_kept_and_shown() {
     assert_eq!(place.towpath(&["status", "-e", "other"]).ends(0).out, "no run yet\n");
     assert_eq!(place.towpath(&["leases"]).ends(0).out, "", "nothing is held after a run");
     assert_eq!(place.towpath(&["sweep"]).ends(0).out, "");
+    assert_eq!(place.towpath(&["sweep", "--json"]).ends(0).json(), json!([]));
 }
 
 #[test]
@@ -141,6 +142,8 @@ fn preflight_looks_at_every_step() {
     let place = Place::new().with("p.yml", NOTES);
     let said = place.towpath(&["preflight", "p.yml"]).ends(0);
     assert!(said.out.contains("first: ok") && said.out.contains("second: ok"), "{said:?}");
+    let json = place.towpath(&["preflight", "p.yml", "--json"]).ends(0).json();
+    assert_eq!((&json[0]["step"], &json[1]["warnings"]), (&json!("first"), &json!([])));
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn expected() -> BTreeMap<String, String> {
 fn schemas_in_docs_are_up_to_date() {
     let folder = folder();
     let expected = expected();
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+    if std::env::var_os("TOWPATH_UPDATE").is_some() {
         std::fs::create_dir_all(&folder).unwrap();
         for file in std::fs::read_dir(&folder).unwrap() {
             std::fs::remove_file(file.unwrap().path()).unwrap();
@@ -38,7 +38,7 @@ fn schemas_in_docs_are_up_to_date() {
         .map(|file| file.unwrap().path())
         .map(|p| (p.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(p).unwrap()))
         .collect();
-    let how = "run `UPDATE_SCHEMAS=1 cargo test -p towpath --all-features --test cli schemas` and commit docs/schema";
+    let how = "run `TOWPATH_UPDATE=1 cargo test -p towpath --all-features --test cli schemas` and commit docs/schema";
     assert_eq!(committed.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{how}");
     for (name, text) in &expected {
         assert!(committed[name] == *text, "docs/schema/{name} is not what the code says: {how}");

@@ -61,6 +61,8 @@ steps:
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(mode(&place.runs(".jsonl")[0]), 0o600);
     }
+    assert_eq!(place.towpath(&["destroy", "p.yml"]).ends(0).out, "fleet: 2 things removed\n");
+    assert_eq!(place.towpath(&["destroy", "p.yml", "--json"]).ends(0).json()[0]["removed"], 0, "gone already");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn hosts(html: &mut Html, model: &Model) {
     }
     html.raw("<th class=\"n\">in tasks</th>");
     if rolled {
-        html.raw("<th>release</th>");
+        html.raw("<th>activated last</th>");
     }
     html.raw("</tr></thead><tbody>");
     // Those that failed come first where not all can be shown.

@@ -131,7 +131,7 @@ pub(super) struct HostModel {
     /// By [`TaskStatus`], in the order of [`STATUSES`].
     pub(super) counts: [usize; 6],
     pub(super) seconds: f64,
-    /// The newest phase of a rollout and its version.
+    /// The newest phase of a rollout in which a version ran here, and the version.
     pub(super) rollout: Option<(String, String)>,
 }
 
@@ -233,7 +233,10 @@ impl Model {
                         self.warnings_left_out += 1;
                     }
                 }
-                if let (EventKind::Rollout { phase, version, .. }, Some(host)) = (kind, &event.host) {
+                // What is staged or about to be drained does not run yet.
+                if let (EventKind::Rollout { phase, version, .. }, Some(host)) = (kind, &event.host)
+                    && !matches!(phase.as_str(), "stage" | "drain")
+                {
                     self.hosts.entry(host.clone()).or_default().rollout = Some((phase.clone(), version.clone()));
                 }
             }
@@ -435,7 +438,8 @@ fn said(kind: &EventKind) -> Option<(&'static str, String)> {
         EventKind::Output { stream, line } if stream == "stderr" => ("err", line.clone()),
         EventKind::Output { line, .. } => ("out", line.clone()),
         EventKind::Rollout { phase, version, detail } => {
-            ("note", format!("{phase} {version} {detail}").trim_end().to_owned())
+            let bad = matches!(phase.as_str(), "unhealthy" | "rollback" | "rolled_back" | "refused" | "failed");
+            (if bad { "bad" } else { "note" }, format!("{phase} {version} {detail}").trim_end().to_owned())
         }
         EventKind::Observed { observation } => match observation {
             Observation::Metric(m) => ("note", format!("{} = {}", m.name, m.value)),
