@@ -44,7 +44,8 @@ impl Local {
         }
         // Asked for `auto`, an environment stays as it is.
         if let (LocalMode::Auto, Some(record)) = (self.config.mode, record) {
-            return Ok((record.mode, None));
+            // On another kernel than the one that it was made on, plain hosts may be unguarded.
+            return if record.mode == LocalMode::Plain { self.plain(None) } else { Ok((record.mode, None)) };
         }
         match (host::namespaces_work(&existing_part(&dir.0)), self.config.mode) {
             (Ok(()), _) => Ok((LocalMode::Namespace, None)),
