@@ -201,12 +201,17 @@ def variable(inventory: Inventory, host: towpath.Host, name: str) -> Any:
     return next(vars[name] for vars in (host.vars, *groups, inventory.vars) if name in vars)
 
 
-def reach(home: Path, inventory: Inventory, port: int) -> None:
-    """Opens a local port for each host's service, and tells the balancer: only the hosts' SSH port need be reachable."""
+def reach(home: Path, inventory: Inventory, port: int) -> List[towpath.Connection]:
+    """Opens a local port for each host's service, and tells the balancer: only the hosts' SSH port need be reachable. The ports
+    are open as long as the connections are kept."""
+    kept = []
     front = towpath.balancer(LocalBalancer(**balancer(home, port)), environment=ENVIRONMENT)
     for host in inventory.hosts:
-        here = towpath.connect(host).forward(int(variable(inventory, host, "http_port")))
+        connection = towpath.connect(host)
+        here = connection.forward(int(variable(inventory, host, "http_port")))
         front.add(towpath.types.Backend(name=host.name, address="127.0.0.1", port=here))
+        kept.append(connection)
+    return kept
 
 
 def own_port(home: Path) -> int:
@@ -301,8 +306,7 @@ def run(options: argparse.Namespace) -> bool:
     runs = home / "runs"
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     given = None if inventory is None else (inventory, own_port(home))
-    if given is not None:
-        reach(home, *given)
+    reached = [] if given is None else reach(home, *given)
     wanted = pipeline(home, given)
     steps = [step["name"] for step in wanted.data()["steps"]]
     if options.crash_at is not None and options.crash_at not in steps:
@@ -323,6 +327,8 @@ def run(options: argparse.Namespace) -> bool:
         raise towpath.CancelledError("cancelled; run it again to go on", verb="run")
     address = f"127.0.0.1:{given[1]}" if given else report.step("fleet").outputs["balancer"]
     found, well = summary(report, address, runs)
+    for connection in reached:
+        connection.close()
     if options.json:
         print(json.dumps(found))
     else:

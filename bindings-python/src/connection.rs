@@ -1,18 +1,16 @@
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde::Deserialize;
-use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use towpath::pipeline::{self, Pipeline, Values};
 use towpath::{
-    Become, BecomeSpec, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput, ExitStatus, Host, MemoryStore,
-    PutOptions, Result, Source,
+    Become, BecomeSpec, Context, Endpoint, Exec, ExecOutput, ExitStatus, Forward, Host, MemoryStore, PutOptions,
+    Result, Source,
 };
 
 use crate::errors::{from_python, invalid};
@@ -25,6 +23,8 @@ pub(crate) struct Connection {
     connection: Arc<dyn towpath::Connection>,
     /// Of the step that connected; else one without a pipeline.
     cx: Context,
+    /// Open as long as this is.
+    forwards: Mutex<Vec<Forward>>,
 }
 
 /// What `run` and `put` take.
@@ -77,7 +77,7 @@ impl Connection {
             let engine = pipeline::Engine::new(Arc::new(registry::registry()), store).base_dir(base_dir);
             engine.setup(&pipeline).connector.connect(&inner, &host).await
         })?;
-        Ok(Self { connection, cx })
+        Ok(Self { connection, cx, forwards: Mutex::default() })
     }
 
     fn child(&self, cancel: Option<&Cancel>) -> PyResult<(Context, CancellationToken, DropGuard)> {
@@ -195,34 +195,22 @@ impl Connection {
         Ok(PyBytes::new(py, &bytes))
     }
 
-    /// Opens a loopback port of this machine that leads to a port as seen from the host, and gives its number. It is closed
-    /// with the process.
+    /// Opens a loopback port of this machine that leads to a port as seen from the host, and gives its number.
     #[pyo3(signature = (port, cancel=None))]
     fn forward(&self, py: Python<'_>, port: u16, cancel: Option<&Cancel>) -> PyResult<u16> {
         let (connection, cx, token) = (Arc::clone(&self.connection), self.cx.clone(), Cancel::token(cancel));
-        block(py, &token, async move {
-            let failed = |e| Error::new(ErrorKind::Internal, "python", "forward", "no local port").caused_by(e);
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
-            let here = listener.local_addr().map_err(failed)?.port();
-            tokio::spawn(async move {
-                while let Ok((mut near, _)) = listener.accept().await {
-                    let (connection, cx) = (Arc::clone(&connection), cx.clone());
-                    tokio::spawn(async move {
-                        // A service that is not there closes the connection, as it would without a tunnel.
-                        if let Ok(mut far) = connection.dial(&cx, &Endpoint::Tcp("127.0.0.1".into(), port)).await {
-                            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                        }
-                    });
-                }
-            });
-            Ok(here)
-        })
+        let to = Endpoint::Tcp("127.0.0.1".into(), port);
+        let forward = block(py, &token, async move { towpath::forward(&cx, connection, to).await })?;
+        let here = forward.address().port();
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner).push(forward);
+        Ok(here)
     }
 
     /// Gives it back.
     #[pyo3(signature = (cancel=None))]
     fn close(&self, py: Python<'_>, cancel: Option<&Cancel>) -> PyResult<()> {
         let (connection, token) = (Arc::clone(&self.connection), Cancel::token(cancel));
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner).clear();
         block(py, &token, async move {
             connection.close().await;
             Ok(())

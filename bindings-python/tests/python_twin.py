@@ -42,7 +42,7 @@ def gate(*checks: towpath.Check) -> towpath.Gate:
 
 
 def check(name: str, *argv: str) -> towpath.Check:
-    return towpath.command_check(name, argv, timeout_s=2.0)
+    return towpath.command_check(argv, name=name, timeout_s=2.0)
 
 
 def observations() -> List[Dict[str, Any]]:
@@ -119,7 +119,7 @@ def deployer(folder: Path, at: Dict[str, Any], inventory: towpath.Inventory) -> 
 
 def monitor(at: Dict[str, Any], inventory: towpath.Inventory) -> None:
     m = towpath.monitor(LocalMonitor(), **at)
-    low = towpath.metric_check("requests", "requests", max=3.0, timeout_s=2.0)
+    low = towpath.metric_check("requests", max=3.0, timeout_s=2.0)
     silence = towpath.Silence(reason="twin", for_s=60)
     take("monitor.capabilities", lambda: towpath.types.Capabilities(verbs=m.capabilities()))
     take("monitor.preflight", m.preflight)

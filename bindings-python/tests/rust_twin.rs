@@ -313,7 +313,9 @@ async fn pipelines(b: &mut Bench) -> Result<()> {
     let destroyed = b.engine.destroy(&small, RunOptions::default()).await;
     let destroyed = destroyed.map(|d| d.into_iter().map(|(step, changed)| json!({ "step": step, "changed": changed })));
     b.notes.take("engine.destroy", destroyed.map(Iterator::collect::<Json>));
-    b.notes.take("artifact", Artifact::of_file("app", b.dir.join("app.sh")));
+    let artifact = Artifact::of_file("app", b.dir.join("app.sh"));
+    let artifact = artifact.map(|a| json!({ "name": a.name, "kind": a.kind, "id": a.id, "digest": a.digest }));
+    b.notes.take("artifact", artifact);
     b.notes.take("engine.approve", b.engine.approve(&report.run, "nothing", true, "twin").await);
     Ok(())
 }

@@ -24,7 +24,7 @@ def test_one_of_each_kind_in_one_pipeline(tmp_path: Path) -> None:
     image = towpath.ImageInput(name="web", base={"image": "paper"}, artifacts=["archive"])
     baked = p.build_image("image", Provider("image_builder", "copier", folder=folder), image).after(site)
     sent = towpath.Release(service="web", version=version, artifact=baked.artifact("archive"))
-    health = towpath.Gate(checks=[towpath.tcp_check("up", 80)])
+    health = towpath.Gate(checks=[towpath.tcp_check(80)])
     eye = Provider("monitor", "eye", folder=folder, bad="v2")
     deploy = p.deploy("deploy", Provider("deployer", "sticker", folder=folder), sent, fleet.inventory())
     deploy.rollout(towpath.Rolling(batch=1, health=health, monitor=eye))

@@ -51,7 +51,7 @@ def test_a_pipeline_file(tmp_path: Path) -> None:
 def test_hosts_come_are_found_again_and_go(tmp_path: Path) -> None:
     p = towpath.Pipeline("web")
     fleet = p.provision("fleet", Local(hosts=p.parameter("count", 1), name="web", state_dir=str(tmp_path / "state")))
-    p.gate("up", LocalMonitor(), towpath.Gate(checks=[towpath.command_check("up", ["true"])]), fleet.inventory())
+    p.gate("up", LocalMonitor(), towpath.Gate(checks=[towpath.command_check(["true"], name="up")]), fleet.inventory())
     engine = p.engine(f"sqlite:{tmp_path / 'store.db'}")
     try:
         plan = engine.plan(p)

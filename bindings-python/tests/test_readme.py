@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from typing import Any, Dict
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_python_and_yaml_are_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(TOP / "examples")
     building, running = block("python").split("\n\nprint(", 1)
     assert "p.run(" in running
-    made: dict[str, object] = {}
+    made: Dict[str, Any] = {}
     exec(building, made)
     from_yaml = towpath.Pipeline.from_yaml(block("yaml"), "README.md")
 

@@ -95,7 +95,7 @@ class Connection:
     def forward(self, port: int, *, cancel: Optional[Cancel] = None) -> int:
         """Opens a loopback port of this machine that leads to a port as seen from the host, and gives its number.
 
-        It needs only the host's SSH port to be reachable, and is open until this process ends.
+        It needs only the host's SSH port to be reachable, and is open as long as this connection is kept and not closed.
         """
         return self._native.forward(port, cancel)
 

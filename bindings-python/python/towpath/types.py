@@ -354,34 +354,42 @@ def check_result(check: str, passed: bool, host: Optional[str] = None, detail: s
 
 
 def http_check(
-    name: str,
     port: Union[int, str],
     path: str = "/",
-    status: int = 200,
+    *,
+    status: Optional[int] = None,
     contains: Optional[str] = None,
+    name: Optional[str] = None,
     timeout_s: Optional[float] = None,
 ) -> Check:
-    """A GET request to a port of the host, or to `{{ variable }}`, the host's variable that holds it."""
-    probe = {"port": port, "path": path, "status": status, **({} if contains is None else {"contains": contains})}
-    return Check(name=name, probe={"http": probe}, timeout_s=timeout_s)
+    """A GET request to a port of the host, or to `{{ variable }}`, the host's variable that holds it. Status 200 if not given."""
+    wanted = {key: value for key, value in (("status", status), ("contains", contains)) if value is not None}
+    probe = {"http": {"port": port, "path": path, **wanted}}
+    return Check(name=name or f"GET {path}", probe=probe, timeout_s=timeout_s)
 
 
-def tcp_check(name: str, port: Union[int, str], timeout_s: Optional[float] = None) -> Check:
+def tcp_check(port: Union[int, str], *, name: str = "tcp", timeout_s: Optional[float] = None) -> Check:
     """A TCP connection to a port of the host, or to `{{ variable }}`."""
     return Check(name=name, probe={"tcp": {"port": port}}, timeout_s=timeout_s)
 
 
-def command_check(name: str, argv: Sequence[str], timeout_s: Optional[float] = None) -> Check:
+def command_check(argv: Sequence[str], *, name: Optional[str] = None, timeout_s: Optional[float] = None) -> Check:
     """A command on the host that must exit with 0."""
-    return Check(name=name, probe={"command": {"argv": list(argv)}}, timeout_s=timeout_s)
+    probe = {"command": {"argv": list(argv)}}
+    return Check(name=name or (argv[0] if argv else ""), probe=probe, timeout_s=timeout_s)
 
 
 def metric_check(
-    name: str, metric: str, max: Optional[float] = None, min: Optional[float] = None, timeout_s: Optional[float] = None
+    metric: str,
+    *,
+    max: Optional[float] = None,
+    min: Optional[float] = None,
+    name: Optional[str] = None,
+    timeout_s: Optional[float] = None,
 ) -> Check:
     """The last recorded value of a metric."""
     limits = {key: value for key, value in (("max", max), ("min", min)) if value is not None}
-    return Check(name=name, probe={"metric": {"name": metric, **limits}}, timeout_s=timeout_s)
+    return Check(name=name or metric, probe={"metric": {"name": metric, **limits}}, timeout_s=timeout_s)
 
 
 __all__ = [
