@@ -7,7 +7,7 @@ use std::time::Instant;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use towpath::local::{Local, LocalConfig};
 use towpath::ssh::{Ssh, SshConfig};
-use towpath::{Connection as _, Connector as _, Context, Exec, ExitStatus, Provisioner as _};
+use towpath::{Connector as _, Context, Exec, ExitStatus, Provisioner as _};
 
 const CONNECTIONS: u32 = 2_000;
 
