@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::oneshot;
 use towpath_core::{
     Become, BecomeMethod, Context, Error, ErrorKind, Exec, ExecOutput, ExitStatus, Json, RemoteGroup, Result,
 };
@@ -86,7 +88,40 @@ pub(crate) async fn impatient(cx: &Context, deadline: Option<Instant>) -> bool {
 }
 
 /// Starts a command and waits until it is known to run.
+///
+/// In a task of its own: a caller who goes away in the middle would else leave a command behind whose group nobody knows.
 pub(crate) async fn start(
+    cx: &Context,
+    place: &Place,
+    exec: &Exec,
+    input: Option<Input>,
+    until: Option<Instant>,
+) -> Result<Running> {
+    let (mut tell, told) = oneshot::channel();
+    let (cx, own, exec) = (cx.clone(), place.clone(), exec.clone());
+    tokio::spawn(async move {
+        let mut begin = begin(&cx, &own, &exec, input, until);
+        tokio::select! {
+            begun = &mut begin => drop(tell.send(begun)),
+            // What has begun by then is ended as it is dropped.
+            () = tell.closed() => drop(tokio::time::timeout(GRACE, begin).await),
+        }
+    });
+    told.await.unwrap_or_else(|_| Err(place.error(ErrorKind::Internal, "starting a command was interrupted")))
+}
+
+/// Boxed, since ending a command runs another one.
+fn begin<'a>(
+    cx: &'a Context,
+    place: &'a Place,
+    exec: &'a Exec,
+    input: Option<Input>,
+    until: Option<Instant>,
+) -> BoxFuture<'a, Result<Running>> {
+    Box::pin(run_until_known(cx, place, exec, input, until))
+}
+
+async fn run_until_known(
     cx: &Context,
     place: &Place,
     exec: &Exec,

@@ -115,6 +115,25 @@ async fn a_dropped_command_is_ended() {
 }
 
 #[tokio::test]
+async fn a_command_dropped_while_it_starts_is_ended() {
+    let Some(sshd) = crate::sshd().await else { return };
+    let c = connect(&sshd, "deploy").await;
+    let mark = format!("20{:04}", crate::number() + 3000);
+    // At every moment of its start, from before it is sent until it runs.
+    for millis in 0..40 {
+        let run = Exec::argv(["sleep", &mark]);
+        let _ = tokio::time::timeout(Duration::from_millis(millis), c.exec(&Context::new(), &run)).await;
+    }
+    for _ in 0..200 {
+        if sshd.sh(&format!("ps -eo args | grep -cx 'sleep {mark}' || :")) == "0" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("some run on");
+}
+
+#[tokio::test]
 async fn awkward_text_arrives() {
     let Some(sshd) = crate::sshd().await else { return };
     let c = connect(&sshd, "deploy").await;
