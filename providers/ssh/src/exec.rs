@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use russh::client::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::oneshot;
 use towpath_core::{
@@ -97,10 +97,14 @@ pub(crate) async fn start(
     input: Option<Input>,
     until: Option<Instant>,
 ) -> Result<Running> {
+    cx.check(PROVIDER, "exec").map_err(|e| e.with("host", &place.host))?;
+    let wrapped = wrap(exec).map_err(|e| e.with("host", &place.host))?;
+    // Waited for here: a caller who goes away before there is a session has started nothing.
+    let session = place.slot.session(cx).await.map_err(|e| e.with_missing("host", &place.host))?;
     let (mut tell, told) = oneshot::channel();
     let (cx, own, exec) = (cx.clone(), place.clone(), exec.clone());
     tokio::spawn(async move {
-        let mut begin = begin(&cx, &own, &exec, input, until);
+        let mut begin = begin(&cx, &own, &exec, (wrapped, session), input, until);
         tokio::select! {
             begun = &mut begin => drop(tell.send(begun)),
             // What has begun by then is ended as it is dropped.
@@ -115,22 +119,24 @@ fn begin<'a>(
     cx: &'a Context,
     place: &'a Place,
     exec: &'a Exec,
+    with: (Wrapped, Session),
     input: Option<Input>,
     until: Option<Instant>,
 ) -> BoxFuture<'a, Result<Running>> {
-    Box::pin(run_until_known(cx, place, exec, input, until))
+    Box::pin(run_until_known(cx, place, exec, with, input, until))
 }
+
+type Session = (Arc<Transport>, Channel<Msg>);
 
 async fn run_until_known(
     cx: &Context,
     place: &Place,
     exec: &Exec,
+    (wrapped, (transport, channel)): (Wrapped, Session),
     input: Option<Input>,
     until: Option<Instant>,
 ) -> Result<Running> {
-    cx.check(PROVIDER, "exec").map_err(|e| e.with("host", &place.host))?;
-    let Wrapped { line, header, token, prompt } = wrap(exec).map_err(|e| e.with("host", &place.host))?;
-    let (transport, channel) = place.slot.session(cx).await.map_err(|e| e.with_missing("host", &place.host))?;
+    let Wrapped { line, header, token, prompt } = wrapped;
     let (read, write) = channel.split();
     let broken = |e: russh::Error| {
         place.error(ErrorKind::Unreachable, "the connection broke before the command ran").retry_later().caused_by(e)

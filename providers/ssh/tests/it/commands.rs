@@ -119,10 +119,14 @@ async fn a_command_dropped_while_it_starts_is_ended() {
     let Some(sshd) = crate::sshd().await else { return };
     let c = connect(&sshd, "deploy").await;
     let mark = format!("20{:04}", crate::number() + 3000);
-    // At every moment of its start, from before it is sent until it runs.
-    for millis in 0..40 {
-        let run = Exec::argv(["sleep", &mark]);
-        let _ = tokio::time::timeout(Duration::from_millis(millis), c.exec(&Context::new(), &run)).await;
+    // Many at once, so that every moment of a start is met, from before it is sent until it runs.
+    for round in 0..8_u32 {
+        let starts = (0..40_u32).map(|i| {
+            let (c, run) = (Arc::clone(&c), Exec::argv(["sleep", &mark]));
+            let limit = Duration::from_micros(u64::from(1000 * i + 125 * round));
+            async move { drop(tokio::time::timeout(limit, c.exec(&Context::new(), &run)).await) }
+        });
+        futures::future::join_all(starts).await;
     }
     for _ in 0..200 {
         if sshd.sh(&format!("ps -eo args | grep -cx 'sleep {mark}' || :")) == "0" {
@@ -130,7 +134,7 @@ async fn a_command_dropped_while_it_starts_is_ended() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("some run on");
+    panic!("{} run on", sshd.sh(&format!("ps -eo args | grep -cx 'sleep {mark}' || :")));
 }
 
 #[tokio::test]
