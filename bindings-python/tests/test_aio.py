@@ -166,6 +166,8 @@ def test_ctrl_c_cancels_and_waits(text: str, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
+        # A shell's background jobs ignore Ctrl-C, and so would what they start; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until(started)
     process.send_signal(signal.SIGINT)

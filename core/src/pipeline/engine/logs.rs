@@ -34,7 +34,12 @@ pub(crate) async fn ship(
     for host in &targets.inventory.hosts {
         for file in files {
             let cx = cx.for_host(&host.name);
-            shipped += ship_file(&cx, sink, file, host, targets)
+            // An interrupted one goes on after the last line that the sink has accepted.
+            let key = format!("ship/{}/{}", host.name, file.path);
+            let intent = serde_json::json!({ "host": host.name, "file": file.path });
+            let ship = |cx: Context| async move { ship_file(&cx, sink, file, host, targets).await };
+            shipped += cx
+                .effect_idempotent(&key, intent, ship)
                 .await
                 .map_err(|e| e.with_missing("host", &host.name).with_missing("file", &file.path))?;
         }
