@@ -1,5 +1,8 @@
 //! The language, on a real host.
 
+mod differential;
+mod local;
+
 use towpath_core::{Certainty, Configurator as _, ErrorKind, EventKind, TaskStatus};
 use towpath_playbook::Playbook;
 
