@@ -4,4 +4,5 @@ mod ansible;
 mod behaviour;
 mod inventory;
 mod language;
+mod modules;
 mod support;

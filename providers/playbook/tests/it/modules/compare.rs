@@ -1,0 +1,118 @@
+//! Takes out what differs from run to run, and lists what differs still.
+
+use std::sync::OnceLock;
+
+use regex::Regex;
+use towpath_core::Json;
+
+/// Told by Ansible about itself, or by the clock.
+const DROPPED: [&str; 9] =
+    ["invocation", "diff", "start", "end", "delta", "warnings", "deprecations", "exception", "elapsed"];
+/// Numbers of this machine.
+const NUMBERS: [&str; 12] = [
+    "mtime",
+    "atime",
+    "ctime",
+    "inode",
+    "dev",
+    "block_size",
+    "blocks",
+    "device_type",
+    "version",
+    "last_update",
+    "cache_update_time",
+    "ansible_job_id",
+];
+
+fn patterns() -> &'static [(Regex, &'static str)] {
+    static ALL: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        [
+            (r"\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~", ".<backup>~"),
+            (r"/home/deploy/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
+            (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
+            (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
+            (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),
+        ]
+        .into_iter()
+        .map(|(p, with)| (Regex::new(p).unwrap(), with))
+        .collect()
+    })
+}
+
+/// The comparable form.
+pub(super) fn tidy(value: Json) -> Json {
+    match value {
+        Json::Object(map) => Json::Object(
+            map.into_iter()
+                .filter(|(k, _)| !DROPPED.contains(&k.as_str()) && !k.starts_with("_ansible"))
+                .filter(|(k, _)| k != "discovered_interpreter_python")
+                .filter(|(k, v)| !(k == "ansible_facts" && v.get("discovered_interpreter_python").is_some()))
+                .map(|(k, v)| {
+                    let v = if NUMBERS.contains(&k.as_str()) && v.is_number() { "<number>".into() } else { tidy(v) };
+                    (k, v)
+                })
+                .collect(),
+        ),
+        Json::Array(items) => Json::Array(items.into_iter().map(tidy).collect()),
+        Json::String(mut s) => {
+            for (p, with) in patterns() {
+                if p.is_match(&s) {
+                    s = p.replace_all(&s, *with).into_owned();
+                }
+            }
+            Json::String(s)
+        }
+        other => other,
+    }
+}
+
+/// What differs, one line each.
+pub(super) fn differences(ours: &Json, theirs: &Json) -> Vec<String> {
+    let mut all = Vec::new();
+    let none = Vec::new();
+    let (a, b) = (ours["tasks"].as_array().unwrap_or(&none), theirs["tasks"].as_array().unwrap_or(&none));
+    if a.len() != b.len() {
+        all.push(format!("tasks: {} results, not {}", a.len(), b.len()));
+    }
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        let at = format!("task {} {}", i + 1, b["task"].as_str().unwrap_or_default());
+        if a["status"] != b["status"] {
+            all.push(format!("{at}: status {} not {} ({})", a["status"], b["status"], a["result"]["msg"]));
+        }
+        walk(&at, &a["result"], &b["result"], &mut all);
+    }
+    walk("state", &ours["state"], &theirs["state"], &mut all);
+    all
+}
+
+fn walk(at: &str, a: &Json, b: &Json, all: &mut Vec<String>) {
+    match (a, b) {
+        (Json::Object(x), Json::Object(y)) => {
+            // `failed` is in a registered result and not in what a callback sees, which has the status.
+            for (k, v) in y.iter().filter(|(k, _)| *k != "failed") {
+                match x.get(k) {
+                    Some(mine) => walk(&format!("{at}.{k}"), mine, v, all),
+                    None => all.push(format!("{at}.{k} is missing; it is {}", short(v))),
+                }
+            }
+            for (k, v) in x {
+                if !y.contains_key(k) && k != "failed" {
+                    all.push(format!("{at}.{k} is extra: {}", short(v)));
+                }
+            }
+        }
+        (Json::Array(x), Json::Array(y)) if x.len() == y.len() => {
+            for (i, (x, y)) in x.iter().zip(y).enumerate() {
+                walk(&format!("{at}.{i}"), x, y, all);
+            }
+        }
+        _ if a == b => {}
+        _ => all.push(format!("{at} is {} not {}", short(a), short(b))),
+    }
+}
+
+fn short(v: &Json) -> String {
+    v.to_string().chars().take(1500).collect()
+}

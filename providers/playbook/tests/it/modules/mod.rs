@@ -1,0 +1,130 @@
+//! Each case, a small playbook in `cases/<module>/*.yml`, gives what Ansible gives: per task the status and the result, then
+//! the files below `/srv/case`; twice in a row.
+//!
+//! Ansible's answers are stored beside the case with Ansible's version and the case's hash. `TOWPATH_UPDATE=1` with
+//! `TOWPATH_TEST_ANSIBLE=<ansible-playbook>` asks Ansible for those that are missing or old. `TOWPATH_CASES=<part of a name>`
+//! takes only some. Differences that remain are in `differences.txt`, which may only shrink.
+
+mod ask;
+mod compare;
+mod options;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use towpath_core::{Configurator as _, Event, EventKind, Json, TaskStatus};
+use towpath_playbook::Playbook;
+
+use crate::support::World;
+
+/// What is compared beside the results.
+const STATE: &str = "cd /srv/case && find . -mindepth 1 -printf '%p %y %m %u %g %l\\n' | sort\n\
+    find . -type f -size -64k | sort | while read -r f; do echo \"== $f\"; cat \"$f\"; echo; done\n";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/modules")
+}
+
+fn cases() -> Vec<(String, PathBuf)> {
+    let wanted = std::env::var("TOWPATH_CASES").unwrap_or_default();
+    let mut all = Vec::new();
+    for module in std::fs::read_dir(folder().join("cases")).unwrap() {
+        for case in std::fs::read_dir(module.unwrap().path()).unwrap() {
+            let path = case.unwrap().path();
+            let name = path.strip_prefix(folder().join("cases")).unwrap().with_extension("").display().to_string();
+            if path.extension().is_some_and(|e| e == "yml") && name.contains(&wanted) {
+                all.push((name, path));
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+/// `# state: command` lines of a case, run beside [`STATE`].
+fn state_of(text: &str) -> String {
+    let more: String =
+        text.lines().filter_map(|l| l.strip_prefix("# state: ")).map(|c| format!("( {c}\n) 2>&1 || :\n")).collect();
+    format!("{STATE}echo '== more'\n{more}")
+}
+
+/// Makes the machine as the case expects it.
+const RESET: &str = "rm -rf /srv/case && mkdir -p /srv/case";
+
+fn status(s: TaskStatus) -> &'static str {
+    match s {
+        TaskStatus::Ok => "ok",
+        TaskStatus::Changed => "changed",
+        TaskStatus::Failed => "failed",
+        TaskStatus::Ignored => "ignored",
+        TaskStatus::Skipped => "skipped",
+        _ => "unreachable",
+    }
+}
+
+async fn ours(world: &World, text: &str) -> Vec<Json> {
+    let site = world.playbook(Playbook::file("site.yml"));
+    let server = &world.servers[0];
+    server.sh(RESET);
+    let mut rounds = Vec::new();
+    for _ in 0..2 {
+        world.events.lock().unwrap().clear();
+        let end = site.apply(&world.cx, &world.targets).await;
+        let tasks: Vec<Json> = world
+            .events
+            .lock()
+            .unwrap()
+            .iter()
+            .filter_map(|e: &Event| match &e.kind {
+                EventKind::TaskResult { task, status: s, result, .. } => {
+                    Some(serde_json::json!({ "task": task, "status": status(*s), "result": result }))
+                }
+                _ => None,
+            })
+            .collect();
+        assert!(!tasks.is_empty(), "{end:?}");
+        rounds.push(compare::tidy(serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(text)) })));
+    }
+    rounds
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_give_what_ansible_gives() {
+    let Some(world) = World::new(1) else { return };
+    let cases = cases();
+    ask::update(&cases);
+    let (mut found, mut compared, mut tasks) = (BTreeSet::new(), 0, 0);
+    for (name, path) in &cases {
+        let text = std::fs::read_to_string(path).unwrap();
+        let stored = path.with_extension("json");
+        let stored = std::fs::read_to_string(&stored)
+            .unwrap_or_else(|e| panic!("{}: {e}; TOWPATH_UPDATE=1 asks Ansible", stored.display()));
+        let stored: Json = serde_json::from_str(&stored).unwrap();
+        assert_eq!(stored["hash"], ask::hash(&text), "{name} has changed since; TOWPATH_UPDATE=1 asks Ansible");
+        world.write("site.yml", &text);
+        ask::companions(path, world.dir.path());
+        let rounds = ours(&world, &text).await;
+        for (i, (mine, theirs)) in rounds.iter().zip(stored["rounds"].as_array().unwrap()).enumerate() {
+            let theirs = compare::tidy(theirs.clone());
+            tasks += theirs["tasks"].as_array().unwrap().len();
+            found.extend(
+                compare::differences(mine, &theirs).into_iter().map(|d| format!("{name} round {}: {d}", i + 1)),
+            );
+        }
+        compared += 1;
+    }
+    let known = std::fs::read_to_string(folder().join("differences.txt")).unwrap();
+    let known: BTreeSet<&str> = known.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+    let covers = |k: &str, f: &str| f == k || f.starts_with(&format!("{k} "));
+    let new: Vec<&String> = found.iter().filter(|f| !known.iter().any(|k| covers(k, f))).collect();
+    let whole = std::env::var_os("TOWPATH_CASES").is_none();
+    let gone: Vec<&&str> = known.iter().filter(|k| whole && !found.iter().any(|f| covers(k, f))).collect();
+    eprintln!("{compared} cases, {tasks} results compared, {} known differences", known.len());
+    assert!(
+        new.is_empty(),
+        "{} new differences:\n{}",
+        new.len(),
+        new.iter().map(|s| format!("{s}\n")).collect::<String>()
+    );
+    assert!(gone.is_empty(), "no longer different, take out of differences.txt: {gone:#?}");
+}
