@@ -292,6 +292,17 @@ fn int(v: Value, default: Option<i64>) -> Out {
     Ok(Value::from(n))
 }
 
+/// Ends with the shortest.
+fn zip(a: Value, others: Rest<Value>) -> Out {
+    let mut columns = vec![list(&a)?];
+    for other in others.iter() {
+        columns.push(list(other)?);
+    }
+    let length = columns.iter().map(Vec::len).min().unwrap_or(0);
+    let row = |i: usize| Value::from(columns.iter().filter_map(|c| c.get(i).cloned()).collect::<Vec<_>>());
+    Ok(Value::from((0..length).map(row).collect::<Vec<_>>()))
+}
+
 pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("to_json", |v: Value, _: Kwargs| {
         let mut out = String::new();
@@ -393,6 +404,72 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("difference", |a: Value, b: Value| set(a, b, |x, y| x && !y));
     env.add_filter("symmetric_difference", |a: Value, b: Value| set(a, b, |x, y| x != y));
     env.add_filter("flatten", flatten);
+    env.add_filter("zip", zip);
+    env.add_filter("urldecode", |v: Value| -> String {
+        let text = text(&v).replace('+', " ");
+        let mut out = Vec::new();
+        let mut rest = text.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            let code = tail.get(..2).filter(|_| *first == b'%').and_then(|c| hex::decode(c).ok());
+            match code {
+                Some(byte) => {
+                    out.extend(byte);
+                    rest = tail.get(2..).unwrap_or_default();
+                }
+                None => {
+                    out.push(*first);
+                    rest = tail;
+                }
+            }
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    });
+    env.add_filter("extract", |key: Value, from: Value, more: Option<Value>| -> Out {
+        let mut value = from.get_item(&key)?;
+        let more = match more {
+            Some(m) if m.kind() == ValueKind::Seq => list(&m)?,
+            Some(m) => vec![m],
+            None => Vec::new(),
+        };
+        for key in more {
+            value = value.get_item(&key)?;
+        }
+        Ok(value)
+    });
+    env.add_filter("path_join", |v: Value| -> Result<String, Error> {
+        let parts = if v.as_str().is_some() { vec![v] } else { list(&v)? };
+        let mut out = String::new();
+        for part in parts.iter().map(text) {
+            if part.starts_with('/') {
+                out.clear();
+            } else if !out.is_empty() && !out.ends_with('/') {
+                out.push('/');
+            }
+            out.push_str(&part);
+        }
+        Ok(out)
+    });
+    env.add_filter("pow", |a: f64, b: f64| a.powf(b));
+    env.add_filter("log", |a: f64, base: Option<f64>| match base {
+        Some(10.0) => a.log10(),
+        Some(b) => a.log(b),
+        None => a.ln(),
+    });
+    env.add_filter("root", |a: f64, base: Option<f64>| match base {
+        None | Some(2.0) => a.sqrt(),
+        Some(b) => a.powf(1.0 / b),
+    });
+    env.add_filter("product", |a: Value, others: Rest<Value>| -> Out {
+        let mut rows: Vec<Vec<Value>> = list(&a)?.into_iter().map(|v| vec![v]).collect();
+        for other in others.iter() {
+            let other = list(other)?;
+            rows = rows
+                .into_iter()
+                .flat_map(|row| other.iter().map(move |v| [row.clone(), vec![v.clone()]].concat()).collect::<Vec<_>>())
+                .collect();
+        }
+        Ok(Value::from(rows.into_iter().map(Value::from).collect::<Vec<_>>()))
+    });
     env.add_filter("type_debug", |v: Value| match v.kind() {
         ValueKind::String => "str",
         ValueKind::Bool => "bool",

@@ -1,5 +1,7 @@
 //! Jinja as Ansible uses it.
 
+#[cfg(test)]
+mod cases;
 mod filters;
 mod lookups;
 mod python;

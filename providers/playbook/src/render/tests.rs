@@ -82,6 +82,25 @@ pub(super) fn add(env: &mut Environment<'static>) {
         let a: Vec<Value> = a.try_iter()?.collect();
         Ok(b.try_iter()?.all(|v| a.contains(&v)))
     });
+    // Jinja's own panics on zero.
+    env.add_test("divisibleby", |a: i64, b: i64| -> Result<bool, Error> {
+        a.checked_rem(b).map(|r| r == 0).ok_or_else(|| wrong("integer modulo by zero"))
+    });
+    env.add_test("directory", |v: Value| std::path::Path::new(&text(&v)).is_dir());
+    env.add_test("is_dir", |v: Value| std::path::Path::new(&text(&v)).is_dir());
+    env.add_test("file", |v: Value| std::path::Path::new(&text(&v)).is_file());
+    env.add_test("is_file", |v: Value| std::path::Path::new(&text(&v)).is_file());
+    env.add_test("exists", |v: Value| std::path::Path::new(&text(&v)).exists());
+    env.add_test("link_exists", |v: Value| std::path::Path::new(&text(&v)).symlink_metadata().is_ok());
+    for name in ["link", "is_link"] {
+        env.add_test(name, |v: Value| std::path::Path::new(&text(&v)).is_symlink());
+    }
+    for name in ["abs", "is_abs"] {
+        env.add_test(name, |v: Value| text(&v).starts_with('/'));
+    }
+    env.add_test("all", |v: Value| -> Result<bool, Error> { Ok(v.try_iter()?.all(|x| x.is_true())) });
+    env.add_test("any", |v: Value| -> Result<bool, Error> { Ok(v.try_iter()?.any(|x| x.is_true())) });
+    env.add_test("unreachable", |v: Value| flag(&v, "unreachable"));
     env.add_test("truthy", |v: Value| v.is_true());
     env.add_test("falsy", |v: Value| !v.is_true());
 }
