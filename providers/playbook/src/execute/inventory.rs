@@ -115,8 +115,13 @@ impl Index {
         if let Some(members) = self.groups.get(term) {
             return members.clone();
         }
+        // `~` begins a regular expression, which must match from a name's start.
+        let regex = term.strip_prefix('~').map(|r| regex::Regex::new(&format!("^(?:{r})")).ok());
         let matcher = Glob::new(term).map(|g| g.compile_matcher()).ok();
-        let hit = |n: &str| n == term || matcher.as_ref().is_some_and(|m| m.is_match(n));
+        let hit = |n: &str| match &regex {
+            Some(regex) => regex.as_ref().is_some_and(|r| r.is_match(n)),
+            None => n == term || matcher.as_ref().is_some_and(|m| m.is_match(n)),
+        };
         let of_groups: BTreeSet<&String> = self.groups.iter().filter(|(g, _)| hit(g)).flat_map(|(_, m)| m).collect();
         self.names.iter().filter(|n| hit(n) || of_groups.contains(n)).cloned().collect()
     }

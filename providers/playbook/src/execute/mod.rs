@@ -8,6 +8,7 @@ mod task;
 mod vars;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
@@ -42,6 +43,8 @@ pub(crate) struct Run<'a> {
     /// Facts and registered results by host, for `hostvars`.
     board: Arc<RwLock<BTreeMap<String, Arc<Vars>>>>,
     plan: Mutex<Plan>,
+    /// A task with `any_errors_fatal` has failed.
+    fatal: AtomicBool,
     extra: Arc<Vars>,
 }
 
@@ -97,6 +100,7 @@ impl<'a> Run<'a> {
             hosts,
             board: Arc::default(),
             plan: Mutex::default(),
+            fatal: AtomicBool::new(false),
             extra: Arc::new(extra),
         })
     }
@@ -111,7 +115,8 @@ impl<'a> Run<'a> {
         let mut result = Ok(());
         for play in plays {
             result = self.play(play).await;
-            if result.is_err() {
+            // After `any_errors_fatal` no later play may touch a host.
+            if result.is_err() || self.fatal.load(Ordering::Relaxed) {
                 break;
             }
         }
@@ -351,6 +356,7 @@ impl<'a> Run<'a> {
             .and_then(crate::render::truthy)
             .unwrap_or(playing.play.any_errors_fatal);
         if fatal && self.active(active).await?.len() < active.len() {
+            self.fatal.store(true, Ordering::Relaxed);
             for n in &playing.names {
                 self.host(n)?.lock().await.ended = true;
             }
