@@ -5,7 +5,6 @@ mod commands;
 mod connector;
 mod deployer;
 mod identities;
-mod local;
 mod trust;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

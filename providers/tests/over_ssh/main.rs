@@ -1,20 +1,29 @@
-//! The hosts of `towpath-local`, whose server is not OpenSSH.
+//! The hosts of `local`, whose server is not OpenSSH, reached by the connector `ssh`; and images baked over it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, missing_docs, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use towpath::local::{Launcher, Local, LocalArchive, LocalArchiveConfig, LocalConfig, LocalMode};
+use towpath::ssh::{Ssh, SshConfig};
+use towpath_core::testkit::Sshd;
 use towpath_core::testkit::connector::ConnectorFixture;
 use towpath_core::{
     ArtifactKind, Base, Become, Built, Context, Endpoint, Host, ImageBuilder as _, ImageDefinition, Json,
     Provisioner as _,
 };
-use towpath_local::{Launcher, Local, LocalArchive, LocalArchiveConfig, LocalConfig, LocalMode};
-use towpath_ssh::{Ssh, SshConfig};
 
 /// What the hosts run as: this test binary again, told to run this test only. Run as an ordinary test it does nothing.
 #[test]
 fn launched() {
-    towpath_local::init();
+    towpath::local::init();
+}
+
+/// A number of its own for each test.
+fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 struct Hosts {
@@ -38,7 +47,7 @@ impl Drop for Hosts {
 async fn hosts(mode: LocalMode) -> Arc<Hosts> {
     static LAUNCHER: OnceLock<()> = OnceLock::new();
     LAUNCHER.get_or_init(|| {
-        Launcher::with_args(std::env::current_exe().unwrap(), ["--exact", "local::launched", "--nocapture"]).install();
+        Launcher::with_args(std::env::current_exe().unwrap(), ["--exact", "launched", "--nocapture"]).install();
     });
     let dir = tempfile::tempdir().unwrap();
     let config =
@@ -56,7 +65,7 @@ async fn fixture(mode: LocalMode) -> Option<ConnectorFixture> {
     let all = hosts(mode).await;
     let host = all.hosts[0].clone();
     let root = host.vars["towpath_root"].as_str().unwrap();
-    let dir = format!("{root}/tmp/it-{}", crate::number());
+    let dir = format!("{root}/tmp/it-{}", number());
     let cx = Context::new();
     let connector = ssh();
     let connection = connector.connect(&cx, &host).await.unwrap();
@@ -167,7 +176,7 @@ async fn a_plain_host_is_baked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_host_is_baked_as_a_user_who_may_read_it() {
-    let Some(server) = crate::sshd().await else { return };
+    let Some(server) = tokio::task::spawn_blocking(Sshd::start).await.unwrap() else { return };
     let mut host = server.host("web-1");
     server.sh("mkdir -p /srv/baked && echo page > /srv/baked/index.html && chown deploy: /srv/baked");
     let mut image = ImageDefinition {
