@@ -19,13 +19,19 @@ use towpath_playbook::{Playbook, PlaybookConfig};
 #[derive(Debug)]
 pub(crate) struct DockerExec;
 
+/// A host whose commands are children of this process, behind some words of their own: `docker exec ...`, or none.
 #[derive(Debug)]
-struct Container(String, String);
+pub(crate) struct Piped {
+    pub(crate) host: String,
+    pub(crate) enter: Vec<String>,
+    /// Whether sudo makes another user of them; else they stay who they are.
+    pub(crate) sudo: bool,
+}
 
 struct Control(Child);
 
 fn unsupported<T>(what: &'static str) -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "docker-exec", what, "not in this connector"))
+    Err(Error::new(ErrorKind::Unsupported, "piped", what, "not in this connector"))
 }
 
 #[async_trait]
@@ -46,14 +52,15 @@ impl Connector for DockerExec {
             return Err(Error::new(ErrorKind::Unreachable, "docker-exec", "connect", "no such container")
                 .with("host", &host.name));
         }
-        Ok(Arc::new(Container(host.name.clone(), id)))
+        let enter = ["docker", "exec", "-i", "-u", "deploy", &id].map(str::to_owned).to_vec();
+        Ok(Arc::new(Piped { host: host.name.clone(), enter, sudo: true }))
     }
 }
 
 #[async_trait]
-impl Connection for Container {
+impl Connection for Piped {
     fn host(&self) -> &str {
-        &self.0
+        &self.host
     }
 
     async fn exec(&self, _: &Context, _: &Exec) -> Result<ExecOutput> {
@@ -61,17 +68,17 @@ impl Connection for Container {
     }
 
     async fn spawn(&self, _: &Context, command: &Exec) -> Result<Process> {
-        let mut argv: Vec<String> = ["exec", "-i", "-u", "deploy", &self.1].map(str::to_owned).to_vec();
-        if let Some(Become { user, .. }) = &command.r#become {
+        let mut argv = self.enter.clone();
+        if let (Some(Become { user, .. }), true) = (&command.r#become, self.sudo) {
             argv.extend(["sudo", "-n", "-H", "-u", user].map(str::to_owned));
         }
         match &command.program {
             Program::Argv(words) => argv.extend(words.iter().cloned()),
             Program::Script(_) => return unsupported("script"),
         }
-        let mut docker = Command::new("docker");
-        docker.args(argv).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = docker.spawn().unwrap();
+        let mut child = Command::new(&argv[0]);
+        child.args(&argv[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = child.spawn().unwrap();
         Ok(Process {
             stdin: Box::new(child.stdin.take().unwrap()),
             stdout: Box::new(child.stdout.take().unwrap()),
