@@ -108,6 +108,16 @@ impl Index {
         if names.is_empty() { vec!["ungrouped".into()] } else { names }
     }
 
+    /// A part of a pattern that is not understood: `web[0]`, `web[1:3]`. It must not be taken for something else.
+    fn subscript(pattern: &str) -> Option<&str> {
+        let is_subscript = |term: &&str| {
+            let inside = term.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(inside, _)| inside);
+            let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit() || b == b':' || b == b'-');
+            !term.contains('~') && inside.is_some_and(|i| !i.is_empty() && digits(i))
+        };
+        pattern.split(',').find(is_subscript)
+    }
+
     fn one(&self, term: &str) -> Vec<String> {
         if term == "all" || term == "*" {
             return self.names.clone();
@@ -126,8 +136,11 @@ impl Index {
         self.names.iter().filter(|n| hit(n) || of_groups.contains(n)).cloned().collect()
     }
 
-    /// Hosts of an Ansible pattern, in the inventory's order.
-    pub(crate) fn select(&self, pattern: &str) -> Vec<String> {
+    /// Hosts of an Ansible pattern, in the inventory's order. The error says what is not understood.
+    pub(crate) fn select(&self, pattern: &str) -> std::result::Result<Vec<String>, String> {
+        if let Some(part) = Self::subscript(pattern) {
+            return Err(format!("`{part}`: subscripts in patterns of hosts are not supported yet"));
+        }
         let terms: Vec<&str> = pattern.split([',', ':']).map(str::trim).filter(|t| !t.is_empty()).collect();
         let mut chosen: BTreeSet<String> = BTreeSet::new();
         if !terms.iter().any(|t| !t.starts_with(['!', '&'])) && !terms.is_empty() {
@@ -144,6 +157,6 @@ impl Index {
             let out = self.one(t);
             chosen.retain(|n| !out.contains(n));
         }
-        self.names.iter().filter(|n| chosen.contains(*n)).cloned().collect()
+        Ok(self.names.iter().filter(|n| chosen.contains(*n)).cloned().collect())
     }
 }

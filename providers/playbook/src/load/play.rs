@@ -8,6 +8,7 @@ use towpath_core::{Json, Result, Vars};
 use super::role::{Loaded, Loader, Role, read_ref};
 use super::task::{Inherit, Item, load_tasks};
 use super::yaml::{self, Node, Pos};
+use crate::render::truthy;
 
 /// A play.
 #[derive(Debug)]
@@ -75,8 +76,17 @@ fn load_play(loader: &Loader, node: &Node) -> Result<Play> {
             "remote_user" => play.remote_user = Some(value.json()),
             "roles" | "tasks" | "pre_tasks" | "post_tasks" | "handlers" => {}
             "strategy" if matches!(value.text("strategy")?.as_str(), "linear" | "ansible.builtin.linear") => {}
-            "gather_subset" | "gather_timeout" | "order" | "force_handlers" => {}
-            "serial" | "max_fail_percentage" | "strategy" | "vars_prompt" | "connection" | "port" => {
+            "gather_subset" | "gather_timeout" => {}
+            "order" if value.json() == "inventory" => {}
+            "force_handlers" if truthy(&value.json()) == Some(false) => {}
+            "serial"
+            | "max_fail_percentage"
+            | "strategy"
+            | "vars_prompt"
+            | "connection"
+            | "port"
+            | "order"
+            | "force_handlers" => {
                 return Err(value.wrong(format!("`{key}` of a play is not supported yet")));
             }
             _ if inherit.keyword(key, value)? => {}

@@ -9,6 +9,7 @@ use towpath_core::{Json, Result, Vars};
 use super::args;
 use super::role::{Loaded, Loader, Role, RoleRef};
 use super::yaml::{Kind, Node, Pos, read};
+use crate::render::truthy;
 
 /// Keywords of becoming another user; unset ones come from further out.
 #[derive(Debug, Clone, Default)]
@@ -66,8 +67,14 @@ impl Inherit {
                     value.wrong("`delegate_to` is not supported yet; give the task a play of its own on that host")
                 );
             }
-            // They change nothing here: how results are shown, and connection details that the connector owns.
-            "diff" | "debugger" | "ignore_unreachable" | "collections" | "module_defaults" | "timeout" | "throttle" => {
+            // They change no result: how it is shown, where modules are looked for, how many hosts work at once.
+            "diff" | "collections" | "throttle" => {}
+            "ignore_unreachable" if truthy(&value.json()) == Some(false) => {}
+            "timeout" if value.json() == 0 => {}
+            "debugger" if value.json() == "never" => {}
+            "module_defaults" if value.list().is_empty() => {}
+            "ignore_unreachable" | "timeout" | "debugger" | "module_defaults" => {
+                return Err(value.wrong(format!("`{key}` is not supported yet")));
             }
             _ => return Ok(false),
         }

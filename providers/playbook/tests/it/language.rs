@@ -98,6 +98,12 @@ async fn mistakes_name_their_place() {
         ("- frobnicate: {}", ErrorKind::ToolFailed, "frobnicate"),
         ("- command: sh -c 'echo why >&2; exit 4'", ErrorKind::ToolFailed, "why"),
         ("- debug: msg=x\n      delegate_to: other", ErrorKind::InvalidInput, "delegate_to"),
+        ("- debug: msg=x\n      ignore_unreachable: true", ErrorKind::InvalidInput, "ignore_unreachable"),
+        ("- debug: msg=x\n      module_defaults: {file: {mode: '0600'}}", ErrorKind::InvalidInput, "module_defaults"),
+        ("- debug: msg=x\n      timeout: 3", ErrorKind::InvalidInput, "timeout"),
+        ("- debug: msg=x\n  force_handlers: yes", ErrorKind::InvalidInput, "force_handlers"),
+        ("- debug: msg=x\n  order: sorted", ErrorKind::InvalidInput, "order"),
+        ("- debug: msg=x\n- hosts: all:!web[0:1]\n  tasks: []", ErrorKind::InvalidInput, "web[0:1]"),
         ("- file: {path: /x, colour: red}", ErrorKind::ToolFailed, "colour"),
     ] {
         world.write("bad.yml", &format!("- hosts: all\n  gather_facts: no\n  tasks:\n    {tasks}\n"));
