@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use towpath::listen::{JsonLines, LiveProgress, Progress, RunPage};
+use towpath::listen::{JsonLines, LiveProgress, Progress, RunFiles, RunPage};
 use towpath::pipeline::{self, Pipeline, PipelinePlan, ResumeOptions, RunOptions, Values};
 use towpath::{Event, Faults, Json, Listener, Masker, Result, RunId};
 
@@ -43,8 +43,7 @@ type Given = (bool, Option<PathBuf>, Option<PathBuf>, Option<String>);
 #[derive(Default)]
 struct Watchers {
     live: Option<Arc<LiveProgress>>,
-    journal: Option<Arc<JsonLines>>,
-    page: Option<Arc<RunPage>>,
+    files: RunFiles,
 }
 
 impl Watchers {
@@ -54,19 +53,12 @@ impl Watchers {
         let journal = |path: &PathBuf| {
             if path.is_dir() { Ok(JsonLines::in_folder(path)) } else { JsonLines::append_to(path) }
         };
-        let page = watch.run_page.as_ref().map(page);
-        let page = match (page, plan) {
-            (Some(page), Some(plan)) => Some(page.plan(&plan.plan)),
-            (page, _) => page,
-        };
-        Ok(Self {
-            live: watch.progress.then(LiveProgress::stderr).flatten().map(Arc::new),
-            journal: watch.journal.as_ref().map(journal).transpose()?.map(Arc::new),
-            page: page.map(Arc::new),
-        })
+        let page = watch.run_page.as_ref().map(|path| page(path).plan(plan.map(|p| &p.plan)));
+        let journal = watch.journal.as_ref().map(journal).transpose()?;
+        let live = watch.progress.then(LiveProgress::stderr).flatten().map(Arc::new);
+        Ok(Self { live, files: RunFiles::new(page, journal) })
     }
 
-    /// The page comes before the journal: it reads what earlier processes wrote there.
     fn listen(&self, mut engine: pipeline::Engine, watch: &Watch) -> pipeline::Engine {
         match &self.live {
             Some(live) => engine = engine.listener(Arc::clone(live) as Arc<dyn Listener>),
@@ -76,13 +68,7 @@ impl Watchers {
         if let Some(step) = &watch.abort_in_step {
             engine = engine.faults(Faults::abort_in_step(step));
         }
-        if let Some(page) = &self.page {
-            engine = engine.listener(Arc::clone(page) as Arc<dyn Listener>);
-        }
-        match &self.journal {
-            Some(journal) => engine.listener(Arc::clone(journal) as Arc<dyn Listener>),
-            None => engine,
-        }
+        self.files.listen(engine)
     }
 
     /// A page or journal that could not be written is no reason for the run to count as failed: it is told.
@@ -90,8 +76,7 @@ impl Watchers {
         if let Some(live) = &self.live {
             live.close();
         }
-        let closed = [self.page.as_ref().map(|p| p.close(error)), self.journal.as_ref().map(|j| j.close())];
-        closed.into_iter().flatten().filter_map(|c| c.err()).map(|e| e.report()).collect()
+        self.files.close(error).failed.iter().map(towpath::Error::report).collect()
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
-use towpath::listen::{JsonLines, Progress, RunPage};
+use towpath::listen::{Progress, RunFiles};
 use towpath::local::{Local, LocalBalancer};
 use towpath::pipeline::{Engine, RunOptions};
 use towpath::{Artifact, Context, Error, ErrorKind, Faults, Provisioner as _, Result};
@@ -132,20 +132,17 @@ async fn run(options: &Options) -> Result<bool> {
     if !options.json {
         engine = engine.listener(Arc::new(Progress::stderr()));
     }
-    let page = Arc::new(RunPage::in_folder(home.join("runs")));
-    let journal = Arc::new(JsonLines::in_folder(home.join("runs")));
-    // The page first: it reads what an interrupted process of the run wrote down.
-    engine = engine.listener(page.clone()).listener(journal.clone());
+    let files = RunFiles::in_folder(home.join("runs"));
+    engine = files.listen(engine);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             cancel.cancel();
         }
     });
     let report = engine.run(&pipeline, RunOptions::default()).await;
-    let page = page.close(report.as_ref().err())?;
+    let left = files.close(report.as_ref().err());
     let report = report?;
-    let files = summary::Files { run_page: page, journal: journal.close()? };
-    let summary = summary::Summary::of(&report, &balancer.address(&cx).await?, files).await;
+    let summary = summary::Summary::of(&report, &balancer.address(&cx).await?, left).await;
     println!("{}", if options.json { summary.json() } else { summary.to_string() });
     Ok(summary.is_well())
 }

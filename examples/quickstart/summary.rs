@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use towpath::StepState;
+use towpath::listen::Left;
 use towpath::pipeline::RunReport;
 use towpath::rollout::{RolloutOutcome, RolloutReport};
 
@@ -18,17 +18,11 @@ pub(crate) struct Summary<'a> {
     failed: u64,
     per_second: f64,
     serving: Option<String>,
-    files: Files,
-}
-
-/// Where the run can be read.
-pub(crate) struct Files {
-    pub(crate) run_page: Option<PathBuf>,
-    pub(crate) journal: Option<PathBuf>,
+    files: Left,
 }
 
 impl<'a> Summary<'a> {
-    pub(crate) async fn of(report: &'a RunReport, balancer: &str, files: Files) -> Self {
+    pub(crate) async fn of(report: &'a RunReport, balancer: &str, files: Left) -> Self {
         let mut releases = Vec::new();
         for step in report.steps.iter().filter(|s| s.name.starts_with("release ")) {
             let found = step.outputs.get("report").cloned();
@@ -87,7 +81,7 @@ impl<'a> Summary<'a> {
             "releases": releases,
             "serving": self.serving,
             "seconds": self.report.seconds,
-            "run_page": self.files.run_page,
+            "run_page": self.files.page,
             "journal": self.files.journal,
         })
         .to_string()
@@ -111,7 +105,7 @@ impl fmt::Display for Summary<'_> {
         }
         writeln!(f, "requests  {} sent, {} failed, {:.0} a second", self.sent, self.failed, self.per_second)?;
         writeln!(f, "serving   {}", self.serving.as_deref().unwrap_or("nothing"))?;
-        for (name, path) in [("run page", &self.files.run_page), ("journal", &self.files.journal)] {
+        for (name, path) in [("run page", &self.files.page), ("journal", &self.files.journal)] {
             if let Some(path) = path {
                 writeln!(f, "{name:<9} {}", path.display())?;
             }

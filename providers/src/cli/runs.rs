@@ -11,7 +11,7 @@ use super::display::Display;
 use super::options::{Common, Watch};
 use super::verbs::{bad, engine_with, folder, pretty, values};
 use super::{Exit, print, say};
-use crate::listen::{JsonLines, RunPage, run_state, step_state};
+use crate::listen::{JsonLines, Left, RunFiles, RunPage, run_state, step_state};
 
 /// More steps than this are not listed one by one at the end of a run, unless something is the matter with them.
 const LISTED: usize = 60;
@@ -24,8 +24,7 @@ pub(super) enum From<'a> {
 /// Who listens to a run.
 struct Watchers {
     display: Arc<Display>,
-    page: Option<Arc<RunPage>>,
-    journal: Arc<JsonLines>,
+    files: RunFiles,
 }
 
 impl Watchers {
@@ -35,37 +34,24 @@ impl Watchers {
             Some(path) => Some(RunPage::new(path)),
             None => Some(RunPage::in_folder(common.runs())),
         };
-        let page = match (page, plan) {
-            (Some(page), Some(plan)) => Some(page.plan(plan)),
-            (page, _) => page,
-        };
         let journal = match &watch.journal {
             Some(path) => JsonLines::append_to(path)?,
             None => JsonLines::in_folder(common.runs()),
         };
-        Ok(Self { display: Arc::clone(display), page: page.map(Arc::new), journal: Arc::new(journal) })
+        let files = RunFiles::new(page.map(|page| page.plan(plan)), Some(journal));
+        Ok(Self { display: Arc::clone(display), files })
     }
 
-    /// The page comes before the journal: it reads what earlier processes wrote there.
     fn listen(&self, engine: Engine) -> Engine {
-        let engine = engine.listener(Arc::clone(&self.display) as Arc<dyn Listener>);
-        let engine = match &self.page {
-            Some(page) => engine.listener(Arc::clone(page) as Arc<dyn Listener>),
-            None => engine,
-        };
-        engine.listener(Arc::clone(&self.journal) as Arc<dyn Listener>)
+        self.files.listen(engine.listener(Arc::clone(&self.display) as Arc<dyn Listener>))
     }
 
-    /// Where page and journal are. One that could not be written is told, and no reason for the run to count as failed.
-    fn close(&self, error: Option<&Error>) -> (Option<PathBuf>, Option<PathBuf>) {
+    /// Where page and journal are. One that could not be written is told.
+    fn close(&self, error: Option<&Error>) -> Left {
         self.display.close();
-        let told = |path: Result<Option<PathBuf>>| {
-            path.unwrap_or_else(|e| {
-                say(&format!("warning: {}", e.report()));
-                None
-            })
-        };
-        (self.page.as_ref().and_then(|p| told(p.close(error))), told(self.journal.close()))
+        let left = self.files.close(error);
+        left.failed.iter().for_each(|e| say(&format!("warning: {}", e.report())));
+        left
     }
 }
 
@@ -114,7 +100,7 @@ pub(super) async fn resume(
 }
 
 fn finish(common: &Common, watchers: &Watchers, report: Result<RunReport>) -> Result<Exit> {
-    let (page, journal) = watchers.close(report.as_ref().err());
+    let Left { page, journal, .. } = watchers.close(report.as_ref().err());
     let report = match report {
         Ok(report) => report,
         Err(error) => {

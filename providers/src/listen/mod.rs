@@ -4,6 +4,7 @@ mod json_lines;
 #[cfg(feature = "cli")]
 mod live;
 mod progress;
+mod run_files;
 mod run_page;
 
 pub use json_lines::JsonLines;
@@ -13,4 +14,5 @@ pub use progress::Progress;
 #[cfg(feature = "cli")]
 pub(crate) use progress::run_state;
 pub(crate) use progress::step_state;
+pub use run_files::{Left, RunFiles};
 pub use run_page::RunPage;

@@ -88,10 +88,10 @@ impl RunPage {
         Self { shared, writer: Mutex::new(None) }
     }
 
-    /// Shows this plan: the one that is carried out.
+    /// Shows this plan, if there is one: the one that is carried out.
     #[must_use]
-    pub fn plan(self, plan: &Plan) -> Self {
-        self.shared.lock().model.plan = Some(plan.clone());
+    pub fn plan<'p>(self, plan: impl Into<Option<&'p Plan>>) -> Self {
+        self.shared.lock().model.plan = plan.into().cloned();
         self
     }
 
