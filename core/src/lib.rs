@@ -30,7 +30,7 @@ mod secret;
 mod store;
 mod time;
 
-#[cfg(feature = "testkit")]
+#[cfg(feature = "sshd")]
 pub mod testkit;
 
 pub use artifact::*;

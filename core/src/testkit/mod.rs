@@ -22,20 +22,34 @@
     reason = "test support: a panic is the report"
 )]
 
+#[cfg(feature = "testkit")]
 pub mod balancer;
+#[cfg(feature = "testkit")]
 pub mod configurator;
+#[cfg(feature = "testkit")]
 pub mod connector;
+#[cfg(feature = "testkit")]
 pub mod deployer;
+#[cfg(feature = "testkit")]
 pub mod image_builder;
+#[cfg(feature = "testkit")]
 pub mod log_sink;
+#[cfg(feature = "testkit")]
 pub mod monitor;
+#[cfg(feature = "testkit")]
 pub mod provisioner;
+#[cfg(feature = "testkit")]
 pub mod reference;
 mod sshd;
+#[cfg(feature = "testkit")]
 pub mod store;
+#[cfg(feature = "testkit")]
 mod suite;
+#[cfg(feature = "testkit")]
 mod trial;
 
 pub use sshd::*;
+#[cfg(feature = "testkit")]
 pub use suite::{Act, Behaviour, Keep};
+#[cfg(feature = "testkit")]
 pub use trial::trial;
