@@ -124,8 +124,8 @@ impl Run<'_> {
             host.facts = Arc::new(facts::parse(&out.text()));
             return Ok(Done { fields: modules::fields([("changed", json!(false))]), skipped: false, unknown: None });
         }
-        let Some(prepare) = modules::find(&task.action) else {
-            let why = format!("the module `{}` has no native version; there are: {}", task.action, modules::NAMES);
+        let Some(module) = modules::find(&task.action) else {
+            let why = format!("the module `{}` has no native version; there are: {}", task.action, modules::names());
             if plan {
                 return Ok(self.unknowable(task, host, title, why));
             }
@@ -143,8 +143,17 @@ impl Run<'_> {
             (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => return Ok(failing(e)),
         };
         let args = args.as_object().cloned().unwrap_or_default();
-        let call = Call { action: task.action.clone(), args, scope: scope.clone(), env, plan };
-        let mut decision = prepare(&call);
+        let check = plan || task.inherit.check_mode.as_ref().and_then(truthy).unwrap_or(false);
+        let call = Call {
+            action: task.action.clone(),
+            args: Fields::new(),
+            given: args.clone(),
+            scope: scope.clone(),
+            env,
+            check,
+            diff: plan,
+        };
+        let mut decision = module.begin(&format!("ansible.legacy.{}", task.action), call);
         let mut fields;
         let mut unknown = None;
         loop {
@@ -164,9 +173,12 @@ impl Run<'_> {
                         .map_err(stop)?;
                     decision = decide(out);
                 }
+                Ok(Decision::Drive(_)) => {
+                    fields = failure("this module can't drive the connection yet");
+                    break;
+                }
                 Ok(Decision::Change(pending)) => {
-                    let check = task.inherit.check_mode.as_ref().and_then(truthy).unwrap_or(false);
-                    if plan || check {
+                    if check {
                         if plan {
                             return Ok(self.foresee(task, host, scope, title, pending));
                         }
@@ -184,12 +196,12 @@ impl Run<'_> {
             return Ok(self.unknowable(task, host, title, scope.touched().unwrap_or_default()));
         }
         if plan {
-            let local = matches!(task.action.as_str(), "debug" | "set_fact" | "assert" | "fail" | "include_vars");
+            let local = module.place == modules::Place::Here;
             let path = ["path", "dest"]
                 .iter()
                 .find_map(|k| fields.get(*k))
                 .and_then(Json::as_str)
-                .or_else(|| call.args.get("path").and_then(Json::as_str));
+                .or_else(|| args.get("path").and_then(Json::as_str));
             let overlap = path.and_then(|p| {
                 host.touched
                     .iter()

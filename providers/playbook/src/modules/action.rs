@@ -3,17 +3,65 @@
 use serde_json::json;
 use towpath_core::Json;
 
-use super::{Call, Decision, Fields, fields};
+use super::spec::Rules;
+use super::{Call, Decision, Fields, Module, Place, fields};
 use crate::render::to_json;
 
 fn done(result: Fields) -> Result<Decision, String> {
     Ok(Decision::Done(result))
 }
 
-pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
+/// `assert`.
+pub(super) const ASSERT: Module = Module {
+    names: &["assert"],
+    rules: Rules { free: true, ..Rules::NONE },
+    missing: &[],
+    place: Place::Here,
+    prepare,
+};
+
+/// `debug`.
+pub(super) const DEBUG: Module =
+    Module { names: &["debug"], rules: Rules::NONE, missing: &[], place: Place::Here, prepare };
+
+/// `fail`.
+pub(super) const FAIL: Module =
+    Module { names: &["fail"], rules: Rules::NONE, missing: &[], place: Place::Here, prepare };
+
+/// `include_vars`.
+pub(super) const INCLUDE_VARS: Module = Module {
+    names: &["include_vars"],
+    rules: Rules { free: true, ..Rules::NONE },
+    missing: &[
+        "depth",
+        "dir",
+        "extensions",
+        "files_matching",
+        "free-form",
+        "hash_behaviour",
+        "ignore_files",
+        "ignore_unknown_extensions",
+    ],
+    place: Place::Here,
+    prepare,
+};
+
+/// `set_fact`.
+pub(super) const SET_FACT: Module = Module {
+    names: &["set_fact"],
+    rules: Rules { free: true, ..Rules::NONE },
+    missing: &[],
+    place: Place::Here,
+    prepare,
+};
+
+/// `ping`.
+pub(super) const PING: Module =
+    Module { names: &["ping"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
+
+fn prepare(call: &Call) -> Result<Decision, String> {
     match call.action.as_str() {
         "debug" => {
-            call.only(&["msg", "var", "verbosity"])?;
             if let Some(var) = call.text("var") {
                 let value = if call.scope.raw(&var).is_some() {
                     call.scope.variable(&var).map_or_else(|| json!("VARIABLE IS NOT DEFINED!"), |v| to_json(&v))
@@ -36,7 +84,6 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
             done(fields([("changed", json!(false)), ("ansible_facts", Json::Object(facts))]))
         }
         "include_vars" => {
-            call.only(&["_raw_params", "file", "name"])?;
             let file = call.any(&["_raw_params", "file"]).ok_or("missing required argument: file")?;
             let path = call
                 .scope
@@ -51,7 +98,6 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
             done(fields([("changed", json!(false)), ("ansible_facts", Json::Object(vars))]))
         }
         "assert" => {
-            call.only(&["that", "msg", "fail_msg", "success_msg", "quiet"])?;
             let that = call.args.get("that").cloned().ok_or("missing required argument: that")?;
             let all = match that {
                 Json::Array(items) => items,
@@ -73,7 +119,6 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
             done(fields([("changed", json!(false)), ("msg", json!(msg))]))
         }
         "fail" => {
-            call.only(&["msg"])?;
             let msg = call.text("msg").unwrap_or_else(|| "Failed as requested from task".into());
             done(fields([("changed", json!(false)), ("failed", json!(true)), ("msg", json!(msg))]))
         }

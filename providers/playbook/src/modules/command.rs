@@ -3,24 +3,28 @@
 use serde_json::json;
 use towpath_core::{Action, shell_quote};
 
-use super::{Call, Decision, Output, Pending, fields};
+use super::spec::Rules;
+use super::{Call, Decision, Module, Output, Pending, Place, fields};
 use crate::load::split_words;
 
-pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
-    call.only(&[
-        "_raw_params",
-        "cmd",
-        "argv",
-        "creates",
-        "removes",
-        "chdir",
-        "executable",
-        "stdin",
-        "stdin_add_newline",
-        "strip_empty_ends",
-        "warn",
-        "expand_argument_vars",
-    ])?;
+/// `command`.
+pub(super) const COMMAND: Module = Module {
+    names: &["command"],
+    rules: Rules { free: true, ..Rules::NONE },
+    missing: &[],
+    place: Place::Host,
+    prepare,
+};
+
+/// `shell`.
+pub(super) const SHELL: Module =
+    Module { names: &["shell"], rules: Rules { free: true, ..Rules::NONE }, missing: &[], place: Place::Host, prepare };
+
+/// `raw`.
+pub(super) const RAW: Module =
+    Module { names: &["raw"], rules: Rules { free: true, ..Rules::NONE }, missing: &[], place: Place::Host, prepare };
+
+fn prepare(call: &Call) -> Result<Decision, String> {
     let strip = call.yes("strip_empty_ends")?.unwrap_or(true);
     let argv = match call.list("argv") {
         Some(argv) => Some(argv),

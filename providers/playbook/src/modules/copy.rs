@@ -6,21 +6,64 @@ use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
 use super::attrs::{Attrs, Mode, STAT};
-use super::{Call, Decision, Fields, Pending, content, fields, finish, head};
+use super::spec::Rules;
+use super::{Call, Decision, Fields, Module, Pending, Place, content, fields, finish, head};
 use crate::render::text;
 
-const COMMON: [&str; 11] =
-    ["dest", "src", "mode", "owner", "group", "force", "validate", "backup", "follow", "unsafe_writes", "attributes"];
+/// `copy`.
+pub(super) const COPY: Module = Module {
+    names: &["copy"],
+    rules: Rules { mutually_exclusive: &[&["src", "content"]], required_one_of: &[&["src", "content"]], ..Rules::NONE },
+    missing: &[
+        "attributes",
+        "backup",
+        "checksum",
+        "decrypt",
+        "follow",
+        "local_follow",
+        "remote_src",
+        "selevel",
+        "serole",
+        "setype",
+        "seuser",
+        "unsafe_writes",
+    ],
+    place: Place::Host,
+    prepare: prepare_copy,
+};
 
-pub(super) fn prepare_copy(call: &Call) -> Result<Decision, String> {
-    let mut known = COMMON.to_vec();
-    known.extend(["content", "directory_mode", "remote_src", "decrypt", "checksum", "local_follow"]);
-    call.only(&known)?;
+/// `template`.
+pub(super) const TEMPLATE: Module = Module {
+    names: &["template"],
+    rules: Rules::NONE,
+    missing: &[
+        "attributes",
+        "backup",
+        "block_end_string",
+        "block_start_string",
+        "comment_end_string",
+        "comment_start_string",
+        "follow",
+        "newline_sequence",
+        "output_encoding",
+        "selevel",
+        "serole",
+        "setype",
+        "seuser",
+        "unsafe_writes",
+        "variable_end_string",
+        "variable_start_string",
+    ],
+    place: Place::Host,
+    prepare: prepare_template,
+};
+
+fn prepare_copy(call: &Call) -> Result<Decision, String> {
     let dest = call.need("dest")?;
     if call.yes("remote_src")? == Some(true) {
         return Err("`remote_src: true` is not supported yet; use `command: cp`".into());
     }
-    if let Some(value) = call.args.get("content") {
+    if let Some(value) = call.args.get("content").filter(|v| !v.is_null()) {
         let bytes = match value {
             Json::String(s) => s.clone(),
             // As Ansible: anything structured is written as JSON.
@@ -39,10 +82,7 @@ pub(super) fn prepare_copy(call: &Call) -> Result<Decision, String> {
     place(call, dest, &src, bytes, Some(&path))
 }
 
-pub(super) fn prepare_template(call: &Call) -> Result<Decision, String> {
-    let mut known = COMMON.to_vec();
-    known.extend(["trim_blocks", "lstrip_blocks", "newline_sequence", "output_encoding"]);
-    call.only(&known)?;
+fn prepare_template(call: &Call) -> Result<Decision, String> {
     let (src, dest) = (call.need("src")?, call.need("dest")?);
     let path = call
         .scope
@@ -76,7 +116,7 @@ fn place(call: &Call, dest: String, src: &str, bytes: Vec<u8>, from: Option<&Pat
         attrs.mode = from.and_then(|p| p.metadata().ok()).map(|m| Mode::Bits(m.permissions().mode() & 0o7777));
     }
     let force = call.yes("force")?.unwrap_or(true);
-    let (plan, validate) = (call.plan, call.text("validate"));
+    let (plan, validate) = (call.diff, call.text("validate"));
     let base = src.rsplit('/').next().unwrap_or(src).to_owned();
     let sum = crate::render_hash(&bytes);
     let sha1 = crate::sha1(&bytes);

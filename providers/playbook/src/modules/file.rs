@@ -4,26 +4,28 @@ use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
 use super::attrs::{Attrs, STAT};
-use super::{Call, Decision, Fields, Pending, finish, head};
+use super::spec::Rules;
+use super::{Call, Decision, Fields, Module, Pending, Place, finish, head};
 
-pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
-    call.only(&[
-        "path",
-        "dest",
-        "name",
-        "state",
-        "mode",
-        "owner",
-        "group",
-        "src",
-        "recurse",
-        "force",
-        "follow",
-        "modification_time",
-        "access_time",
-        "unsafe_writes",
+/// `file`.
+pub(super) const MODULE: Module = Module {
+    names: &["file"],
+    rules: Rules::NONE,
+    missing: &[
+        "access_time_format",
         "attributes",
-    ])?;
+        "modification_time_format",
+        "selevel",
+        "serole",
+        "setype",
+        "seuser",
+        "unsafe_writes",
+    ],
+    place: Place::Host,
+    prepare,
+};
+
+fn prepare(call: &Call) -> Result<Decision, String> {
     let path = call.any(&["path", "dest", "name"]).ok_or("missing required argument: path")?;
     let path = if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
     let src = call.text("src");

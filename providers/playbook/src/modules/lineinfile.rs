@@ -5,7 +5,8 @@ use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
 use super::attrs::{Attrs, STAT};
-use super::{Call, Decision, Pending, content, fields, finish, head};
+use super::spec::Rules;
+use super::{Call, Decision, Module, Pending, Place, content, fields, finish, head};
 
 struct Wanted {
     line: String,
@@ -22,30 +23,16 @@ fn pattern(p: &str) -> Result<Regex, String> {
     Regex::new(p).map_err(|e| format!("the pattern `{p}` is not supported: {e}"))
 }
 
-pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
-    call.only(&[
-        "path",
-        "dest",
-        "destfile",
-        "name",
-        "line",
-        "value",
-        "regexp",
-        "regex",
-        "search_string",
-        "state",
-        "backrefs",
-        "create",
-        "insertafter",
-        "insertbefore",
-        "firstmatch",
-        "mode",
-        "owner",
-        "group",
-        "validate",
-        "backup",
-        "unsafe_writes",
-    ])?;
+/// `lineinfile`.
+pub(super) const MODULE: Module = Module {
+    names: &["lineinfile"],
+    rules: Rules::NONE,
+    missing: &["attributes", "backup", "selevel", "serole", "setype", "seuser", "unsafe_writes"],
+    place: Place::Host,
+    prepare,
+};
+
+fn prepare(call: &Call) -> Result<Decision, String> {
     let path = call.any(&["path", "dest", "destfile", "name"]).ok_or("missing required argument: path")?;
     if call.yes("backup")? == Some(true) {
         return Err("`backup: true` is not supported yet".into());
@@ -67,7 +54,7 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     };
     let has_line = call.any(&["line", "value"]).is_some();
     let (attrs, create, validate, plan) =
-        (Attrs::of(call)?, call.yes("create")?.unwrap_or(false), call.text("validate"), call.plan);
+        (Attrs::of(call)?, call.yes("create")?.unwrap_or(false), call.text("validate"), call.diff);
     let script =
         format!("{STAT}p={}\ntp_stat \"$p\" -L\necho\n[ -f \"$p\" ] && cat \"$p\"\nexit 0\n", shell_quote(&path));
     Ok(Decision::Probe(

@@ -8,42 +8,126 @@ mod copy;
 mod file;
 mod lineinfile;
 mod service;
+mod spec;
 mod stat;
 mod users;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde_json::Map;
-use towpath_core::{Action, Json};
+use towpath_core::{Action, Connection, Context, Json};
 
-use crate::carry::Output;
+use crate::carry::{Output, Script};
 use crate::render::{Scope, text, truthy};
+use spec::Rules;
 
 /// What a module returns.
 pub(crate) type Fields = Map<String, Json>;
 
-/// A task's arguments, templated.
-pub(crate) struct Call {
-    pub(crate) action: String,
-    pub(crate) args: Fields,
-    pub(crate) scope: Arc<Scope>,
-    pub(crate) env: Vec<(String, String)>,
-    /// Whether texts before and after are wanted.
-    pub(crate) plan: bool,
+/// A module: one file each, which ends in a `MODULE` of this type, named in [`ALL`].
+pub(crate) struct Module {
+    /// Its short names; the first one is its own, the others mean the same.
+    pub(crate) names: &'static [&'static str],
+    /// How its options go together, beyond `options.json`.
+    pub(crate) rules: Rules,
+    /// Options that it does not take yet, refused by name. Listed with reasons in `missing.md`.
+    pub(crate) missing: &'static [&'static str],
+    /// Where it works.
+    pub(crate) place: Place,
+    /// Its beginning.
+    pub(crate) prepare: Prepare,
 }
 
-pub(crate) type Decide = Box<dyn FnOnce(Output) -> Result<Decision, String> + Send>;
+/// Where a module works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Through the host's shell.
+    Host,
+    /// Here: it needs no connection and changes no host.
+    Here,
+}
+
+/// All native modules.
+static ALL: &[&Module] = &[
+    &action::ASSERT,
+    &action::DEBUG,
+    &action::FAIL,
+    &action::INCLUDE_VARS,
+    &action::PING,
+    &action::SET_FACT,
+    &command::COMMAND,
+    &command::RAW,
+    &command::SHELL,
+    &copy::COPY,
+    &copy::TEMPLATE,
+    &file::MODULE,
+    &lineinfile::MODULE,
+    &service::SERVICE,
+    &service::SYSTEMD,
+    &service::SYSVINIT,
+    &stat::MODULE,
+    &users::GROUP,
+    &users::USER,
+];
+
+/// A task's arguments, templated and checked.
+pub(crate) struct Call {
+    /// The module's short name: `file`.
+    pub(crate) action: String,
+    /// All options of the module by their own names, typed, defaults filled in; `Null` where nothing is given.
+    pub(crate) args: Fields,
+    /// The arguments as the task gives them.
+    pub(crate) given: Fields,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) env: Vec<(String, String)>,
+    /// Whether nothing may change: a plan, or check mode. A change is then not sent, and `expected` is the result. Few modules
+    /// need to look at this.
+    #[allow(dead_code, reason = "used by the modules that come next")]
+    pub(crate) check: bool,
+    /// Whether texts before and after are wanted: a plan, or diff mode. A module that has them puts `diff` into its result.
+    pub(crate) diff: bool,
+}
+
+type Decided = Result<Decision, String>;
+type Prepare = fn(&Call) -> Decided;
+/// Reads a probe's answer.
+pub(crate) type Decide = Box<dyn FnOnce(Output) -> Decided + Send>;
+/// Makes the result of a change's answer.
 pub(crate) type Finish = Box<dyn FnOnce(Output) -> Fields + Send>;
+/// Work that needs more than a script: to wait, to connect again, to dial. An error of the outer kind ends the host.
+pub(crate) type Drive =
+    Box<dyn for<'r> FnOnce(&'r mut dyn Remote) -> BoxFuture<'r, towpath_core::Result<Decided>> + Send>;
+
+/// What a module that drives the connection by itself can use.
+#[async_trait::async_trait]
+#[allow(dead_code, reason = "used by the modules that come next")]
+pub(crate) trait Remote: Send {
+    /// Runs a script in the task's shell.
+    async fn run(&mut self, script: Script) -> towpath_core::Result<Output>;
+
+    /// The host's connection, made if need be.
+    async fn connection(&mut self) -> towpath_core::Result<Arc<dyn Connection>>;
+
+    /// Forgets shells and connection; the next use connects again.
+    async fn reset(&mut self);
+
+    /// Cancellation, deadline, sleep, events.
+    fn cx(&self) -> &Context;
+}
 
 /// What a module wants to do next.
 #[allow(clippy::large_enum_variant, reason = "made once per task and host, and taken apart at once")]
 pub(crate) enum Decision {
     /// The result; nothing to change.
     Done(Fields),
-    /// Something to read first.
+    /// Something to read first. The script only reads: it may be sent long before the task's turn, and again.
     Probe(String, Decide),
-    /// Something to change.
+    /// Something to change. Not sent in a plan or in check mode.
     Change(Pending),
+    /// Something else, at the task's turn. Looks at [`Call::check`] by itself.
+    #[allow(dead_code, reason = "used by the modules that come next")]
+    Drive(Drive),
 }
 
 /// A change that waits for its turn.
@@ -60,33 +144,30 @@ pub(crate) struct Pending {
     pub(crate) certain: bool,
     /// Whether the script runs commands of the playbook.
     pub(crate) foreign: bool,
-    /// What a plan registers for it.
+    /// What check mode gives for it, and what a plan registers.
     pub(crate) expected: Fields,
     pub(crate) finish: Finish,
 }
 
-type Prepare = fn(&Call) -> Result<Decision, String>;
-
 /// Finds a module by its short name.
-pub(crate) fn find(action: &str) -> Option<Prepare> {
-    Some(match action {
-        "file" => file::prepare,
-        "copy" => copy::prepare_copy,
-        "template" => copy::prepare_template,
-        "command" | "shell" | "raw" => command::prepare,
-        "user" => users::prepare_user,
-        "group" => users::prepare_group,
-        "lineinfile" => lineinfile::prepare,
-        "stat" => stat::prepare,
-        "service" | "systemd" | "systemd_service" | "sysvinit" => service::prepare,
-        "debug" | "set_fact" | "assert" | "fail" | "ping" | "include_vars" => action::prepare,
-        _ => return None,
-    })
+pub(crate) fn find(action: &str) -> Option<&'static Module> {
+    ALL.iter().find(|m| m.names.contains(&action)).copied()
 }
 
 /// The names of all native modules.
-pub(crate) const NAMES: &str = "assert, command, copy, debug, fail, file, group, include_vars, lineinfile, ping, raw, service, set_fact, setup, \
-     shell, stat, systemd, template, user";
+pub(crate) fn names() -> String {
+    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().chain(["setup"]).collect();
+    all.sort_unstable();
+    all.join(", ")
+}
+
+impl Module {
+    /// Checks the arguments and begins. `name` is what messages call the module.
+    pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
+        call.args = spec::validate(self, &call.action, name, &call.given)?;
+        (self.prepare)(&call)
+    }
+}
 
 impl Call {
     pub(crate) fn text(&self, key: &str) -> Option<String> {
@@ -121,16 +202,6 @@ impl Call {
             Json::String(s) => s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
             other => vec![other.to_string()],
         })
-    }
-
-    /// Refuses options that would be ignored silently.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), String> {
-        match self.args.keys().find(|k| !known.contains(&k.as_str())) {
-            None => Ok(()),
-            Some(k) => {
-                Err(format!("the option `{k}` of `{}` is not supported; there are: {}", self.action, known.join(", ")))
-            }
-        }
     }
 }
 

@@ -3,28 +3,37 @@
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
-use super::{Call, Decision, Fields, Output, Pending, fields, head};
+use super::spec::Rules;
+use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields, head};
 
-pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
-    call.only(&[
-        "name",
-        "service",
-        "unit",
-        "state",
-        "enabled",
-        "daemon_reload",
-        "daemon-reload",
-        "scope",
-        "use",
-        "pattern",
-        "sleep",
-        "arguments",
-        "args",
-        "runlevel",
-        "masked",
-        "no_block",
-        "force",
-    ])?;
+/// `service`.
+pub(super) const SERVICE: Module = Module {
+    names: &["service"],
+    rules: Rules::NONE,
+    missing: &["arguments", "pattern", "runlevel", "sleep", "use"],
+    place: Place::Host,
+    prepare,
+};
+
+/// `systemd_service`, `systemd`.
+pub(super) const SYSTEMD: Module = Module {
+    names: &["systemd_service", "systemd"],
+    rules: Rules::NONE,
+    missing: &["daemon_reexec", "force", "masked", "no_block", "scope"],
+    place: Place::Host,
+    prepare,
+};
+
+/// `sysvinit`.
+pub(super) const SYSVINIT: Module = Module {
+    names: &["sysvinit"],
+    rules: Rules::NONE,
+    missing: &["arguments", "daemonize", "pattern", "runlevels", "sleep"],
+    place: Place::Host,
+    prepare,
+};
+
+fn prepare(call: &Call) -> Result<Decision, String> {
     let reload = call.yes("daemon_reload")?.or(call.yes("daemon-reload")?).unwrap_or(false);
     let name = call.any(&["name", "service", "unit"]);
     let state = call.text("state");

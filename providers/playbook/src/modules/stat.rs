@@ -4,20 +4,14 @@ use serde_json::json;
 use towpath_core::{Json, shell_quote};
 
 use super::attrs::STAT;
-use super::{Call, Decision, fields, head};
+use super::spec::Rules;
+use super::{Call, Decision, Module, Place, fields, head};
 
-pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
-    call.only(&[
-        "path",
-        "dest",
-        "name",
-        "follow",
-        "get_checksum",
-        "checksum_algorithm",
-        "get_mime",
-        "get_attributes",
-        "get_md5",
-    ])?;
+/// `stat`.
+pub(super) const MODULE: Module =
+    Module { names: &["stat"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
+
+fn prepare(call: &Call) -> Result<Decision, String> {
     let path = call.any(&["path", "dest", "name"]).ok_or("missing required argument: path")?;
     let follow = if call.yes("follow")?.unwrap_or(false) { "-L" } else { "''" };
     let algorithm = call.any(&["checksum_algorithm"]).unwrap_or_else(|| "sha1".into());

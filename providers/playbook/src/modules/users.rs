@@ -3,7 +3,8 @@
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
-use super::{Call, Decision, Fields, Output, Pending, content, fields, finish, head};
+use super::spec::Rules;
+use super::{Call, Decision, Fields, Module, Output, Pending, Place, content, fields, finish, head};
 
 const PATHS: &str = "PATH=$PATH:/usr/sbin:/sbin\n";
 
@@ -34,8 +35,16 @@ fn change(
     })
 }
 
-pub(super) fn prepare_group(call: &Call) -> Result<Decision, String> {
-    call.only(&["name", "state", "gid", "system", "force", "local", "non_unique"])?;
+/// `group`.
+pub(super) const GROUP: Module = Module {
+    names: &["group"],
+    rules: Rules::NONE,
+    missing: &["force", "gid_max", "gid_min", "local", "non_unique"],
+    place: Place::Host,
+    prepare: prepare_group,
+};
+
+fn prepare_group(call: &Call) -> Result<Decision, String> {
     let name = call.need("name")?;
     let absent = call.text("state").as_deref() == Some("absent");
     let (gid, system) = (call.text("gid"), call.yes("system")?.unwrap_or(false));
@@ -83,30 +92,42 @@ pub(super) fn prepare_group(call: &Call) -> Result<Decision, String> {
     ))
 }
 
-pub(super) fn prepare_user(call: &Call) -> Result<Decision, String> {
-    call.only(&[
-        "name",
-        "user",
-        "state",
-        "uid",
-        "group",
-        "groups",
-        "append",
-        "comment",
-        "home",
-        "shell",
-        "create_home",
-        "createhome",
-        "move_home",
-        "system",
-        "password",
-        "update_password",
-        "remove",
+/// `user`.
+pub(super) const USER: Module = Module {
+    names: &["user"],
+    rules: Rules::NONE,
+    missing: &[
+        "authorization",
+        "expires",
         "force",
+        "generate_ssh_key",
+        "hidden",
         "local",
+        "login_class",
         "non_unique",
+        "password_expire_account_disable",
+        "password_expire_max",
+        "password_expire_min",
+        "password_expire_warn",
         "password_lock",
-    ])?;
+        "profile",
+        "role",
+        "seuser",
+        "skeleton",
+        "ssh_key_bits",
+        "ssh_key_comment",
+        "ssh_key_file",
+        "ssh_key_passphrase",
+        "ssh_key_type",
+        "uid_max",
+        "uid_min",
+        "umask",
+    ],
+    place: Place::Host,
+    prepare: prepare_user,
+};
+
+fn prepare_user(call: &Call) -> Result<Decision, String> {
     let name = call.any(&["name", "user"]).ok_or("missing required argument: name")?;
     let absent = call.text("state").as_deref() == Some("absent");
     let remove = call.yes("remove")?.unwrap_or(false);

@@ -7,7 +7,6 @@
 
 mod ask;
 mod compare;
-mod options;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
