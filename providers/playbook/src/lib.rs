@@ -8,10 +8,12 @@ mod load;
 mod modules;
 mod provider;
 mod render;
+mod report;
 
 pub use config::*;
 pub use inventory::{AnsibleInventory, InventoryConfig, load_inventory};
 pub use provider::*;
+pub use report::*;
 
 /// Name of the provider in errors and registries.
 pub(crate) const PLAYBOOK: &str = "playbook";
