@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use minijinja::value::{DynObject, Enumerator, Object, Value};
 use serde_json::json;
 use towpath_core::{Become, BecomeMethod, BecomeSpec, Json, Secret, Vars};
 
@@ -11,21 +10,8 @@ use super::state::HostState;
 use super::{Mode, Playing, Run};
 use crate::load::{Play, Role, Task};
 use crate::modules;
-use crate::render::{OMIT, RenderError, Scope, Search, drop_omitted, to_json, truthy};
+use crate::render::{HostVars, OMIT, RenderError, Scope, Search, Value, drop_omitted, to_json, truthy};
 
-/// `hostvars`.
-#[derive(Debug)]
-struct HostVars(HashMap<String, Value>, Vec<String>);
-
-impl Object for HostVars {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.0.get(key.as_str()?).cloned()
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.1.iter().map(|n| Value::from(n.as_str())).collect())
-    }
-}
 impl Run<'_> {
     fn magic(&self, playing: &Playing<'_>, role: Option<&Role>, host: &HostState) -> Vars {
         let mut vars = modules::fields([
@@ -90,18 +76,23 @@ impl Run<'_> {
         connection.extend(spec.port.as_ref().map(|p| ("ansible_port".to_owned(), json!(p))));
         layers.push(Arc::new(connection));
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let others = self.index.names.iter().map(|other| {
-            let mut layers = vec![Arc::new(modules::fields([
-                ("inventory_hostname", json!(other)),
-                ("group_names", json!(self.index.group_names(other))),
-                ("groups", json!(self.index.groups)),
-            ]))];
-            layers.extend(board.get(other).cloned());
-            layers.extend(self.index.layers(other));
-            let scope = Scope::new(self.engine.clone(), layers, HashMap::new(), Arc::default(), Search::default());
-            (other.clone(), Value::from_dyn_object(DynObject::new(scope)))
-        });
-        let hostvars = Value::from_object(HostVars(others.collect(), self.index.names.clone()));
+        let (index, names, engine) = (self.index.clone(), self.index.clone(), self.engine.clone());
+        let hostvars = HostVars::new(
+            move || names.names.clone(),
+            move |other| {
+                if !index.names.iter().any(|n| n == other) {
+                    return None;
+                }
+                let mut layers = vec![Arc::new(modules::fields([
+                    ("inventory_hostname", json!(other)),
+                    ("group_names", json!(index.group_names(other))),
+                    ("groups", json!(index.groups)),
+                ]))];
+                layers.extend(board.get(other).cloned());
+                layers.extend(index.layers(other));
+                Some(Scope::new(engine.clone(), layers, HashMap::new(), Arc::default(), Search::default()))
+            },
+        );
         let mut dirs: Vec<_> = role.iter().map(|r| r.path.clone()).collect();
         dirs.extend(task.and_then(|t| t.pos.file.parent()).map(std::path::Path::to_path_buf));
         dirs.push(self.loader.playbook_dir.clone());
@@ -187,7 +178,7 @@ impl Run<'_> {
                         });
                     }
                     env.retain(|(have, _)| *have != k);
-                    env.push((k, crate::render::text(&Value::from_serialize(&v))));
+                    env.push((k, crate::render::text(&Value::from(&v))));
                 }
             }
         }

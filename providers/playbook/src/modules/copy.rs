@@ -68,7 +68,7 @@ fn prepare_copy(call: &Call) -> Result<Decision, String> {
             Json::String(s) => s.clone(),
             // As Ansible: anything structured is written as JSON.
             Json::Object(_) | Json::Array(_) => value.to_string(),
-            other => text(&minijinja::Value::from_serialize(other)),
+            other => text(&crate::render::Value::from(other)),
         };
         return place(call, dest, "content", bytes.into_bytes(), None);
     }

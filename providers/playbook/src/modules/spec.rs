@@ -214,7 +214,7 @@ pub(super) fn validate(module: &Module, action: &str, name: &str, given: &Fields
 }
 
 fn plain(value: &Json) -> String {
-    text(&minijinja::Value::from_serialize(value))
+    text(&crate::render::Value::from(value))
 }
 
 impl Opt {
