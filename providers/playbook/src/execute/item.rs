@@ -140,7 +140,7 @@ impl Run<'_> {
         }
         let (args, env, become_) = match (rendered, environment, become_) {
             (Ok(a), Ok(e), Ok(b)) => (drop_omitted(a), e, b),
-            (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => return Ok(failing(e)),
+            (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => return Ok(failing(e.in_option())),
         };
         let args = args.as_object().cloned().unwrap_or_default();
         let check = plan || task.inherit.check_mode.as_ref().and_then(truthy).unwrap_or(false);

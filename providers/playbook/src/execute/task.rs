@@ -142,7 +142,7 @@ impl Run<'_> {
             ("with_indexed_items", Json::Array(items)) => {
                 items.into_iter().enumerate().map(|(i, v)| json!([i, v])).collect()
             }
-            (kind, _) => return Err(wrong(format!("`{kind}` is not supported; use `loop`"))),
+            (kind, _) => scope.lookup(kind.strip_prefix("with_").unwrap_or(kind), &l.items)?,
         };
         Ok(Some(list))
     }

@@ -77,7 +77,7 @@ impl Run<'_> {
         layers.push(Arc::new(connection));
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (index, names, engine) = (self.index.clone(), self.index.clone(), self.engine.clone());
-        let hostvars = HostVars::new(
+        let hostvars = HostVars::value(
             move || names.names.clone(),
             move |other| {
                 if !index.names.iter().any(|n| n == other) {

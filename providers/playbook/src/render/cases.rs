@@ -218,10 +218,11 @@ fn answers_as_ansible() {
         assert_eq!(answer["hash"], json!(digest(case, &setting)), "{}: set TOWPATH_UPDATE=1 to ask again", case.id());
         let search = Search { dirs: vec![dir.clone()] };
         let (of, all_of) = (engine.clone(), layer.clone());
-        let hostvars = HostVars::new(
+        let hostvars = HostVars::value(
             || vec!["localhost".into()],
             move |name| {
-                let of_host = || Scope::new(of.clone(), vec![all_of.clone()], HashMap::new(), Arc::default(), Search::default());
+                let of_host =
+                    || Scope::new(of.clone(), vec![all_of.clone()], HashMap::new(), Arc::default(), Search::default());
                 (name == "localhost").then(of_host)
             },
         );

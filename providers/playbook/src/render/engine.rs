@@ -28,10 +28,12 @@ pub(crate) struct Compiled {
     pub(crate) fixed: bool,
 }
 
+type Sources = HashMap<Arc<str>, Arc<Compiled>>;
+
 /// What every scope of a run shares.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
-    templates: Mutex<HashMap<Shape, HashMap<Arc<str>, Arc<Compiled>>>>,
+    templates: Mutex<HashMap<Shape, Sources>>,
     conditions: Mutex<HashMap<Arc<str>, Arc<Expr>>>,
 }
 

@@ -240,7 +240,9 @@ pub(crate) fn percent(format: &str, args: &Value) -> Result<String, Error> {
                 _ => return Err(number_wanted(kind, &value)),
             },
             'x' | 'X' | 'o' => spec.int(value.as_int().ok_or_else(|| number_wanted(kind, &value))?),
-            'e' | 'E' | 'f' | 'F' | 'g' | 'G' => spec.float(value.as_float().ok_or_else(|| number_wanted(kind, &value))?),
+            'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
+                spec.float(value.as_float().ok_or_else(|| number_wanted(kind, &value))?)
+            }
             other => {
                 return Err(Error::other(format!("unsupported format character '{other}' (0x{:x})", other as u32)));
             }
@@ -319,9 +321,11 @@ fn field_value(name: &str, args: &Args, next: &mut usize) -> Result<Value, Error
         first.parse::<usize>().ok()
     };
     let mut value = match at {
-        Some(i) => args.pos.get(i).cloned().ok_or_else(|| {
-            Error::other(format!("Replacement index {i} out of range for positional args tuple"))
-        })?,
+        Some(i) => args
+            .pos
+            .get(i)
+            .cloned()
+            .ok_or_else(|| Error::other(format!("Replacement index {i} out of range for positional args tuple")))?,
         None => match args.named.iter().find(|(n, _)| n.as_ref() == first) {
             Some((_, v)) => v.clone(),
             None => return Err(Error::other(format!("'{first}'"))),
@@ -402,9 +406,8 @@ fn shape_value(value: &Value, source: &str) -> Result<String, Error> {
         }
     }
     let mut spec = read_spec(source)?;
-    let unknown = |kind: char| {
-        Error::other(format!("Unknown format code '{kind}' for object of type '{}'", value.type_name()))
-    };
+    let unknown =
+        |kind: char| Error::other(format!("Unknown format code '{kind}' for object of type '{}'", value.type_name()));
     Ok(match (value, value.as_int(), spec.kind) {
         (Value::Str(..), _, '\0' | 's') => {
             let s = text(value);

@@ -18,7 +18,7 @@ pub(crate) struct HostVars {
 }
 
 impl HostVars {
-    pub(crate) fn new(
+    pub(crate) fn value(
         names: impl Fn() -> Vec<String> + Send + Sync + 'static,
         make: impl Fn(&str) -> Option<Arc<Scope>> + Send + Sync + 'static,
     ) -> Value {

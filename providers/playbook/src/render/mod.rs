@@ -5,6 +5,8 @@
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod checks;
 mod dates;
 mod engine;
 mod error;

@@ -20,7 +20,10 @@ fn ordered(v: &Value, depth: usize) -> Value {
             let pairs = v.entries().unwrap_or_default();
             let keyed = pairs.iter().map(|(k, v)| (k.clone(), Value::tuple(vec![k.clone(), v.clone()]))).collect();
             let sorted = sort_by(keyed, false).ok().map(|all| {
-                all.iter().filter_map(|p| p.iter().ok()).filter_map(|p| Some((p.first()?.clone(), p.get(1)?.clone()))).collect()
+                all.iter()
+                    .filter_map(|p| p.iter().ok())
+                    .filter_map(|p| Some((p.first()?.clone(), p.get(1)?.clone())))
+                    .collect()
             });
             let pairs: Vec<(Value, Value)> = sorted.unwrap_or(pairs);
             Value::pairs(pairs.into_iter().map(|(k, v)| (k, ordered(&v, depth + 1))))

@@ -32,10 +32,8 @@ impl Random {
     }
 
     fn from_bytes(big_endian: &[u8]) -> Self {
-        let mut key: Vec<u32> = big_endian
-            .rchunks(4)
-            .map(|c| c.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)))
-            .collect();
+        let mut key: Vec<u32> =
+            big_endian.rchunks(4).map(|c| c.iter().fold(0u32, |n, b| n << 8 | u32::from(*b))).collect();
         while key.len() > 1 && key.last() == Some(&0) {
             key.pop();
         }

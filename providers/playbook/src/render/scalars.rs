@@ -3,9 +3,14 @@
 use towpath_core::Json;
 
 /// Characters that stand for themselves.
-pub(super) fn printable(c: char) -> bool {
+fn printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
         && c != '\u{feff}'
+}
+
+/// Whether a character needs no escape.
+pub(super) fn stands(c: char, unicode: bool) -> bool {
+    (' '..='~').contains(&c) || unicode && printable(c)
 }
 
 /// The escape of a character in double quotes.
@@ -38,15 +43,13 @@ pub(super) fn style(s: &str, string: bool, flow: bool, key: bool, unicode: bool,
     if wanted == Some('"') {
         return Some('"');
     }
-    let resolves = string && !matches!(crate::load::yaml::plain(s), Json::String(_)) || string && odd(s);
-    let plain = !resolves
-        && wanted.is_none()
-        && !(key && (a.empty || a.multiline))
-        && if flow { a.flow_plain } else { a.block_plain }
-        && !a.empty;
+    let resolves = string && (odd(s) || !matches!(crate::load::yaml::plain(s), Json::String(_)));
+    let allowed = if flow { a.flow_plain } else { a.block_plain };
+    let broken_key = key && a.multiline;
+    let plain = allowed && !resolves && wanted.is_none() && !broken_key && !a.empty;
     if plain {
         None
-    } else if a.single && !(key && a.multiline) {
+    } else if a.single && !broken_key {
         Some('\'')
     } else {
         Some('"')
@@ -58,7 +61,8 @@ fn odd(s: &str) -> bool {
     let date = s.len() >= 8 && s.get(..4).is_some_and(|y| y.bytes().all(|b| b.is_ascii_digit())) && {
         let rest = s.get(4..).unwrap_or("");
         let mut parts = rest.strip_prefix('-').unwrap_or("x").splitn(2, '-');
-        let number = |p: Option<&str>| p.is_some_and(|p| (1..=2).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()));
+        let number =
+            |p: Option<&str>| p.is_some_and(|p| (1..=2).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()));
         let month = number(parts.next());
         let day = parts.next();
         let bare = day.map(|d| d.split(['T', 't', ' ']).next().unwrap_or(d));
@@ -88,7 +92,9 @@ impl Analysis {
         }
         let chars: Vec<char> = s.chars().collect();
         let at = |i: usize| chars.get(i).copied();
-        let blank = |c: Option<char>| c.is_none_or(|c| matches!(c, '\0' | ' ' | '\t' | '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}'));
+        let blank = |c: Option<char>| {
+            c.is_none_or(|c| matches!(c, '\0' | ' ' | '\t' | '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}'))
+        };
         let is_break = |c: char| matches!(c, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}');
         let (mut block_mark, mut flow_mark) = (s.starts_with("---") || s.starts_with("..."), false);
         flow_mark |= block_mark;
@@ -121,9 +127,7 @@ impl Analysis {
                 }
             }
             breaks |= is_break(c);
-            if !(c == '\n' || (' '..='~').contains(&c)) && !(unicode && printable(c)) {
-                special = true;
-            }
+            special |= c != '\n' && !stands(c, unicode);
             if c == ' ' {
                 lead_space |= i == 0;
                 trail_space |= i + 1 == chars.len();

@@ -27,6 +27,16 @@ pub(crate) struct RenderError {
     pub(crate) undefined: bool,
 }
 
+impl RenderError {
+    /// As Ansible words it for a task's arguments.
+    pub(crate) fn in_option(self) -> Self {
+        if !self.undefined {
+            return self;
+        }
+        Self { message: format!("The task includes an option with an undefined variable.. {}", self.message), ..self }
+    }
+}
+
 impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -241,9 +251,8 @@ impl Scope {
         }
         if let Some(name) = one_name(source) {
             if !self.objects.contains_key(name) && !self.unknown.contains_key(name) {
-                match self.raw(name) {
-                    Some(v @ (Json::Bool(_) | Json::Number(_) | Json::Null)) => return Ok(Value::from(v)),
-                    _ => {}
+                if let Some(v @ (Json::Bool(_) | Json::Number(_) | Json::Null)) = self.raw(name) {
+                    return Ok(Value::from(v));
                 }
             }
         }
@@ -306,6 +315,19 @@ impl Scope {
         let expr = self.engine.condition(source)?;
         let empty = self.engine.compiled("", &Shape::default())?;
         State::new(self.clone(), empty.template.clone(), None).value(&expr)?.truth()
+    }
+
+    /// What a lookup gives for terms: the list of `with_NAME`.
+    pub(crate) fn lookup(self: &Arc<Self>, name: &str, terms: &Json) -> Result<Vec<Json>, RenderError> {
+        let found = self.watched(|| {
+            let _deeper = Deeper::enter(8)?;
+            let terms = match self.value(terms)? {
+                Value::List(all) => lock(&all).clone(),
+                one => vec![one],
+            };
+            super::lookups::run(name, terms, self)
+        });
+        Ok(found?.iter().map(to_json).collect())
     }
 
     /// Renders a template file's text.

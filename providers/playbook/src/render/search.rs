@@ -39,7 +39,9 @@ pub(crate) fn glob(pattern: &str) -> Result<Vec<String>, Error> {
         };
         let mut next = Vec::new();
         for base in &found {
-            let join = |name: &str| if base.is_empty() || base.ends_with('/') { format!("{base}{name}") } else { format!("{base}/{name}") };
+            let join = |name: &str| {
+                if base.is_empty() || base.ends_with('/') { format!("{base}{name}") } else { format!("{base}/{name}") }
+            };
             match &matcher {
                 None => {
                     if Path::new(&join(part)).symlink_metadata().is_ok() {

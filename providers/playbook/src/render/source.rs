@@ -32,7 +32,11 @@ fn apply(head: &str, shape: &mut Shape) -> Result<(), Error> {
         let quoted = value.len() > 1 && value.starts_with(['"', '\'']);
         let text = if quoted { value.get(1..value.len() - 1).unwrap_or("").to_owned() } else { value.to_owned() };
         // A text is true unless it is empty, also the text "false".
-        let yes = if quoted { !text.is_empty() } else { matches!(literal::evaluate(value), Some(Value::Bool(true))) || value == "1" };
+        let yes = if quoted {
+            !text.is_empty()
+        } else {
+            matches!(literal::evaluate(value), Some(Value::Bool(true))) || value == "1"
+        };
         let s = &mut shape.syntax;
         match key.trim() {
             "trim_blocks" => s.trim_blocks = yes,
@@ -69,7 +73,12 @@ pub(super) fn with_newlines(source: &str, mut out: String) -> String {
 
 impl Scope {
     /// Renders a template's text, which may have a header.
-    pub(crate) fn render_source(self: &Arc<Self>, source: &str, path: Option<&Path>, shape: &Shape) -> Result<String, Error> {
+    pub(crate) fn render_source(
+        self: &Arc<Self>,
+        source: &str,
+        path: Option<&Path>,
+        shape: &Shape,
+    ) -> Result<String, Error> {
         let _deeper = Deeper::enter(8)?;
         let (head, body) = header(source);
         let mut own = shape.clone();

@@ -44,7 +44,10 @@ impl DateTime {
         let c = self.civil;
         let micro = if self.micro > 0 { format!(".{:06}", self.micro) } else { String::new() };
         let zone = self.offset.map(|o| write::zone(o, true)).unwrap_or_default();
-        format!("{:04}-{:02}-{:02}{sep}{:02}:{:02}:{:02}{micro}{zone}", c.year, c.month, c.day, c.hour, c.minute, c.second)
+        format!(
+            "{:04}-{:02}-{:02}{sep}{:02}:{:02}:{:02}{micro}{zone}",
+            c.year, c.month, c.day, c.hour, c.minute, c.second
+        )
     }
 }
 
@@ -121,7 +124,11 @@ impl Object for DateTime {
                         "minute" => new.civil.minute = small,
                         "second" => new.civil.second = small,
                         "microsecond" => new.micro = small,
-                        other => return Err(Error::typed(format!("'{other}' is an invalid keyword argument for replace()"))),
+                        other => {
+                            return Err(Error::typed(format!(
+                                "'{other}' is an invalid keyword argument for replace()"
+                            )));
+                        }
                     }
                 }
                 new.civil = new.civil.checked().ok_or_else(out_of_range)?;
@@ -192,9 +199,7 @@ fn read_object(o: &Arc<dyn Object>) -> Option<Result<DateTime, Delta>> {
             let offset = o.repr().get(19..).and_then(read::zone);
             Some(Ok(DateTime { civil, micro: small("microsecond")?, offset }))
         }
-        "timedelta" => {
-            Some(Err(Delta(n("days")? * 86_400_000_000 + n("seconds")? * 1_000_000 + n("microseconds")?)))
-        }
+        "timedelta" => Some(Err(Delta(n("days")? * 86_400_000_000 + n("seconds")? * 1_000_000 + n("microseconds")?))),
         _ => None,
     }
 }

@@ -26,7 +26,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn number(&mut self, most: usize) -> Option<i64> {
-        let end = self.rest.char_indices().take(most).take_while(|(_, c)| c.is_ascii_digit()).last().map(|(i, _)| i + 1)?;
+        let end =
+            self.rest.char_indices().take(most).take_while(|(_, c)| c.is_ascii_digit()).last().map(|(i, _)| i + 1)?;
         let (digits, rest) = self.rest.split_at(end);
         self.rest = rest;
         digits.parse().ok()
@@ -38,7 +39,9 @@ impl Reader<'_> {
         let (at, length) = match full {
             Some(at) => (at, names.get(at)?.len()),
             None => {
-                let at = names.iter().position(|n| n.get(..3).is_some_and(|s| lower.starts_with(&s.to_ascii_lowercase())))?;
+                let at = names
+                    .iter()
+                    .position(|n| n.get(..3).is_some_and(|s| lower.starts_with(&s.to_ascii_lowercase())))?;
                 (at, 3)
             }
         };
@@ -104,16 +107,23 @@ pub(crate) fn parse(text: &str, shape: &str) -> Result<DateTime, Error> {
             'a' | 'A' => {
                 r.name(&DAYS).ok_or_else(mismatch)?;
             }
-            'p' => afternoon = Some(r.name(&["AM ", "PM "]).map(|i| i == 1).or_else(|| {
-                let lower = r.rest.get(..2)?.to_ascii_lowercase();
-                let yes = match lower.as_str() {
-                    "am" => false,
-                    "pm" => true,
-                    _ => return None,
-                };
-                r.rest = r.rest.get(2..)?;
-                Some(yes)
-            }).ok_or_else(mismatch)?),
+            'p' => {
+                afternoon = Some(
+                    r.name(&["AM ", "PM "])
+                        .map(|i| i == 1)
+                        .or_else(|| {
+                            let lower = r.rest.get(..2)?.to_ascii_lowercase();
+                            let yes = match lower.as_str() {
+                                "am" => false,
+                                "pm" => true,
+                                _ => return None,
+                            };
+                            r.rest = r.rest.get(2..)?;
+                            Some(yes)
+                        })
+                        .ok_or_else(mismatch)?,
+                )
+            }
             'z' => {
                 let end = r.rest.find(|c: char| c.is_whitespace()).unwrap_or(r.rest.len());
                 let (z, rest) = r.rest.split_at(end);

@@ -4,7 +4,18 @@ use super::DateTime;
 use crate::render::error::Error;
 
 pub(super) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 pub(super) const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
@@ -20,7 +31,7 @@ pub(crate) fn format(shape: &str, time: &DateTime) -> Result<String, Error> {
     let month = MONTHS.get(c.month as usize - 1).copied().unwrap_or_default();
     let day = DAYS.get(c.weekday() as usize).copied().unwrap_or_default();
     let short = |s: &str| s.get(..3).unwrap_or(s).to_owned();
-    let twelve = if c.hour % 12 == 0 { 12 } else { c.hour % 12 };
+    let twelve = if c.hour.is_multiple_of(12) { 12 } else { c.hour % 12 };
     let sunday = (c.weekday() + 1) % 7;
     let mut out = String::new();
     let mut chars = shape.chars();
@@ -69,7 +80,9 @@ pub(crate) fn format(shape: &str, time: &DateTime) -> Result<String, Error> {
             'V' => two(c.iso_week().1),
             'G' => c.iso_week().0.to_string(),
             'g' => format!("{:02}", c.iso_week().0 % 100),
-            's' => (c.seconds() - i64::from(time.offset.unwrap_or_else(|| super::local_offset(c.seconds())))).to_string(),
+            's' => {
+                (c.seconds() - i64::from(time.offset.unwrap_or_else(|| super::local_offset(c.seconds())))).to_string()
+            }
             'z' => time.offset.map(|o| zone(o, false)).unwrap_or_default(),
             'Z' => match time.offset {
                 Some(0) => "UTC".into(),
@@ -81,7 +94,16 @@ pub(crate) fn format(shape: &str, time: &DateTime) -> Result<String, Error> {
             'T' | 'X' => format!("{:02}:{:02}:{:02}", c.hour, c.minute, c.second),
             'R' => format!("{:02}:{:02}", c.hour, c.minute),
             'r' => format!("{twelve:02}:{:02}:{:02} {}", c.minute, c.second, if c.hour < 12 { "AM" } else { "PM" }),
-            'c' => format!("{} {} {:2} {:02}:{:02}:{:02} {}", short(day), short(month), c.day, c.hour, c.minute, c.second, c.year),
+            'c' => format!(
+                "{} {} {:2} {:02}:{:02}:{:02} {}",
+                short(day),
+                short(month),
+                c.day,
+                c.hour,
+                c.minute,
+                c.second,
+                c.year
+            ),
             'n' => "\n".into(),
             't' => "\t".into(),
             '%' => "%".into(),

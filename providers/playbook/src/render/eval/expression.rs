@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use super::{Deeper, State, spend};
 use crate::render::error::{Error, Out};
 use crate::render::syntax::{Cmp, Expr, Node};
-use crate::render::value::{Binary, Dict, Key, Kind, MOST, Value, binary, compare, contains, equal, item, negate, slice, text};
+use crate::render::value::{
+    Binary, Dict, Key, Kind, MOST, Value, binary, compare, contains, equal, item, negate, slice, text,
+};
 
 impl State {
     /// The value of an expression.

@@ -12,9 +12,10 @@ const LONGEST: i128 = 1_000_000;
 fn range(args: Args) -> Out {
     let mut numbers = Vec::new();
     for v in &args.pos {
-        let n = v.defined()?.as_int().ok_or_else(|| {
-            Error::typed(format!("'{}' object cannot be interpreted as an integer", v.type_name()))
-        })?;
+        let n = v
+            .defined()?
+            .as_int()
+            .ok_or_else(|| Error::typed(format!("'{}' object cannot be interpreted as an integer", v.type_name())))?;
         numbers.push(n);
     }
     let (from, to, step) = match numbers.as_slice() {
@@ -201,4 +202,3 @@ pub(crate) fn global(name: &str) -> Option<Value> {
         _ => return None,
     })
 }
-

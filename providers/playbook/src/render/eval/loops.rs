@@ -44,7 +44,8 @@ impl Object for LoopVar {
         let at = self.index.load(Ordering::Relaxed);
         let length = self.items.len();
         let near = |i: Option<usize>, which: &str| {
-            i.and_then(|i| self.items.get(i).cloned()).unwrap_or_else(|| Value::undefined(format!("there is no {which} item"), which))
+            i.and_then(|i| self.items.get(i).cloned())
+                .unwrap_or_else(|| Value::undefined(format!("there is no {which} item"), which))
         };
         Some(match key.as_str()? {
             "index" => Value::from(at + 1),
@@ -74,12 +75,18 @@ impl Object for LoopVar {
         match name {
             "cycle" => {
                 let n = args.pos.len();
-                let at = self.index.load(Ordering::Relaxed).checked_rem(n).ok_or_else(|| Error::typed("no items for cycling given"))?;
+                let at = self
+                    .index
+                    .load(Ordering::Relaxed)
+                    .checked_rem(n)
+                    .ok_or_else(|| Error::typed("no items for cycling given"))?;
                 Ok(args.pos.get(at).cloned().unwrap_or(Value::None))
             }
             "changed" => {
                 let mut last = lock(&self.last);
-                let same = last.as_ref().is_some_and(|l| l.len() == args.pos.len() && l.iter().zip(&args.pos).all(|(a, b)| equal(a, b)));
+                let same = last
+                    .as_ref()
+                    .is_some_and(|l| l.len() == args.pos.len() && l.iter().zip(&args.pos).all(|(a, b)| equal(a, b)));
                 *last = Some(args.pos);
                 Ok(Value::Bool(!same))
             }

@@ -87,7 +87,10 @@ impl Macro {
         if let Some(at) = caller {
             let (name, value) = named.remove(at);
             if !def.caller {
-                return Err(Error::typed(format!("macro '{}' was invoked with two values for the special caller argument or takes no caller", def.name)));
+                return Err(Error::typed(format!(
+                    "macro '{}' was invoked with two values for the special caller argument or takes no caller",
+                    def.name
+                )));
             }
             state.frame.set(name, value);
         } else if def.caller {
@@ -97,7 +100,11 @@ impl Macro {
         if def.varargs {
             state.frame.set("varargs".into(), Value::tuple(rest));
         } else if !rest.is_empty() {
-            return Err(Error::typed(format!("macro '{}' takes not more than {} argument(s)", def.name, def.args.len())));
+            return Err(Error::typed(format!(
+                "macro '{}' takes not more than {} argument(s)",
+                def.name,
+                def.args.len()
+            )));
         }
         if def.kwargs {
             let pairs = named.into_iter().map(|(k, v)| (Value::from(k.as_ref()), v));

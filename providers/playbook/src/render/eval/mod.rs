@@ -23,7 +23,7 @@ use super::syntax::{Expr, Stmt, Template};
 use super::value::{MOST, Value};
 
 /// Steps that one rendering may take, all templates of its variables included.
-const STEPS: u64 = 30_000_000;
+const STEPS: u64 = 5_000_000;
 /// Deepest nesting of evaluation, over all templates. A frame takes some kilobytes of stack.
 const DEEPEST: usize = 300;
 
@@ -42,7 +42,9 @@ impl Deeper {
             STEPS_LEFT.set(STEPS);
         }
         if depth + levels > DEEPEST {
-            return Err(Error::other("recursive loop detected in template string: variables or templates refer to each other in a circle, or are nested too deeply"));
+            return Err(Error::other(
+                "recursive loop detected in template string: variables or templates refer to each other in a circle, or are nested too deeply",
+            ));
         }
         DEPTH.set(depth + levels);
         Ok(Self(levels))

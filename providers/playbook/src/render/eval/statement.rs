@@ -6,7 +6,7 @@ use super::expression::shown;
 use super::{Deeper, Flow, Frame, State, spend};
 use crate::render::error::Error;
 use crate::render::filters::escape_html;
-use crate::render::syntax::{Expr, Stmt, Target};
+use crate::render::syntax::{Expr, Node, Stmt, Target};
 use crate::render::value::{Kind, Value};
 
 impl State {
@@ -32,7 +32,8 @@ impl State {
             Stmt::If(cases, otherwise) => return self.if_(cases, otherwise),
             Stmt::For { target, iter, filter, recursive, body, otherwise } => {
                 let items = self.eval(iter)?;
-                let each = super::loops::Each { target, filter: filter.as_ref(), recursive: *recursive, body, otherwise };
+                let each =
+                    super::loops::Each { target, filter: filter.as_ref(), recursive: *recursive, body, otherwise };
                 self.for_(&each, &items, 1).map_err(|e| e.or_at(iter.at))?;
             }
             Stmt::Set(target, e) => {
@@ -99,7 +100,10 @@ impl State {
         let value = self.eval(e)?;
         let text = match &value {
             Value::None => return Ok(()),
-            Value::Str(s, kind) if !self.escape || *kind == Kind::Safe => return self.write(s).map_err(|x| x.or_at(e.at)),
+            // A text that stands in the template itself is not escaped.
+            Value::Str(s, kind) if !self.escape || *kind == Kind::Safe || matches!(e.node, Node::Const(_)) => {
+                return self.write(s).map_err(|x| x.or_at(e.at));
+            }
             other => shown(other).map_err(|error| error.or_at(e.at))?,
         };
         if self.escape { self.write(&escape_html(&text)) } else { self.write(&text) }

@@ -20,7 +20,9 @@ pub(super) fn get(name: &str) -> Option<Filter> {
         },
         "urlencode" => |_, v, _| {
             let pairs = |all: Vec<(Value, Value)>| {
-                let one = |(k, v): (Value, Value)| format!("{}={}", percent(&text(&k), "", true), percent(&text(&v), "", true));
+                let one = |(k, v): (Value, Value)| {
+                    format!("{}={}", percent(&text(&k), "", true), percent(&text(&v), "", true))
+                };
                 Value::from(all.into_iter().map(one).collect::<Vec<_>>().join("&"))
             };
             match v.defined()? {
@@ -56,7 +58,7 @@ fn from_base64(s: &str) -> Result<Vec<u8>, Error> {
             digits.len()
         )));
     }
-    if digits.len() % 4 != 0 && !padded {
+    if !digits.len().is_multiple_of(4) && !padded {
         return Err(Error::other("Incorrect padding"));
     }
     let missing = (4 - digits.len() % 4) % 4;

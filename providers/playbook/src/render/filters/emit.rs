@@ -108,7 +108,15 @@ impl Emitter {
     }
 
     /// A value. `indent` is that of the collection around; `in_seq` tells that a dash is before.
-    fn node(&self, w: &mut Writer, v: &Value, indent: Option<usize>, flow: bool, in_map: bool, depth: usize) -> Result<(), Error> {
+    fn node(
+        &self,
+        w: &mut Writer,
+        v: &Value,
+        indent: Option<usize>,
+        flow: bool,
+        in_map: bool,
+        depth: usize,
+    ) -> Result<(), Error> {
         if depth > 80 {
             return Err(Error::other("the value is nested too deeply"));
         }
@@ -135,7 +143,14 @@ impl Emitter {
         }
     }
 
-    fn block_seq(&self, w: &mut Writer, items: &[Value], indent: Option<usize>, in_map: bool, depth: usize) -> Result<(), Error> {
+    fn block_seq(
+        &self,
+        w: &mut Writer,
+        items: &[Value],
+        indent: Option<usize>,
+        in_map: bool,
+        depth: usize,
+    ) -> Result<(), Error> {
         // A list under a key stands where the key does.
         let own = match indent {
             Some(i) if in_map => i,
@@ -163,7 +178,13 @@ impl Emitter {
         self.node(w, one, Some(own), false, false, depth + 1)
     }
 
-    fn block_map(&self, w: &mut Writer, pairs: &[(Value, Value)], indent: Option<usize>, depth: usize) -> Result<(), Error> {
+    fn block_map(
+        &self,
+        w: &mut Writer,
+        pairs: &[(Value, Value)],
+        indent: Option<usize>,
+        depth: usize,
+    ) -> Result<(), Error> {
         let own = self.deeper(indent, false);
         for (i, (k, v)) in pairs.iter().enumerate() {
             if i > 0 || w.column > 0 && w.column != own {
@@ -226,7 +247,13 @@ impl Emitter {
         Ok(())
     }
 
-    fn flow_map(&self, w: &mut Writer, pairs: &[(Value, Value)], indent: Option<usize>, depth: usize) -> Result<(), Error> {
+    fn flow_map(
+        &self,
+        w: &mut Writer,
+        pairs: &[(Value, Value)],
+        indent: Option<usize>,
+        depth: usize,
+    ) -> Result<(), Error> {
         let own = self.deeper(indent, true);
         w.put("{");
         for (i, (k, v)) in pairs.iter().enumerate() {
@@ -242,7 +269,11 @@ impl Emitter {
                 self.write_scalar(w, &s, string, Some(own), true, true);
             }
             w.put(":");
-            if w.column > self.width { w.line(own) } else { w.put(" ") }
+            if w.column > self.width {
+                w.line(own)
+            } else {
+                w.put(" ")
+            }
             self.node(w, v, Some(own), true, false, depth + 1)?;
         }
         w.put("}");
@@ -281,7 +312,11 @@ impl Emitter {
             if spaces {
                 if c != Some(' ') {
                     let inner = !quoted || start != 0 && end != chars.len();
-                    if start + 1 == end && w.column > width && inner { w.line(indent) } else { w.put(&part) }
+                    if start + 1 == end && w.column > width && inner {
+                        w.line(indent)
+                    } else {
+                        w.put(&part)
+                    }
                     start = end;
                 }
             } else if breaks {
@@ -318,7 +353,7 @@ impl Emitter {
             let c = chars.get(end).copied();
             let special = c.is_none_or(|c| {
                 matches!(c, '"' | '\\' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
-                    || !(' '..='~').contains(&c) && !(self.unicode && crate::render::scalars::printable(c))
+                    || !crate::render::scalars::stands(c, self.unicode)
             });
             if special {
                 let part: String = chars.get(start..end).unwrap_or_default().iter().collect();

@@ -65,9 +65,10 @@ fn dictsort(_: &mut State, v: Value, mut args: Args) -> Out {
     if by != "key" && by != "value" {
         return Err(Error::other("You can only sort by either \"key\" or \"value\""));
     }
-    let pairs = v.defined()?.entries().ok_or_else(|| {
-        Error::typed(format!("'{}' object has no attribute 'items'", v.type_name()))
-    })?;
+    let pairs = v
+        .defined()?
+        .entries()
+        .ok_or_else(|| Error::typed(format!("'{}' object has no attribute 'items'", v.type_name())))?;
     let keyed = pairs
         .into_iter()
         .map(|(k, v)| {
@@ -149,7 +150,10 @@ pub(crate) fn subelements(v: &Value, path: &Value, skip: bool) -> Out {
         let mut missing = false;
         for key in &path {
             if !inner.is_mapping() {
-                return Err(Error::typed(format!("the key '{key}' should point to a dictionary, got '{}'", repr(&inner))));
+                return Err(Error::typed(format!(
+                    "the key '{key}' should point to a dictionary, got '{}'",
+                    repr(&inner)
+                )));
             }
             match inner.get(key) {
                 Some(v) => inner = v,

@@ -47,15 +47,24 @@ fn strip_tags(s: &str) -> String {
         text.replace_range(start..=start + end, "");
     }
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let named = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&apos;", "'"), ("&nbsp;", "\u{a0}")];
+    let named = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&apos;", "'"),
+        ("&nbsp;", "\u{a0}"),
+    ];
     named.iter().fold(text, |t, (from, to)| t.replace(from, to)).replace("&amp;", "&")
 }
 
 fn xmlattr(_: &mut State, v: Value, mut args: Args) -> Out {
     let space = args.flag("autospace", true)?;
-    let pairs = v.defined()?.entries().ok_or_else(|| {
-        Error::typed(format!("'{}' object has no attribute 'items'", v.type_name()))
-    })?;
+    let pairs = v
+        .defined()?
+        .entries()
+        .ok_or_else(|| Error::typed(format!("'{}' object has no attribute 'items'", v.type_name())))?;
     let mut out = Vec::new();
     for (k, v) in pairs {
         if v.is_none() || v.is_undefined() {

@@ -14,15 +14,15 @@ pub(super) fn get(name: &str) -> Option<Filter> {
             let indent = a.take("indent").and_then(|v| v.as_int()).and_then(|i| usize::try_from(i).ok());
             let shape = Shape { indent, sort: true, ..Shape::default() };
             let out = shape.dumps(&v)?;
-            let out = out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027");
+            let out =
+                out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027");
             Ok(Value::safe(out))
         },
         "from_json" => |_, v, _| match v.defined()? {
             Value::Str(s, _) => from_json(s),
-            other => Err(Error::typed(format!(
-                "the JSON object must be str, bytes or bytearray, not {}",
-                other.type_name()
-            ))),
+            other => {
+                Err(Error::typed(format!("the JSON object must be str, bytes or bytearray, not {}", other.type_name())))
+            }
         },
         _ => return None,
     })
@@ -214,7 +214,12 @@ fn from_json(s: &str) -> Out {
             };
             // Python counts the place after the end.
             let more = usize::from(e.classify() == serde_json::error::Category::Eof);
-            Err(Error::other(format!("{what}: line {} column {} (char {})", e.line(), e.column() + more, char_at + more)))
+            Err(Error::other(format!(
+                "{what}: line {} column {} (char {})",
+                e.line(),
+                e.column() + more,
+                char_at + more
+            )))
         }
     }
 }

@@ -27,9 +27,9 @@ use super::value::{Args, Value};
 
 pub(crate) use crypt::sha_crypt;
 pub(crate) use html::escape_html;
+pub(crate) use paths::expand_user;
 pub(crate) use regex::{Pattern, replacement};
 pub(crate) use sequences::by_attribute;
-pub(crate) use paths::expand_user;
 pub(crate) use urls::parts as url_parts;
 
 pub(crate) type Filter = fn(&mut State, Value, Args) -> Out;

@@ -30,7 +30,10 @@ pub(super) fn get(name: &str) -> Option<Filter> {
                 Value::Str(s, _) => vec![s.to_string()],
                 Value::List(_) | Value::Tuple(_) => items(&v)?.iter().map(input).collect::<Result<_, _>>()?,
                 other => {
-                    return Err(Error::typed(format!("|path_join expects string or sequence, got {}", other.type_name())));
+                    return Err(Error::typed(format!(
+                        "|path_join expects string or sequence, got {}",
+                        other.type_name()
+                    )));
                 }
             };
             let mut out = String::new();

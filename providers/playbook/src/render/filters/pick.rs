@@ -43,9 +43,7 @@ pub(super) fn get(name: &str) -> Option<Filter> {
                 other => other.attribute(&name),
             }
         },
-        "type_debug" => |_, v, _| {
-            Ok(Value::from(v.type_name()))
-        },
+        "type_debug" => |_, v, _| Ok(Value::from(v.type_name())),
         _ => return None,
     })
 }

@@ -106,12 +106,10 @@ fn translate(source: &str, multiline: bool) -> String {
         match c {
             '\\' => match chars.next() {
                 Some('Z') if !class => out.push_str("\\z"),
-                Some(e @ ('<' | '>' | '_' | '"' | '\'' | '%' | ',' | ';' | '=' | '!' | '@' | '`' | ':' | '/' | ' ')) => {
-                    if e == ' ' || class && e == ' ' {
-                        out.push(e);
-                    } else {
-                        out.push_str(&escaped(e));
-                    }
+                Some(
+                    e @ ('<' | '>' | '_' | '"' | '\'' | '%' | ',' | ';' | '=' | '!' | '@' | '`' | ':' | '/' | ' '),
+                ) => {
+                    out.push_str(&escaped(e));
                 }
                 Some(e) => {
                     out.push('\\');
@@ -260,7 +258,9 @@ fn replace(_: &mut State, v: Value, mut args: Args) -> Out {
         Ok(most <= 0 || count < most)
     })?;
     if mandatory > 0 && count != mandatory {
-        return Err(Error::other(format!("'{source}' should match {mandatory} times, but matches {count} times in '{text}'")));
+        return Err(Error::other(format!(
+            "'{source}' should match {mandatory} times, but matches {count} times in '{text}'"
+        )));
     }
     out.push_str(text.get(done..).unwrap_or(""));
     Ok(Value::from(out))

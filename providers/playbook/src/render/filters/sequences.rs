@@ -134,7 +134,8 @@ fn sort(_: &mut State, v: Value, mut args: Args) -> Out {
             [] => folded(one.clone(), sensitive),
             [key] => folded(by_attribute(&one, key)?, sensitive),
             many => {
-                let parts: Result<Vec<_>, _> = many.iter().map(|k| by_attribute(&one, k).map(|v| folded(v, sensitive))).collect();
+                let parts: Result<Vec<_>, _> =
+                    many.iter().map(|k| by_attribute(&one, k).map(|v| folded(v, sensitive))).collect();
                 Value::list(parts?)
             }
         };

@@ -36,7 +36,8 @@ fn strftime(state: &mut State, v: Value, mut args: Args) -> Out {
         }
     };
     let offset = if utc { 0 } else { dates::local_offset(seconds) };
-    let civil = Civil::new(seconds.saturating_add(i64::from(offset))).ok_or_else(|| Error::other("date value out of range"))?;
+    let civil =
+        Civil::new(seconds.saturating_add(i64::from(offset))).ok_or_else(|| Error::other("date value out of range"))?;
     let time = DateTime { civil, micro: part, offset: Some(offset) };
     Ok(Value::from(dates::format(&input(&v)?, &time)?))
 }

@@ -36,10 +36,8 @@ fn readable(_: &mut State, v: Value, mut args: Args) -> Out {
         )));
     };
     let base = if bits { "bits" } else { "Bytes" };
-    let (letter, limit) = UNITS
-        .into_iter()
-        .find(|(letter, limit)| wanted.map_or(size >= *limit, |w| w == *letter))
-        .unwrap_or(('B', 1.0));
+    let (letter, limit) =
+        UNITS.into_iter().find(|(letter, limit)| wanted.map_or(size >= *limit, |w| w == *letter)).unwrap_or(('B', 1.0));
     let unit = if limit == 1.0 { base.to_owned() } else { format!("{letter}{}", if bits { "b" } else { "B" }) };
     Ok(Value::from(format!("{:.2} {unit}", size / limit)))
 }
@@ -61,13 +59,23 @@ fn to_bytes(_: &mut State, v: Value, mut args: Args) -> Out {
     let rest = unit.get(first.len_utf8()..).unwrap_or("");
     let lower = unit.to_ascii_lowercase();
     let good = match (upper, rest) {
-        ('B', _) => if bits { matches!(lower.as_str(), "b" | "bit" | "bits") } else { matches!(lower.as_str(), "b" | "byte" | "bytes") },
+        ('B', _) => {
+            if bits {
+                matches!(lower.as_str(), "b" | "bit" | "bits")
+            } else {
+                matches!(lower.as_str(), "b" | "byte" | "bytes")
+            }
+        }
         (_, "") => true,
         (_, "b") => bits,
         (_, "B") => !bits,
         (_, _) => {
             let names = ["kilo", "mega", "giga", "tera", "peta", "exa", "zetta", "yotta"];
-            let stem = lower.strip_suffix(if bits { "bits" } else { "bytes" }).or(lower.strip_suffix(if bits { "bit" } else { "byte" }));
+            let stem = lower.strip_suffix(if bits { "bits" } else { "bytes" }).or(lower.strip_suffix(if bits {
+                "bit"
+            } else {
+                "byte"
+            }));
             stem.is_some_and(|s| names.contains(&s))
         }
     };

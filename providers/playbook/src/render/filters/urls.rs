@@ -48,7 +48,10 @@ pub(crate) fn parts(url: &str) -> Result<Vec<(&'static str, Value)>, Error> {
     let port = match port {
         None | Some("") => Value::None,
         Some(p) => Value::Int(p.parse::<u16>().map(i128::from).map_err(|_| {
-            Error::other(format!("Port could not be cast to integer value as {}", crate::render::value::repr(&p.into())))
+            Error::other(format!(
+                "Port could not be cast to integer value as {}",
+                crate::render::value::repr(&p.into())
+            ))
         })?),
     };
     let hostname = if host.is_empty() { Value::None } else { Value::from(host.to_lowercase()) };

@@ -21,13 +21,16 @@ pub(super) fn csvfile(q: &mut Query) -> Result<Vec<Value>, Error> {
         let (file, delimiter) = (get("file", &file), get("delimiter", &delimiter));
         let number = |s: String| s.parse::<usize>().map_err(|_| Error::other(format!("invalid column {s}")));
         let (col, keycol) = (number(get("col", &col))?, number(get("keycol", &keycol))?);
-        let default = options.iter().find(|(k, _)| k == "default").map(|(_, v)| Value::from(v.as_str())).or(default.clone());
+        let default =
+            options.iter().find(|(k, _)| k == "default").map(|(_, v)| Value::from(v.as_str())).or(default.clone());
         let delimiter = match delimiter.as_str() {
             "TAB" | "\\t" | "t" => '\t',
             other => other.chars().next().unwrap_or('\t'),
         };
         let Some(bytes) = read(q, &file)? else {
-            return Err(Error::other(format!("csvfile: Unable to find \"{file}\" in expected paths (use -vvvvv to see paths)")));
+            return Err(Error::other(format!(
+                "csvfile: Unable to find \"{file}\" in expected paths (use -vvvvv to see paths)"
+            )));
         };
         let text = text_of(bytes);
         let found = rows(&text, delimiter).into_iter().find(|r| r.get(keycol).is_some_and(|k| *k == key));

@@ -19,7 +19,9 @@ pub(super) fn text_of(bytes: Vec<u8>) -> String {
 /// Refuses what only a vault's password opens.
 fn opened(name: &str, bytes: Vec<u8>) -> Result<String, Error> {
     if bytes.starts_with(b"$ANSIBLE_VAULT;") {
-        return Err(Error::other(format!("the file {name} is encrypted; lookups of encrypted files are not supported yet")));
+        return Err(Error::other(format!(
+            "the file {name} is encrypted; lookups of encrypted files are not supported yet"
+        )));
     }
     Ok(text_of(bytes))
 }

@@ -67,7 +67,8 @@ pub(super) fn first_found(q: &mut Query) -> Result<Vec<Value>, Error> {
         match paths {
             Some(paths) if !wanted.files.is_empty() => {
                 let paths = names(&paths, &[',', ':', ';'])?;
-                wanted.files = paths.iter().flat_map(|p| wanted.files.iter().map(move |f| format!("{p}/{f}"))).collect();
+                wanted.files =
+                    paths.iter().flat_map(|p| wanted.files.iter().map(move |f| format!("{p}/{f}"))).collect();
             }
             _ => gather(&Value::pairs(options), &mut wanted)?,
         }

@@ -23,8 +23,12 @@ pub(super) fn ini(q: &mut Query) -> Result<Vec<Value>, Error> {
         };
         let (file, kind) = (get("file", &file), get("type", &kind));
         let section = if kind == "properties" { "java_properties".to_owned() } else { get("section", &section) };
-        let default = options.iter().find(|(k, _)| k == "default").map_or(default.clone(), |(_, v)| Value::from(v.as_str()));
-        let regex = options.iter().find(|(k, _)| k == "re").map_or(regex, |(_, v)| matches!(v.as_str(), "true" | "True" | "1" | "yes"));
+        let default =
+            options.iter().find(|(k, _)| k == "default").map_or(default.clone(), |(_, v)| Value::from(v.as_str()));
+        let regex = options
+            .iter()
+            .find(|(k, _)| k == "re")
+            .map_or(regex, |(_, v)| matches!(v.as_str(), "true" | "True" | "1" | "yes"));
         let Some(bytes) = read(q, &file)? else {
             return Err(Error::other(format!("file not found: {file}")));
         };

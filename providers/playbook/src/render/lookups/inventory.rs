@@ -28,7 +28,8 @@ fn of(part: &str, groups: &[(String, Vec<String>)]) -> Result<Vec<String>, Error
     if matches!(part, "all" | "*") {
         return Ok(all());
     }
-    let glob = globset::Glob::new(part).map_err(|e| Error::other(format!("the pattern `{part}`: {e}")))?.compile_matcher();
+    let glob =
+        globset::Glob::new(part).map_err(|e| Error::other(format!("the pattern `{part}`: {e}")))?.compile_matcher();
     let mut out: Vec<String> = Vec::new();
     for (name, hosts) in groups {
         if glob.is_match(name) {

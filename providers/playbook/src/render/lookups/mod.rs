@@ -95,22 +95,19 @@ fn get(name: &str) -> Option<Lookup> {
         "lines" => run::lines,
         "password" => password::password,
         "url" => |_| {
-            Err(Error::other("the lookup `url` is not supported yet; use the module `uri` or the lookup `pipe` with curl"))
+            Err(Error::other(
+                "the lookup `url` is not supported yet; use the module `uri` or the lookup `pipe` with curl",
+            ))
         },
         _ => return None,
     })
-}
-
-/// Whether there is a lookup of this name: what `with_NAME` may be.
-pub(crate) fn known(name: &str) -> bool {
-    get(short(name)).is_some()
 }
 
 fn short(name: &str) -> &str {
     name.strip_prefix("ansible.builtin.").or(name.strip_prefix("ansible.legacy.")).unwrap_or(name)
 }
 
-/// Runs a lookup for what it gives as a list.
+/// Runs a lookup for what it gives as a list, as `with_NAME` does.
 pub(crate) fn run(name: &str, terms: Vec<Value>, scope: &Arc<Scope>) -> Result<Vec<Value>, Error> {
     let Some(f) = get(short(name)) else { return Err(Error::other(format!("lookup plugin ({name}) not found"))) };
     let mut query = Query { terms, options: Args::default(), scope: scope.clone() };
@@ -118,7 +115,10 @@ pub(crate) fn run(name: &str, terms: Vec<Value>, scope: &Arc<Scope>) -> Result<V
 }
 
 fn worded(name: &str, e: Error) -> Error {
-    if e.why == Why::Undefined || e.message.starts_with("The 'file' lookup") || e.message.starts_with("No file was found") {
+    if e.why == Why::Undefined
+        || e.message.starts_with("The 'file' lookup")
+        || e.message.starts_with("No file was found")
+    {
         return e;
     }
     let message = format!(

@@ -75,9 +75,11 @@ fn read_term(term: &str, options: &[(String, String)]) -> Result<Plan, Error> {
     for (name, value) in all {
         match name.as_str() {
             "length" => {
-                plan.length = value.parse::<usize>().ok().filter(|n| *n <= 1_000_000).ok_or_else(|| {
-                    Error::other(format!("invalid length {value} of a password"))
-                })?;
+                plan.length = value
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|n| *n <= 1_000_000)
+                    .ok_or_else(|| Error::other(format!("invalid length {value} of a password")))?;
             }
             "chars" => plan.chars = split_chars(&value),
             "encrypt" => plan.encrypt = Some(value),
@@ -169,7 +171,8 @@ fn store(path: &Path, line: &str) -> std::io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let part = dir.join(format!(".{name}.{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-    let done = file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&part, path));
+    let done =
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&part, path));
     if done.is_err() {
         // The error that is told is the first one.
         let _ = std::fs::remove_file(&part);

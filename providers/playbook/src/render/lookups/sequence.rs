@@ -25,9 +25,11 @@ struct Plan {
     format: String,
 }
 
-fn number(s: &str, term: &str) -> Result<i128, Error> {
-    parse_int(s, 0).or_else(|| parse_int(s, 10)).ok_or_else(|| {
-        Error::other(format!("unknown error parsing with_sequence arguments: {}. Error was: can't parse arg {s} as integer", crate::render::value::repr(&term.into())))
+fn number(s: &str, name: &str) -> Result<i128, Error> {
+    parse_int(s, 10).ok_or_else(|| {
+        Error::other(format!(
+            "Invalid type for configuration option plugin_type: lookup plugin: sequence setting: {name} (from Direct): "
+        ))
     })
 }
 
@@ -40,10 +42,10 @@ impl Plan {
                     return Err(Error::other(format!("unrecognized arguments to with_sequence: ['{word}']")));
                 };
                 match k {
-                    "start" => plan.start = number(v, term)?,
-                    "end" => plan.end = Some(number(v, term)?),
-                    "count" => plan.count = Some(number(v, term)?),
-                    "stride" => plan.stride = number(v, term)?,
+                    "start" => plan.start = number(v, k)?,
+                    "end" => plan.end = Some(number(v, k)?),
+                    "count" => plan.count = Some(number(v, k)?),
+                    "stride" => plan.stride = number(v, k)?,
                     "format" => plan.format = v.to_owned(),
                     other => return Err(Error::other(format!("unrecognized arguments to with_sequence: ['{other}']"))),
                 }
@@ -62,7 +64,12 @@ impl Plan {
 
     /// `start-end/stride:format`.
     fn short(&mut self, term: &str) -> Result<(), Error> {
-        let wrong = || Error::other(format!("unrecognized arguments to with_sequence: {}", crate::render::value::repr(&term.into())));
+        let wrong = || {
+            Error::other(format!(
+                "unrecognized arguments to with_sequence: {}",
+                crate::render::value::repr(&term.into())
+            ))
+        };
         let (range, format) = term.split_once(':').map_or((term, None), |(r, f)| (r, Some(f)));
         let (range, stride) = range.split_once('/').map_or((range, None), |(r, s)| (r, Some(s)));
         let parse = |s: &str| parse_int(s, 0).or_else(|| parse_int(s, 10)).ok_or_else(wrong);

@@ -45,7 +45,10 @@ fn find(one: &Value, keys: &[&str], skip: bool) -> Result<Option<Value>, Error> 
             Some(v) => value = v,
             None if skip => return Ok(None),
             None => {
-                return Err(Error::other(format!("could not find '{key}' key in iterated item '{}'", crate::render::value::repr(one))));
+                return Err(Error::other(format!(
+                    "could not find '{key}' key in iterated item '{}'",
+                    crate::render::value::repr(one)
+                )));
             }
         }
         let good = if last { value.is_sequence() } else { value.is_mapping() };
@@ -54,7 +57,10 @@ fn find(one: &Value, keys: &[&str], skip: bool) -> Result<Option<Value>, Error> 
         }
         if !good {
             let what = if last { "list" } else { "dictionary" };
-            return Err(Error::other(format!("the key {key} should point to a {what}, got '{}'", crate::render::value::repr(&value))));
+            return Err(Error::other(format!(
+                "the key {key} should point to a {what}, got '{}'",
+                crate::render::value::repr(&value)
+            )));
         }
     }
     Ok(Some(value))

@@ -26,9 +26,11 @@ pub(super) fn template(q: &mut Query) -> Result<Vec<Value>, Error> {
     let more = q.options.named("template_vars");
     let mut out = Vec::new();
     for name in q.texts()? {
-        let path = q.scope.search.find("templates", &name).map_err(|_| {
-            Error::other(format!("the template file {name} could not be found for the lookup"))
-        })?;
+        let path = q
+            .scope
+            .search
+            .find("templates", &name)
+            .map_err(|_| Error::other(format!("the template file {name} could not be found for the lookup")))?;
         let source = std::fs::read_to_string(&path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
         let scope = match &more {
             Some(v) => match to_json(v) {

@@ -78,7 +78,8 @@ pub(super) fn config(q: &mut Query) -> Result<Vec<Value>, Error> {
     for name in q.texts()? {
         if name == "DEFAULT_ROLES_PATH" {
             let home = std::env::var("HOME").unwrap_or_default();
-            let paths = [format!("{home}/.ansible/roles"), "/usr/share/ansible/roles".into(), "/etc/ansible/roles".into()];
+            let paths =
+                [format!("{home}/.ansible/roles"), "/usr/share/ansible/roles".into(), "/etc/ansible/roles".into()];
             out.push(Value::list(paths.into_iter().map(Value::from).collect()));
             continue;
         }

@@ -104,7 +104,9 @@ fn update(into: &mut Dict, args: Args) -> Result<(), Error> {
                 for pair in first.iter()? {
                     let mut pair = pair.iter()?.into_iter();
                     let (Some(k), Some(v)) = (pair.next(), pair.next()) else {
-                        return Err(Error::other("dictionary update sequence element has the wrong length; 2 is required"));
+                        return Err(Error::other(
+                            "dictionary update sequence element has the wrong length; 2 is required",
+                        ));
                     };
                     into.insert(Key::new(k)?, v);
                 }

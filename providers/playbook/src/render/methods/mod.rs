@@ -16,7 +16,9 @@ pub(crate) fn has(value: &Value, name: &str) -> bool {
         Value::Int(_) | Value::Bool(_) => matches!(name, "bit_length" | "conjugate" | "is_integer"),
         Value::Float(_) => matches!(name, "is_integer" | "conjugate" | "hex"),
         Value::Bytes(_) => matches!(name, "decode" | "hex"),
-        Value::Object(o) if o.is_mapping() => matches!(name, "get" | "keys" | "values" | "items") && o.get_value(&Value::from(name)).is_none(),
+        Value::Object(o) if o.is_mapping() => {
+            matches!(name, "get" | "keys" | "values" | "items") && o.get_value(&Value::from(name)).is_none()
+        }
         _ => false,
     }
 }

@@ -6,11 +6,52 @@ use crate::render::format;
 use crate::render::value::{Args, Kind, MOST, Value, text};
 
 pub(crate) const NAMES: &[&str] = &[
-    "capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map", "index",
-    "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace",
-    "istitle", "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind",
-    "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title",
-    "translate", "upper", "zfill",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "translate",
+    "upper",
+    "zfill",
 ];
 
 pub(super) fn call(s: &str, kind: Kind, name: &str, args: Args) -> Out {
@@ -61,14 +102,22 @@ fn test(s: &str, name: &str) -> Option<Value> {
 /// First letter large, the others small.
 pub(crate) fn capitalize(s: &str) -> String {
     let mut chars = s.chars();
-    chars.next().map(|c| c.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect()).unwrap_or_default()
+    let Some(first) = chars.next() else { return String::new() };
+    // A letter whose large form is two, as `ß`, has only the first one large.
+    let mut first = first.to_uppercase();
+    let head = first.next();
+    head.into_iter().chain(first.chain(chars).flat_map(char::to_lowercase)).collect()
 }
 
 fn title(s: &str) -> String {
     let mut before = false;
     let mut out = String::new();
     for c in s.chars() {
-        if before { out.extend(c.to_lowercase()) } else { out.extend(c.to_uppercase()) }
+        if before {
+            out.extend(c.to_lowercase())
+        } else {
+            out.extend(c.to_uppercase())
+        }
         before = cased(c) || c.is_alphabetic();
     }
     out
@@ -83,7 +132,9 @@ fn change(s: &str, name: &str) -> Option<Value> {
         "title" => title(s),
         "swapcase" => s
             .chars()
-            .flat_map(|c| -> Vec<char> { if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() } })
+            .flat_map(|c| -> Vec<char> {
+                if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
+            })
             .collect(),
         _ => return None,
     }))
@@ -196,7 +247,9 @@ fn any_of(args: &mut Args, good: impl Fn(&str) -> bool) -> Out {
     Ok(Value::Bool(match &what {
         Value::Tuple(all) => all.iter().any(|v| good(&text(v))),
         Value::Str(s, _) => good(s),
-        other => return Err(Error::typed(format!("first arg must be str or a tuple of str, not {}", other.type_name()))),
+        other => {
+            return Err(Error::typed(format!("first arg must be str or a tuple of str, not {}", other.type_name())));
+        }
     }))
 }
 
@@ -272,7 +325,10 @@ fn with_args(s: &str, kind: Kind, name: &str, mut args: Args) -> Out {
                 match v.defined()?.as_str() {
                     Some(s) => out.push(s.to_owned()),
                     None => {
-                        return Err(Error::typed(format!("sequence item {i}: expected str instance, {} found", v.type_name())));
+                        return Err(Error::typed(format!(
+                            "sequence item {i}: expected str instance, {} found",
+                            v.type_name()
+                        )));
                     }
                 }
             }
@@ -305,7 +361,7 @@ fn with_args(s: &str, kind: Kind, name: &str, mut args: Args) -> Out {
                 }
                 match c {
                     '\t' => {
-                        let n = size.checked_sub(column.checked_rem(size).unwrap_or(0)).unwrap_or(0);
+                        let n = size.saturating_sub(column.checked_rem(size).unwrap_or(0));
                         out.push_str(&" ".repeat(n));
                         column += n;
                     }

@@ -94,7 +94,9 @@ impl Parser {
                 Tok::Op(">") => Cmp::Gt,
                 Tok::Op(">=") => Cmp::Ge,
                 Tok::Name(n) if n.as_ref() == "in" => Cmp::In,
-                Tok::Name(n) if n.as_ref() == "not" && matches!(self.peek_at(1), Tok::Name(n) if n.as_ref() == "in") => {
+                Tok::Name(n)
+                    if n.as_ref() == "not" && matches!(self.peek_at(1), Tok::Name(n) if n.as_ref() == "in") =>
+                {
                     self.advance();
                     Cmp::NotIn
                 }

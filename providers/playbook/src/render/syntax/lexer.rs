@@ -73,8 +73,8 @@ pub(super) struct Token {
 }
 
 const OPERATORS: &[&str] = &[
-    "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|",
-    ",", ";",
+    "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".",
+    ":", "|", ",", ";",
 ];
 
 struct Lexer<'a> {
@@ -274,7 +274,10 @@ impl<'a> Lexer<'a> {
                 self.string(rest, c, at)?;
             } else {
                 let Some(op) = OPERATORS.iter().find(|o| rest.starts_with(**o)) else {
-                    return Err(Error::syntax(at, format!("unexpected char {} at {at}", crate::render::value::repr(&c.to_string().into()))));
+                    return Err(Error::syntax(
+                        at,
+                        format!("unexpected char {} at {at}", crate::render::value::repr(&c.to_string().into())),
+                    ));
                 };
                 match *op {
                     "(" => open.push(")"),

@@ -41,7 +41,10 @@ pub(crate) fn parse_expression(source: &str) -> Result<Expr, Error> {
     let e = parser.expression()?;
     match parser.peek() {
         Tok::End => Ok(e),
-        other => Err(Error::syntax(parser.at(), format!("expected token 'end of statement block', got '{}'", other.describe()))),
+        other => Err(Error::syntax(
+            parser.at(),
+            format!("expected token 'end of statement block', got '{}'", other.describe()),
+        )),
     }
 }
 
@@ -213,7 +216,11 @@ impl Parser {
                 if matches!(name.as_ref(), "true" | "false" | "none" | "True" | "False" | "None") {
                     return Err(Error::syntax(at, "can't assign to 'const'"));
                 }
-                if attributes && self.skip_op(".") { Target::Attr(name, self.expect_name()?) } else { Target::Name(name) }
+                if attributes && self.skip_op(".") {
+                    Target::Attr(name, self.expect_name()?)
+                } else {
+                    Target::Name(name)
+                }
             } else {
                 break;
             };

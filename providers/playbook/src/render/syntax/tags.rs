@@ -8,6 +8,7 @@ use super::parser::Parser;
 use crate::render::error::Error;
 
 type One = Result<Option<Stmt>, Error>;
+type Signature = Vec<(Arc<str>, Option<Expr>)>;
 
 impl Parser {
     /// One tag, after its opening mark.
@@ -37,7 +38,7 @@ impl Parser {
             }
             "include" => self.include_tag(),
             "import" => self.import_tag(),
-            "from" => self.from_tag(),
+            "from" => self.import_names(),
             "do" => {
                 self.advance();
                 Ok(Some(Stmt::Do(self.tuple(true, None)?)))
@@ -124,8 +125,8 @@ impl Parser {
     }
 
     /// `(a, b=1)`.
-    fn signature(&mut self) -> Result<Vec<(Arc<str>, Option<Expr>)>, Error> {
-        let mut args: Vec<(Arc<str>, Option<Expr>)> = Vec::new();
+    fn signature(&mut self) -> Result<Signature, Error> {
+        let mut args: Signature = Vec::new();
         self.expect_op("(")?;
         while !self.is_op(")") {
             if !args.is_empty() {
@@ -148,7 +149,13 @@ impl Parser {
         Ok(args)
     }
 
-    fn definition(&mut self, tag: &str, name: Arc<str>, args: Vec<(Arc<str>, Option<Expr>)>, end: &'static str) -> Result<Arc<MacroDef>, Error> {
+    fn definition(
+        &mut self,
+        tag: &str,
+        name: Arc<str>,
+        args: Signature,
+        end: &'static str,
+    ) -> Result<Arc<MacroDef>, Error> {
         let start = self.position();
         let (body, _) = self.body(tag, &[end])?;
         let uses = |what: &str| self.names_since(start).any(|n| n == what);
@@ -240,7 +247,7 @@ impl Parser {
         Ok(Some(Stmt::Import { name, target, context }))
     }
 
-    fn from_tag(&mut self) -> One {
+    fn import_names(&mut self) -> One {
         self.advance();
         let name = self.expression()?;
         if !self.skip_name("import") {

@@ -22,7 +22,11 @@ pub(super) fn get(name: &str) -> Option<Test> {
             let p = path(s, &v)?;
             let shown = p.display().to_string();
             let bytes = std::fs::read(&p).map_err(|e| {
-                let why = if e.kind() == std::io::ErrorKind::NotFound { "No such file or directory".to_owned() } else { e.to_string() };
+                let why = if e.kind() == std::io::ErrorKind::NotFound {
+                    "No such file or directory".to_owned()
+                } else {
+                    e.to_string()
+                };
                 let code = e.raw_os_error().unwrap_or(0);
                 Error::other(format!("Cannot test if the file {shown} is a vault. [Errno {code}] {why}: b'{shown}'"))
             })?;

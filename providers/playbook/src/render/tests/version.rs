@@ -128,9 +128,10 @@ fn semantic(s: &str) -> Result<(Vec<u64>, bool, Vec<Part>), Error> {
     if numbers.len() != 3 {
         return Err(wrong());
     }
-    let parts = pre.into_iter().flat_map(|p| p.split('.')).map(|p| {
-        p.parse().map_or_else(|_| Part::Word(p.to_owned()), Part::Number)
-    });
+    let parts = pre
+        .into_iter()
+        .flat_map(|p| p.split('.'))
+        .map(|p| p.parse().map_or_else(|_| Part::Word(p.to_owned()), Part::Number));
     Ok((numbers, pre.is_none(), parts.collect()))
 }
 

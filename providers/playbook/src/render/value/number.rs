@@ -27,12 +27,14 @@ pub(crate) fn parse_int(text: &str, base: u32) -> Option<i128> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let lower = digits.to_ascii_lowercase();
-    let prefixed = |p: &str, b: u32| if base == b || base == 0 { lower.strip_prefix(p).map(|d| (d.to_owned(), b)) } else { None };
+    let prefixed =
+        |p: &str, b: u32| if base == b || base == 0 { lower.strip_prefix(p).map(|d| (d.to_owned(), b)) } else { None };
     let (digits, base) = prefixed("0x", 16)
         .or_else(|| prefixed("0o", 8))
         .or_else(|| prefixed("0b", 2))
         .unwrap_or((lower.clone(), if base == 0 { 10 } else { base }));
-    if digits.is_empty() || digits.starts_with('_') && digits == lower || digits.ends_with('_') || digits.contains("__") {
+    if digits.is_empty() || digits.starts_with('_') && digits == lower || digits.ends_with('_') || digits.contains("__")
+    {
         return None;
     }
     if !(2..=36).contains(&base) {

@@ -116,10 +116,9 @@ impl Args {
             None | Some(Value::None) => Ok(default),
             Some(v) => match v.defined()?.as_int() {
                 Some(i) => Ok(i),
-                None => v
-                    .as_str()
-                    .and_then(|s| s.trim().parse().ok())
-                    .ok_or_else(|| Error::typed(format!("'{}' object cannot be interpreted as an integer", v.type_name()))),
+                None => v.as_str().and_then(|s| s.trim().parse().ok()).ok_or_else(|| {
+                    Error::typed(format!("'{}' object cannot be interpreted as an integer", v.type_name()))
+                }),
             },
         }
     }
@@ -185,10 +184,7 @@ impl Object for Native {
 }
 
 /// A function as a value.
-pub(crate) fn native(
-    name: &'static str,
-    code: impl Fn(&mut State, Args) -> Out + Send + Sync + 'static,
-) -> Value {
+pub(crate) fn native(name: &'static str, code: impl Fn(&mut State, Args) -> Out + Send + Sync + 'static) -> Value {
     Value::Object(Arc::new(Native { name, code: Box::new(code) }))
 }
 

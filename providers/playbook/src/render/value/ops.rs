@@ -45,14 +45,22 @@ fn repeat(value: &Value, times: i128) -> Option<Out> {
     let too_long = || Err(Error::other("the result is too long"));
     Some(match value {
         Value::Str(s, k) => {
-            if fits(s.len()) { Ok(Value::Str(s.repeat(times).into(), *k)) } else { too_long() }
+            if fits(s.len()) {
+                Ok(Value::Str(s.repeat(times).into(), *k))
+            } else {
+                too_long()
+            }
         }
         Value::List(l) => {
             let items = lock(l).clone();
             if fits(items.len() * 64) { Ok(Value::list(copies(&items, times))) } else { too_long() }
         }
         Value::Tuple(t) => {
-            if fits(t.len() * 64) { Ok(Value::tuple(copies(t, times))) } else { too_long() }
+            if fits(t.len() * 64) {
+                Ok(Value::tuple(copies(t, times)))
+            } else {
+                too_long()
+            }
         }
         _ => return None,
     })
@@ -178,10 +186,9 @@ pub(crate) fn contains(hay: &Value, needle: &Value) -> Result<bool, Error> {
     match hay.defined()? {
         Value::Str(s, _) => match needle.as_str() {
             Some(n) => Ok(s.contains(n)),
-            None => Err(Error::typed(format!(
-                "'in <string>' requires string as left operand, not {}",
-                needle.type_name()
-            ))),
+            None => {
+                Err(Error::typed(format!("'in <string>' requires string as left operand, not {}", needle.type_name())))
+            }
         },
         Value::Dict(d) => {
             let key = Key::new(needle.clone())?;
@@ -218,7 +225,9 @@ pub(crate) fn item(value: &Value, key: &Value) -> Out {
         },
         _ => match key.as_int() {
             Some(i) => match value {
-                Value::Str(s, _) => place(i, s.chars().count()).and_then(|at| s.chars().nth(at)).map(|c| Value::from(c.to_string())),
+                Value::Str(s, _) => {
+                    place(i, s.chars().count()).and_then(|at| s.chars().nth(at)).map(|c| Value::from(c.to_string()))
+                }
                 Value::List(l) => {
                     let items = lock(l);
                     place(i, items.len()).and_then(|at| items.get(at).cloned())
@@ -274,7 +283,9 @@ pub(crate) fn slice(value: &Value, from: Option<i128>, to: Option<i128>, step: O
     Ok(match value {
         Value::Str(_, kind) => Value::Str(out.iter().map(super::text).collect::<String>().into(), *kind),
         Value::Tuple(_) => Value::tuple(out),
-        Value::Bytes(_) => Value::Bytes(out.iter().filter_map(|v| v.as_int().and_then(|i| u8::try_from(i).ok())).collect()),
+        Value::Bytes(_) => {
+            Value::Bytes(out.iter().filter_map(|v| v.as_int().and_then(|i| u8::try_from(i).ok())).collect())
+        }
         _ => Value::list(out),
     })
 }

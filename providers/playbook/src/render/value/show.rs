@@ -94,7 +94,8 @@ fn quote(s: &str, out: &mut String) {
                 out.push_str(&format!("\\x{:02x}", c as u32));
             }
             // Separators, surrogates' neighbours and private characters are not printable in Python.
-            c if matches!(c as u32, 0x2000..=0x200f | 0x2028..=0x202f | 0x205f..=0x206f | 0x3000 | 0xe000..=0xf8ff | 0xfeff) => {
+            c if matches!(c as u32, 0x2000..=0x200f | 0x2028..=0x202f | 0x205f..=0x206f | 0x3000 | 0xe000..=0xf8ff | 0xfeff) =>
+            {
                 out.push_str(&format!("\\u{:04x}", c as u32));
             }
             c => out.push(c),
