@@ -101,7 +101,8 @@ impl Link<'_> {
         match shell.run(&self.cx, &[script]).await {
             Ok(mut out) => {
                 lock(&self.pool.idle).entry(key).or_default().push(shell);
-                out.pop().ok_or_else(|| Error::new(ErrorKind::Internal, PLAYBOOK, "shell", "a script without an answer"))
+                out.pop()
+                    .ok_or_else(|| Error::new(ErrorKind::Internal, PLAYBOOK, "shell", "a script without an answer"))
             }
             Err(e) => {
                 if e.kind() == ErrorKind::Unreachable {

@@ -186,11 +186,8 @@ impl Run<'_> {
             diff: plan || diff,
         };
         // What a bare name stands for.
-        let name = if task.written.contains('.') {
-            task.written.clone()
-        } else {
-            format!("ansible.legacy.{}", task.written)
-        };
+        let name =
+            if task.written.contains('.') { task.written.clone() } else { format!("ansible.legacy.{}", task.written) };
         let decision = module.begin(&name, call);
         Ok(Ready { decision, args, link, check, background })
     }
@@ -261,10 +258,9 @@ impl Run<'_> {
         let list = |keys: &[&str]| -> Vec<String> {
             let split = |s: &str| s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
             match keys.iter().find_map(|k| args.get(*k)) {
-                Some(Json::Array(items)) => items
-                    .iter()
-                    .map(|v| crate::render::text(&minijinja::Value::from_serialize(v)))
-                    .collect(),
+                Some(Json::Array(items)) => {
+                    items.iter().map(|v| crate::render::text(&minijinja::Value::from_serialize(v))).collect()
+                }
                 Some(Json::String(s)) => split(s),
                 Some(Json::Null) | None => Vec::new(),
                 Some(other) => vec![other.to_string()],
@@ -361,10 +357,7 @@ impl Run<'_> {
         }
         One::of(modules::fields([
             ("changed", json!(false)),
-            (
-                "ansible_stats",
-                json!({ "data": data, "per_host": per_host, "aggregate": aggregate }),
-            ),
+            ("ansible_stats", json!({ "data": data, "per_host": per_host, "aggregate": aggregate })),
         ]))
     }
 }

@@ -140,13 +140,8 @@ impl Run<'_> {
         let Some(v) = &task.inherit.run_once else { return false };
         truthy(v).unwrap_or_else(|| {
             let known = self.world.known(host);
-            let view = super::vars::View {
-                host,
-                known: &known,
-                task: Some(task),
-                locals: Arc::default(),
-                delegated: None,
-            };
+            let view =
+                super::vars::View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
             super::task::keyword(&self.scope(playing, &view), &Some(v.clone()), false)
         })
     }
@@ -243,13 +238,8 @@ impl Run<'_> {
         let Some(first) = failed.first() else { return };
         let wanted = |task: &Task| self.wanted(playing, task);
         let known = self.world.known(first);
-        let view = super::vars::View {
-            host: first,
-            known: &known,
-            task: Some(task),
-            locals: Arc::default(),
-            delegated: None,
-        };
+        let view =
+            super::vars::View { host: first, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
         let scope = self.scope(playing, &view);
         let fatal = task.inherit.any_errors_fatal.is_some()
             && super::task::keyword(&scope, &task.inherit.any_errors_fatal, true);
@@ -282,9 +272,14 @@ impl Run<'_> {
             for host in &playing.batch {
                 state.kill(host);
             }
-            let error = Error::new(ErrorKind::ToolFailed, PLAYBOOK, "apply", "more hosts failed than `max_fail_percentage` allows")
-                .with("task", &info.name)
-                .with("file", &task.pos);
+            let error = Error::new(
+                ErrorKind::ToolFailed,
+                PLAYBOOK,
+                "apply",
+                "more hosts failed than `max_fail_percentage` allows",
+            )
+            .with("task", &info.name)
+            .with("file", &task.pos);
             drop(state);
             lock(&self.failures).push((first.to_owned(), error));
         }

@@ -67,9 +67,9 @@ impl PlayState {
 
     /// Whether each of these hosts failed or can't be reached.
     pub(super) fn all_failed(&self, hosts: &[String]) -> bool {
-        hosts.iter().all(|h| {
-            self.lost.contains(h) || self.killed.contains(h) || self.walks.get(h).is_some_and(|w| w.failed)
-        })
+        hosts
+            .iter()
+            .all(|h| self.lost.contains(h) || self.killed.contains(h) || self.walks.get(h).is_some_and(|w| w.failed))
     }
 
     /// The host can't be reached.
@@ -163,10 +163,8 @@ impl Run<'_> {
             None => pattern.clone(),
         };
         let found = self.world.select(&pattern).map_err(invalid)?;
-        let mut all: Vec<String> = found
-            .into_iter()
-            .filter(|n| self.selected.as_ref().is_none_or(|s| s.contains(n)))
-            .collect();
+        let mut all: Vec<String> =
+            found.into_iter().filter(|n| self.selected.as_ref().is_none_or(|s| s.contains(n))).collect();
         let order = play.order.as_ref().map(text).transpose()?;
         match order.as_ref().and_then(Json::as_str) {
             None | Some("inventory") => {}
@@ -190,7 +188,9 @@ impl Run<'_> {
         let strategy = strategy.as_ref().and_then(Json::as_str).unwrap_or("linear");
         let strategy = strategy.strip_prefix("ansible.builtin.").unwrap_or(strategy).to_owned();
         if !matches!(strategy.as_str(), "linear" | "free" | "host_pinned") {
-            return Err(invalid(format!("the strategy `{strategy}` is not supported; there are linear, free, host_pinned")));
+            return Err(invalid(format!(
+                "the strategy `{strategy}` is not supported; there are linear, free, host_pinned"
+            )));
         }
         let facts = play.gather_facts.as_ref().map(text).transpose()?.as_ref().and_then(truthy).unwrap_or(true);
         let tree = play.tree(facts, play.force_handlers.unwrap_or(self.config.force_handlers));
@@ -320,7 +320,8 @@ impl Run<'_> {
                     out.insert(prompt.name.clone(), value);
                 }
                 None => {
-                    let text = format!("nobody answers the question for `{}`: give it as an extra variable", prompt.name);
+                    let text =
+                        format!("nobody answers the question for `{}`: give it as an extra variable", prompt.name);
                     return Err(yaml::invalid(&prompt.pos, text));
                 }
             }
