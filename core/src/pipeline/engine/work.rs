@@ -435,6 +435,7 @@ impl Engine {
             .listeners(self.listeners.clone())
             .store(Arc::clone(&self.store))
             .masker(self.masker.clone())
+            .secrets(Arc::clone(&self.secrets))
             .journal(run.id.clone(), journal)
             .cancel(cancel.clone())
             .build();
@@ -447,6 +448,10 @@ impl Engine {
             graph: graph(work.pipeline()),
             uses: uses(work.pipeline()),
         });
+        if !self.secrets.is_empty() {
+            let names = self.secrets.keys().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+            cx.warn(format!("secrets given in code ({names}) are stored nowhere: only a program that gives them can continue this run"));
+        }
         work.recount(&scheduler);
         let state = Arc::clone(&self.executor).execute(Arc::clone(&work), &mut scheduler).await;
         let state = match state {
