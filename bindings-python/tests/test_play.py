@@ -12,7 +12,7 @@ SITE = """
   gather_facts: false
   tasks:
     - name: write
-      copy: {content: "hello\\n", dest: "{{ ansible_env_home | default('/srv') }}/greeting"}
+      copy: {content: "hello\\n", dest: /srv/greeting}
     - name: ask
       command: echo {{ item }}
       loop: [one, two]
@@ -28,7 +28,7 @@ SITE = """
 
 @pytest.fixture
 def hosts(tmp_path: Path) -> "towpath.Inventory":
-    made = towpath.provisioner(Local(hosts=2, name="p", dir=str(tmp_path / "local")))
+    made = towpath.provisioner(Local(hosts=2, name="p", state_dir=str(tmp_path / "local")))
     yield made.apply().environment.inventory
     made.destroy()
 
