@@ -3,11 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use towpath_core::{
-    Become, BecomeMethod, Connection, Connector, Context, Error, ErrorKind, Host, HostSummary, Result, Vars,
-};
+use towpath_core::{Become, BecomeMethod, Connection, Connector, Context, Error, Host, HostSummary, Result, Vars};
 
-use crate::PLAYBOOK;
 use crate::carry::{Output, Script, Shell};
 
 /// Which shell: user, method and flags; `None` for the connection's own user.
@@ -65,7 +62,7 @@ impl HostState {
         script: Script,
     ) -> Result<Output> {
         let key: ShellKey = become_.as_ref().map(|b| (b.user.clone(), b.method, b.flags.clone()));
-        let mut shell = match self.shells.remove(&key) {
+        let shell = match self.shells.remove(&key).filter(|s| !s.has_ended()) {
             Some(s) => s,
             None => {
                 let connection = match &self.connection {
@@ -79,9 +76,9 @@ impl HostState {
                 Shell::open(cx, &*connection, become_).await?
             }
         };
-        let out = shell.run(cx, &[script]).await?.pop();
+        let out = shell.run(cx, &script).await?;
         self.shells.insert(key, shell);
-        out.ok_or_else(|| Error::new(ErrorKind::Internal, PLAYBOOK, "shell", "a script without an answer"))
+        Ok(out)
     }
 
     /// Ends shells and connection.

@@ -33,7 +33,7 @@ pub(super) type Item<T> = std::result::Result<T, Stop>;
 
 pub(super) fn stop(e: Error) -> Stop {
     match e.kind() {
-        ErrorKind::Unreachable | ErrorKind::Denied => Stop::Unreachable(e),
+        ErrorKind::Unreachable | ErrorKind::Denied | ErrorKind::Protocol => Stop::Unreachable(e),
         _ => Stop::Fatal(e),
     }
 }
