@@ -102,11 +102,6 @@ impl Shell {
         Ticket { answer, ending: Arc::clone(&self.ending) }
     }
 
-    /// Sends a script and waits for the answer.
-    pub(crate) async fn run(&self, cx: &Context, script: &Script) -> Result<Output> {
-        self.send(script).wait(cx).await
-    }
-
     /// Whether it can't run anything any more.
     pub(crate) fn has_ended(&self) -> bool {
         self.queue.is_closed()
