@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use towpath_core::{Json, Result, TaskStatus};
 
-use super::connect::Link;
+use super::pool::Link;
 use super::result::{One, failure};
 use super::task::On;
 use super::{Run, lock};

@@ -34,13 +34,18 @@ pub(super) struct Outcome {
     pub(super) delegate_facts: bool,
 }
 
-/// What stays the same for all items of a task on a host.
+/// What stays the same for all items of a task on a host; and which item it is.
+#[derive(Clone, Copy)]
 pub(super) struct On<'t> {
     pub(super) playing: &'t Playing<'t>,
     pub(super) task: &'t Arc<Task>,
     pub(super) info: &'t Arc<TaskInfo>,
     pub(super) host: &'t str,
     pub(super) lane: &'t Lane,
+    /// What is known about the host now.
+    pub(super) known: Option<&'t Known>,
+    /// The number of the item.
+    pub(super) at: usize,
 }
 
 impl On<'_> {
@@ -96,7 +101,7 @@ impl Run<'_> {
     ) -> Result<Outcome> {
         let since = Instant::now();
         self.cx.check(PLAYBOOK, "apply")?;
-        let on = On { playing, task, info, host, lane };
+        let on = On { playing, task, info, host, lane, known: None, at: 0 };
         let mut known = self.world.known(host);
         let view = View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
         let scope = self.scope(playing, &view);
@@ -159,7 +164,7 @@ impl Run<'_> {
                     self.cx.sleep(PLAYBOOK, "apply", Duration::from_secs_f64(seconds)).await?;
                 }
             }
-            let mut one = self.item(on, known, locals.clone(), includes).await?;
+            let mut one = self.item(&On { at, ..*on }, known, locals.clone(), includes).await?;
             facts(task, &one.fields, known);
             one.fields.extend(Vars::clone(&locals).into_iter().filter(|(k, _)| k != "ansible_loop"));
             self.tell_item(on, known, &locals, &one, hidden, since);
