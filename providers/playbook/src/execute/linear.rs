@@ -47,24 +47,26 @@ impl Run<'_> {
 
     /// Runs a batch to its end.
     pub(super) async fn linear(&self, playing: &Playing<'_>) -> Result<()> {
+        let mut alive = self.alive(playing);
         while let Some(turn) = self.turn(playing) {
             self.cx.check(PLAYBOOK, "apply")?;
+            let now = self.alive(playing);
+            if now != alive {
+                alive = now;
+                self.refresh_magic(playing);
+            }
             if !self.reached(playing, &turn).await {
                 continue;
             }
-            let before = self.alive(playing);
             if turn.task.meta().is_some() {
                 self.meta(playing, &turn).await?;
             } else {
                 self.step(playing, &turn).await?;
             }
-            let after = self.alive(playing);
-            if after != before {
-                self.refresh_magic(playing);
-                if after == 0 {
-                    self.out.say(&PlaybookEvent::NoHostsRemaining);
-                }
-            }
+        }
+        self.refresh_magic(playing);
+        if self.mode == Mode::Apply && lock(&playing.state).all_failed(&playing.batch) {
+            self.out.say(&PlaybookEvent::NoHostsRemaining);
         }
         Ok(())
     }

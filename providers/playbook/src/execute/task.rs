@@ -79,7 +79,7 @@ impl Run<'_> {
         } else {
             name
         };
-        let name = match &task.inherit.role {
+        let name = match task.inherit.role.as_ref().filter(|_| task.action != "include_role") {
             Some(used) => format!("{} : {name}", used.role.name),
             None => name,
         };
@@ -112,12 +112,12 @@ impl Run<'_> {
         let ignore = keyword(&scope, &task.inherit.ignore_errors, false);
         let ignore_unreachable = keyword(&scope, &task.inherit.ignore_unreachable, false);
         let mut includes = Vec::new();
-        let mut ones = match self.all(&on, &scope, &mut known, hidden, ignore, &mut includes).await {
-            Ok(ones) => ones,
+        let (mut ones, looped) = match self.all(&on, &scope, &mut known, hidden, &mut includes).await {
+            Ok(all) => all,
             Err(e) => return Err(e.with_missing("host", host).with_missing("file", &task.pos)),
         };
         let changed = ones.iter().any(|o| flag(&o.fields, "changed") && !flag(&o.fields, "failed"));
-        let mut all = combine(task, &mut ones);
+        let mut all = combine(&mut ones, looped);
         let failed = flag(&all.fields, "failed") || all.unreachable.is_some();
         let mut notify = Vec::new();
         if (changed || flag(&all.fields, "changed")) && !failed && !task.inherit.notify.is_empty() {
@@ -127,7 +127,7 @@ impl Run<'_> {
         if self.mode == Mode::Apply || all.unknown.is_none() {
             all.fields.entry("changed").or_insert(false.into());
         }
-        if task.loop_.is_none() {
+        if !looped {
             ones = vec![One { fields: all.fields.clone(), delegated: all.delegated.clone(), ..One::default() }];
         }
         if !task.meta().is_some_and(|_| status != TaskStatus::Skipped) {
@@ -144,17 +144,16 @@ impl Run<'_> {
         scope: &Arc<Scope>,
         known: &mut Known,
         hidden: bool,
-        ignore: bool,
         includes: &mut Vec<Inclusion>,
-    ) -> Result<Vec<One>> {
+    ) -> Result<(Vec<One>, bool)> {
         let task = on.task;
         let items = match self.items(task, scope) {
             Ok(items) => items,
-            Err(e) => return Ok(vec![self.no_items(on, scope, e)]),
+            Err(e) => return Ok((vec![self.no_items(on, scope, e)], false)),
         };
         let (Some(items), Some(l)) = (items, &task.loop_) else {
             let one = self.item(on, known, Arc::default(), includes).await?;
-            return Ok(vec![one]);
+            return Ok((vec![one], false));
         };
         let mut ones = Vec::new();
         for at in 0..items.all.len() {
@@ -176,8 +175,7 @@ impl Run<'_> {
                 break;
             }
         }
-        let _ = ignore;
-        Ok(ones)
+        Ok((ones, true))
     }
 
     /// `break_when`: the result is known under the name that the task registers.
