@@ -118,9 +118,11 @@ impl Login<'_> {
             (None, Some(question)) => {
                 format!("the host asks what only a person can answer: {}", question.trim().escape_debug())
             }
-            (None, None) => "the host accepts none of the credentials; add the public key to its authorized_keys, or set \
+            (None, None) => {
+                "the host accepts none of the credentials; add the public key to its authorized_keys, or set \
                              `identity_file`"
-                .into(),
+                    .into()
+            }
         };
         Error::new(ErrorKind::Denied, PROVIDER, "connect", message)
             .with("user", &self.settings.user)

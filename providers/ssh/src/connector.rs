@@ -60,10 +60,14 @@ impl Connector for Ssh {
                 .warnings
                 .push("neither a key file nor an agent: hosts need their own `identity_file` or password".into());
         }
-        if settings.host_key.is_none() && settings.host_keys == HostKeys::Strict && !settings.known_hosts.iter().any(|p| p.is_file()) {
-            found
-                .warnings
-                .push("no known_hosts file: hosts need their own `known_hosts` or `host_key`, or `host_keys: accept_new`".into());
+        if settings.host_key.is_none()
+            && settings.host_keys == HostKeys::Strict
+            && !settings.known_hosts.iter().any(|p| p.is_file())
+        {
+            found.warnings.push(
+                "no known_hosts file: hosts need their own `known_hosts` or `host_key`, or `host_keys: accept_new`"
+                    .into(),
+            );
         }
         Ok(found)
     }

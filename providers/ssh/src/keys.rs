@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha2::{Digest as _, Sha256};
 use russh::keys::{Error as KeyError, PrivateKey, decode_secret_key};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use towpath_core::{Context, Error, ErrorKind, Result};
 
@@ -62,8 +62,10 @@ impl Keys {
                     )
                     .with("key_file", path.display())
                     .caused_by(e)),
-                    Err(e) => Err(Error::new(ErrorKind::Internal, PROVIDER, "connect", "reading a key was interrupted")
-                        .caused_by(e)),
+                    Err(e) => {
+                        Err(Error::new(ErrorKind::Internal, PROVIDER, "connect", "reading a key was interrupted")
+                            .caused_by(e))
+                    }
                 }
             })
             .await;

@@ -121,10 +121,10 @@ impl Known {
 
     fn check_size(&self, key: &KeyData) -> Result<()> {
         match (key.rsa(), self.algorithms.rsa_bits) {
-            (Some(rsa), Some(bits)) if u64::from(rsa.key_size()) < bits => Err(self.denied(format!(
-                "the host's RSA key has {} bits, and RequiredRSASize is {bits}",
-                rsa.key_size()
-            ))),
+            (Some(rsa), Some(bits)) if u64::from(rsa.key_size()) < bits => {
+                Err(self
+                    .denied(format!("the host's RSA key has {} bits, and RequiredRSASize is {bits}", rsa.key_size())))
+            }
             _ => Ok(()),
         }
     }

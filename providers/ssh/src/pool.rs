@@ -38,6 +38,7 @@ pub(crate) struct Slot {
     /// The session that all transfers of files share.
     sftp: tokio::sync::Mutex<Option<Arc<Sftp>>>,
     without_commands: AtomicBool,
+    without_sftp: AtomicBool,
     used: Mutex<Instant>,
 }
 
@@ -73,6 +74,7 @@ impl Pool {
                 keys: Arc::clone(&self.keys),
                 sftp: tokio::sync::Mutex::default(),
                 without_commands: AtomicBool::new(false),
+                without_sftp: AtomicBool::new(false),
                 used: Mutex::new(Instant::now()),
             })
         });
@@ -160,6 +162,15 @@ impl Slot {
 
     pub(crate) fn is_without_commands(&self) -> bool {
         self.without_commands.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the host has no SFTP server, or one that can't replace files.
+    pub(crate) fn has_no_sftp(&self) {
+        self.without_sftp.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_without_sftp(&self) -> bool {
+        self.without_sftp.load(Ordering::Relaxed)
     }
 
     /// The SFTP session, opened if there is none. Callers that come at the same time wait for one opening.

@@ -76,12 +76,7 @@ fn unreachable(message: impl Into<String>) -> Error {
 
 impl Transport {
     /// Connects and logs in, through the jump host if there is one.
-    pub(crate) async fn open(
-        cx: &Context,
-        settings: &Settings,
-        keys: &Keys,
-        jump: Option<Arc<Slot>>,
-    ) -> Result<Self> {
+    pub(crate) async fn open(cx: &Context, settings: &Settings, keys: &Keys, jump: Option<Arc<Slot>>) -> Result<Self> {
         let limit = Duration::from_secs(settings.connect_timeout_s.max(1));
         let work = async {
             match tokio::time::timeout(limit, Self::open_now(cx, settings, keys, jump)).await {

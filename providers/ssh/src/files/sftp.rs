@@ -95,6 +95,7 @@ pub(super) async fn put(cx: &Context, place: &Place, source: Source, path: &str,
         return Err(transfer.error(ErrorKind::InvalidInput, "it is a directory"));
     }
     if found.is_some() && !sftp.replaces {
+        place.slot.has_no_sftp();
         let message = "the host's SFTP server can't replace a file in one step (posix-rename@openssh.com); set \
                        `files: shell` where commands run, or remove the file first";
         return Err(transfer.error(ErrorKind::Unsupported, message));
@@ -160,26 +161,25 @@ async fn write(
     let most = sftp.write_bytes as usize;
     let (mut under_way, mut offset) = (FuturesUnordered::new(), 0);
     let mut refused = None;
-    loop {
-        while refused.is_none() && under_way.len() < AT_ONCE {
+    'input: loop {
+        while under_way.len() < AT_ONCE {
             let part = input.next(most).await.map_err(|e| {
                 transfer.error(ErrorKind::ToolFailed, "the local file can't be read to its end").caused_by(e)
             })?;
             if part.is_empty() {
-                break;
+                break 'input;
             }
             let (at, length) = (offset, part.len() as u64);
             offset += length;
             under_way.push(sftp.raw.write(handle.as_str(), at, part));
         }
-        match under_way.next().await {
-            None => break,
-            Some(Ok(_)) => {}
-            Some(Err(e)) => refused = refused.or(Some(e)),
+        if let Some(Err(e)) = under_way.next().await {
+            refused = Some(e);
+            break;
         }
     }
-    drop(under_way);
     if let Some(e) = refused {
+        drop(under_way);
         return Err(explain(transfer, sftp, dir, e, "not all of it could be written").await);
     }
     let unset = |e: SftpError| match is_over(&e) {
@@ -191,13 +191,22 @@ async fn write(
         let attributes = FileAttributes { uid: Some(uid), gid: Some(gid), ..FileAttributes::empty() };
         sftp.raw.fsetstat(handle.as_str(), attributes).await.map_err(unset)?;
     }
-    // After the owner: a change of owner takes set-user-id bits away.
+    // After the owner: a change of owner takes set-user-id bits away. Sent behind the last writes without waiting for their
+    // answers, since a server keeps the order of what concerns one file.
     let attributes = FileAttributes { permissions: Some(mode), ..FileAttributes::empty() };
-    sftp.raw.fsetstat(handle.as_str(), attributes).await.map_err(unset)?;
     temporary.handle = None;
-    if let Err(e) = sftp.raw.close(handle).await {
+    let written = async {
+        while let Some(done) = under_way.next().await {
+            done?;
+        }
+        Ok::<(), SftpError>(())
+    };
+    let (written, set, closed) =
+        tokio::join!(written, sftp.raw.fsetstat(handle.as_str(), attributes), sftp.raw.close(handle.as_str()));
+    if let Err(e) = written.and(closed.map(drop)) {
         return Err(explain(transfer, sftp, dir, e, "not all of it could be written").await);
     }
+    set.map_err(unset)?;
     rename(sftp, &temporary.path, transfer.path)
         .await
         .map_err(|e| transfer.failed(e, "the new file can't take its name"))
@@ -296,13 +305,7 @@ pub(super) async fn get(cx: &Context, place: &Place, path: &str, limit_bytes: u6
     done.map_err(|e| e.with_missing("host", &place.host).with_missing("path", path)).map(Bytes::from)
 }
 
-async fn read(
-    transfer: &Transfer<'_>,
-    cx: &Context,
-    sftp: &Sftp,
-    size: Option<u64>,
-    limit: u64,
-) -> Result<Vec<u8>> {
+async fn read(transfer: &Transfer<'_>, cx: &Context, sftp: &Sftp, size: Option<u64>, limit: u64) -> Result<Vec<u8>> {
     if size.is_some_and(|s| s > limit) {
         return Err(transfer.error(ErrorKind::InvalidInput, "the file is larger than the limit"));
     }

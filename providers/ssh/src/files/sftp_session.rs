@@ -38,6 +38,7 @@ impl fmt::Debug for Sftp {
 }
 
 fn none(place: &Place, operation: &'static str, cause: impl Into<String>) -> Error {
+    place.slot.has_no_sftp();
     let message = "the host has no SFTP server that works; set `files: shell`, or install sftp-server and name it in \
                    sshd_config (`Subsystem sftp internal-sftp`)";
     Error::new(ErrorKind::Unsupported, PROVIDER, operation, message).with("host", &place.host).caused_by(cause.into())
@@ -46,8 +47,7 @@ fn none(place: &Place, operation: &'static str, cause: impl Into<String>) -> Err
 impl Sftp {
     /// Starts the host's SFTP server.
     pub(crate) async fn open(cx: &Context, place: &Place, operation: &'static str) -> Result<Self> {
-        let (transport, mut channel) =
-            place.slot.session(cx).await.map_err(|e| e.with_missing("host", &place.host))?;
+        let (transport, mut channel) = place.slot.session(cx).await.map_err(|e| e.with_missing("host", &place.host))?;
         let broken = |e: russh::Error| crate::session::broken(e).with("host", &place.host);
         let started = async {
             channel.request_subsystem(true, "sftp").await.map_err(broken)?;

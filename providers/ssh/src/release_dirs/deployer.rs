@@ -24,7 +24,6 @@ pub struct ReleaseDirs {
 
 type Reading = Arc<OnceCell<Arc<Cargo>>>;
 
-
 impl ReleaseDirs {
     /// Starts the config of release directories below `root`; a `restart` command is needed.
     pub fn to(root: impl Into<String>) -> ReleaseDirsConfig {

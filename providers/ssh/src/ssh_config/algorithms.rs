@@ -16,10 +16,8 @@ pub(crate) fn apply<T: Clone>(list: &str, ours: &[T], name: impl Fn(&T) -> Strin
         '-' => ours.iter().filter(|o| !listed(o)).cloned().collect(),
         '^' => ours.iter().filter(|o| listed(o)).chain(ours.iter().filter(|o| !listed(o))).cloned().collect(),
         _ => {
-            let mut rank: Vec<(usize, &T)> = ours
-                .iter()
-                .filter_map(|o| rest.split(',').position(|p| hit(p, o)).map(|at| (at, o)))
-                .collect();
+            let mut rank: Vec<(usize, &T)> =
+                ours.iter().filter_map(|o| rest.split(',').position(|p| hit(p, o)).map(|at| (at, o))).collect();
             rank.sort_by_key(|(at, _)| *at);
             rank.into_iter().map(|(_, o)| o.clone()).collect()
         }

@@ -17,7 +17,8 @@ fn parse(text: &str, asked: &str) -> Result<Found> {
 
 #[test]
 fn the_first_value_wins_and_identities_add_up() {
-    let text = "User first\nHost web*\n  User=second\n  Port 2222\n  IdentityFile \"~/a b\"\nHost *\nIdentityFile ~/c\nPort 1";
+    let text =
+        "User first\nHost web*\n  User=second\n  Port 2222\n  IdentityFile \"~/a b\"\nHost *\nIdentityFile ~/c\nPort 1";
     let found = parse(text, "web1").unwrap();
     assert_eq!((found.user.as_deref(), found.port), (Some("first"), Some(2222)));
     assert_eq!(found.identity_files, ["~/a b", "~/c"]);
@@ -143,7 +144,10 @@ fn the_book_lists_every_keyword() {
         std::fs::write(&page, format!("{before}{start}{rows}{end}{after}")).unwrap();
         return;
     }
-    assert!(table == rows, "run `TOWPATH_UPDATE=1 cargo test -p towpath-ssh --lib the_book` and commit docs/src/ssh.md");
+    assert!(
+        table == rows,
+        "run `TOWPATH_UPDATE=1 cargo test -p towpath-ssh --lib the_book` and commit docs/src/ssh.md"
+    );
 }
 
 #[test]

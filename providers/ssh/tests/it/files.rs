@@ -7,7 +7,7 @@ use towpath_core::testkit::Sshd;
 use towpath_core::{Become, Connection, Connector as _, Context, ErrorKind, Exec, PutOptions, Source};
 use towpath_ssh::{Files, Ssh, SshConfig};
 
-const BOTH: [Files; 2] = [Files::Sftp, Files::Shell];
+const WAYS: [Files; 3] = [Files::Sftp, Files::Shell, Files::Auto];
 
 async fn connect(sshd: &Sshd, user: &str, files: Files) -> Arc<dyn Connection> {
     let config = SshConfig { ssh_config: Some("none".into()), files: Some(files), ..SshConfig::default() };
@@ -40,10 +40,10 @@ fn failed(result: towpath_core::Result<()>, kind: ErrorKind, path: &str) -> towp
 }
 
 #[tokio::test]
-async fn both_ways_give_the_same() {
+async fn all_ways_give_the_same() {
     let Some(sshd) = crate::sshd().await else { return };
     let cx = Context::new();
-    for files in BOTH {
+    for files in WAYS {
         let (c, dir) = (connect(&sshd, "deploy", files).await, dir(&sshd));
         for length in [0, 1, 32_768, 131_072, 131_073, 5_000_001] {
             let (path, content) = (format!("{dir}/it's {length}"), bytes(length));
@@ -81,7 +81,7 @@ async fn both_ways_give_the_same() {
 async fn root_gives_files_to_others() {
     let Some(sshd) = own().await else { return };
     sshd.sh("mkdir -p /root/.ssh; cp /home/deploy/.ssh/authorized_keys /root/.ssh/; chown -R root:root /root/.ssh");
-    for files in BOTH {
+    for files in WAYS {
         let c = connect(&sshd, "root", files).await;
         for (owner, group, want) in [
             (Some("deploy"), None, "deploy root"),
@@ -108,7 +108,7 @@ async fn root_gives_files_to_others() {
 async fn what_can_t_be_written_or_read_is_said_with_its_cause() {
     let Some(sshd) = crate::sshd().await else { return };
     let cx = Context::new();
-    for files in BOTH {
+    for files in WAYS {
         let (c, dir) = (connect(&sshd, "deploy", files).await, dir(&sshd));
         let path = format!("{dir}/no/such/file");
         assert!(failed(put(&c, &path, "x").await, ErrorKind::NotFound, &path).message().contains("directory"));
@@ -142,7 +142,7 @@ async fn what_can_t_be_written_or_read_is_said_with_its_cause() {
 async fn a_reader_sees_one_whole_file_or_the_other() {
     let Some(sshd) = crate::sshd().await else { return };
     let cx = Context::new();
-    for files in BOTH {
+    for files in WAYS {
         let (c, dir) = (connect(&sshd, "deploy", files).await, dir(&sshd));
         let path = format!("{dir}/contested");
         put(&c, &path, vec![b'0'; 300_000]).await.unwrap();
@@ -175,7 +175,7 @@ async fn a_transfer_that_is_ended_leaves_nothing_under_the_name() {
     let Some(sshd) = own().await else { return };
     let big = tempfile::NamedTempFile::new().unwrap();
     big.as_file().set_len(3 << 30).unwrap();
-    for files in BOTH {
+    for files in WAYS {
         let dir = dir(&sshd);
         let path = format!("{dir}/big");
         let start = |cx: Context, c: Arc<dyn Connection>| {
@@ -251,7 +251,9 @@ async fn an_account_that_runs_no_commands_gets_files_through_sftp() {
              usermod -s /usr/sbin/nologin deploy; pkill -HUP -o -x sshd; sleep 1; mkdir -m 777 /srv/in");
     let cx = Context::new();
     // A login shell that refuses would refuse the SFTP server of a program, too.
-    sshd.sh("sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp|' /etc/ssh/sshd_config; pkill -HUP -o -x sshd; sleep 1");
+    sshd.sh(
+        "sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp|' /etc/ssh/sshd_config; pkill -HUP -o -x sshd; sleep 1",
+    );
     for user in ["asks", "deploy"] {
         let c = connect(&sshd, user, Files::Auto).await;
         for content in ["one", "two"] {
@@ -283,6 +285,16 @@ async fn sftp_refuses_what_it_can_t_do_safely() {
     let error = failed(put(&c, &path, "second").await, ErrorKind::Unsupported, &path);
     assert!(error.message().contains("posix-rename"), "{error}");
     assert_eq!(sshd.sh(&format!("cat {path}; ls -A {dir}")), "firstx");
+    // Of the two ways the one that works is taken.
+    let c = connect(&sshd, "deploy", Files::Auto).await;
+    for how in ["-P posix-rename", "-R"] {
+        sshd.sh(&format!("sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp {how}|' /etc/ssh/sshd_config; pkill -HUP -o -x sshd; sleep 1"));
+        put(&c, &path, how).await.unwrap_or_else(|e| panic!("{}", e.report()));
+        put(&connect(&sshd, "deploy", Files::Auto).await, &path, how)
+            .await
+            .unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(c.get(&cx, &path, 100).await.unwrap(), how);
+    }
 }
 
 /// Many at once through one session, and a session that ends between two.

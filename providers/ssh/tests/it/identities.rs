@@ -138,7 +138,8 @@ async fn a_key_with_a_passphrase() {
 
     std::fs::write(&secret, "wrong one").unwrap();
     let with = |secret: SecretRef| SshConfig { passphrase: Some(secret), ..config() };
-    let wrong = Ssh::new(with(SecretRef::File(secret.clone()))).connect(&Context::new(), &host).await.expect_err("wrong");
+    let wrong =
+        Ssh::new(with(SecretRef::File(secret.clone()))).connect(&Context::new(), &host).await.expect_err("wrong");
     assert_eq!(wrong.kind(), ErrorKind::Denied);
     assert!(wrong.get("tried").unwrap().contains("the passphrase does not open it"), "{}", wrong.report());
     assert!(!format!("{wrong:?} {}", wrong.report()).contains("wrong one"));
@@ -173,11 +174,17 @@ async fn keyboard_interactive_gets_the_password() {
     host.connection.options.insert("identity_file".into(), "/nonexistent".into());
     host.connection.options.insert("identity_agent".into(), "none".into());
     host.connection.password = Some(SecretRef::File(secret.clone()));
-    let connection = Ssh::new(config()).connect(&Context::new(), &host).await.unwrap_or_else(|e| panic!("{}", e.report()));
+    let connection =
+        Ssh::new(config()).connect(&Context::new(), &host).await.unwrap_or_else(|e| panic!("{}", e.report()));
     assert_eq!(connection.exec(&Context::new(), &Exec::argv(["id", "-un"])).await.unwrap().stdout_text(), "asks");
     std::fs::write(&secret, "something else").unwrap();
     let error = Ssh::new(config()).connect(&Context::new(), &host).await.expect_err("a wrong password");
-    assert_eq!((error.kind(), error.get("tried")), (ErrorKind::Denied, Some("keyboard-interactive")), "{}", error.report());
+    assert_eq!(
+        (error.kind(), error.get("tried")),
+        (ErrorKind::Denied, Some("keyboard-interactive")),
+        "{}",
+        error.report()
+    );
     // A key, and then the password.
     sshd.sh("echo 'AuthenticationMethods publickey,keyboard-interactive' >> /etc/ssh/towpath.d/pam.conf; pkill -HUP -o -x sshd; sleep 1");
     std::fs::write(&secret, Sshd::PASSWORD).unwrap();

@@ -57,7 +57,8 @@ async fn host_keys() {
     works(&with(host.clone(), "host_keys", "off")).await;
     let recorded = std::fs::read_to_string(&file).unwrap();
     assert!(recorded.contains(&other) && recorded.lines().count() == 1, "a changed key is not recorded: {recorded}");
-    let error = ssh().connect(&Context::new(), &with(host.clone(), "host_keys", "on")).await.expect_err("no such value");
+    let error =
+        ssh().connect(&Context::new(), &with(host.clone(), "host_keys", "on")).await.expect_err("no such value");
     assert!(error.report().contains("accept_new"), "{}", error.report());
 
     std::fs::write(&file, &line).unwrap();
@@ -211,7 +212,9 @@ async fn openssh_s_configuration_narrows_what_is_used() {
     let learnt = std::fs::read_to_string(&known).unwrap();
     assert!(learnt.starts_with("|1|") && learnt.contains(" ecdsa-sha2-nistp256 "), "{learnt}");
     // Only the key of this kind is known now, and it is asked for.
-    connect("HostKeyAlgorithms +ssh-rsa\nCiphers aes256-ctr\nMACs hmac-sha2-256\nKexAlgorithms curve25519-*").await.unwrap();
+    connect("HostKeyAlgorithms +ssh-rsa\nCiphers aes256-ctr\nMACs hmac-sha2-256\nKexAlgorithms curve25519-*")
+        .await
+        .unwrap();
     let error = connect("Ciphers 3des-cbc").await.expect_err("nothing left");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{}", error.report());
     for (text, said) in [
