@@ -91,9 +91,12 @@ fn unknown_names_are_noted_when_used() {
 #[test]
 fn loops_are_lookups() {
     let s = scope(json!({"l": ["a", "b"]}));
-    let of = |name: &str, terms: Json| s.lookup(name, &terms).unwrap();
-    assert_eq!(of("nested", json!([["x"], "{{ l }}"])), [json!(["x", "a"]), json!(["x", "b"])]);
-    assert_eq!(of("sequence", json!("count=2 format=h%d")), [json!("h1"), json!("h2")]);
-    assert_eq!(of("together", json!(["{{ l }}", [1, 2]])), [json!(["a", 1]), json!(["b", 2])]);
-    assert!(s.lookup("nosuch", &json!([])).is_err());
+    let of = |name: &str, terms: &[Json]| s.lookup(name, terms).unwrap();
+    assert_eq!(of("nested", &[json!(["x"]), json!(["a", "b"])]), [json!(["x", "a"]), json!(["x", "b"])]);
+    assert_eq!(of("sequence", &[json!("count=2 format=h%d")]), [json!("h1"), json!("h2")]);
+    assert_eq!(of("together", &[json!(["a", "b"]), json!([1, 2])]), [json!(["a", 1]), json!(["b", 2])]);
+    assert!(s.lookup("nosuch", &[]).is_err());
+    let _only = super::OnlyReads::enter();
+    assert!(s.render(&json!("{{ lookup('pipe', 'true') }}")).is_err());
+    assert_eq!(s.render(&json!("{{ l | first }}")).unwrap(), json!("a"));
 }

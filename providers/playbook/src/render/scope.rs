@@ -27,16 +27,6 @@ pub(crate) struct RenderError {
     pub(crate) undefined: bool,
 }
 
-impl RenderError {
-    /// As Ansible words it for a task's arguments.
-    pub(crate) fn in_option(self) -> Self {
-        if !self.undefined {
-            return self;
-        }
-        Self { message: format!("The task includes an option with an undefined variable.. {}", self.message), ..self }
-    }
-}
-
 impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -136,6 +126,16 @@ impl Scope {
     pub(super) fn note_impure(&self) {
         LOOKS.set(LOOKS.get().wrapping_add(1));
         self.impure.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that something was done which a second rendering would do again or otherwise. Refuses where templates are
+    /// rendered before their task's turn.
+    pub(super) fn note_effect(&self) -> Result<(), Error> {
+        self.note_impure();
+        if super::OnlyReads::now() {
+            return Err(Error::other("this is only rendered when the task's turn has come"));
+        }
+        Ok(())
     }
 
     /// Runs something, and notes whether any scope looked at the outside world in it.
@@ -302,11 +302,13 @@ impl Scope {
         }
         self.truth(source).map_err(|e| {
             let inner = worded(source, e);
-            let message = match inner.why {
-                Why::Undefined => format!("error while evaluating conditional ({source}): {}", inner.message),
-                _ => inner.message,
-            };
-            Error { message: format!("The conditional check '{source}' failed. The error was: {message}"), ..inner }
+            match inner.why {
+                Why::Undefined => {
+                    let message = format!("error while evaluating conditional ({source}): {}", inner.message);
+                    Error { message, ..inner }
+                }
+                _ => inner,
+            }
         })
     }
 
@@ -317,15 +319,11 @@ impl Scope {
         State::new(self.clone(), empty.template.clone(), None).value(&expr)?.truth()
     }
 
-    /// What a lookup gives for terms: the list of `with_NAME`.
-    pub(crate) fn lookup(self: &Arc<Self>, name: &str, terms: &Json) -> Result<Vec<Json>, RenderError> {
+    /// What a lookup gives for terms that were rendered: the list of `with_NAME`.
+    pub(crate) fn lookup(self: &Arc<Self>, name: &str, terms: &[Json]) -> Result<Vec<Json>, RenderError> {
         let found = self.watched(|| {
             let _deeper = Deeper::enter(8)?;
-            let terms = match self.value(terms)? {
-                Value::List(all) => lock(&all).clone(),
-                one => vec![one],
-            };
-            super::lookups::run(name, terms, self)
+            super::lookups::run(name, terms.iter().map(Value::from).collect(), self)
         });
         Ok(found?.iter().map(to_json).collect())
     }

@@ -190,7 +190,7 @@ pub(crate) fn global(name: &str) -> Option<Value> {
         "now" => native("now", |state, mut args| {
             let utc = args.flag("utc", false)?;
             let format = args.text("fmt")?;
-            state.scope.note_impure();
+            state.scope.note_effect()?;
             dates::now(utc, format.as_deref())
         }),
         "undef" => native_pure("undef", |mut args| {

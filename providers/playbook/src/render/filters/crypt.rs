@@ -41,7 +41,7 @@ fn password_hash(state: &mut State, v: Value, mut args: Args) -> Out {
     let salt = match salt {
         Some(s) => s,
         None => {
-            state.scope.note_impure();
+            state.scope.note_effect()?;
             random_salt()
         }
     };

@@ -320,7 +320,7 @@ fn choose(all: &[Value], n: i128, ordered: bool) -> Out {
 fn generator(state: &State, seed: Option<Value>) -> Result<Random, Error> {
     Ok(match seed {
         Some(Value::None) | None => {
-            state.scope.note_impure();
+            state.scope.note_effect()?;
             Random::from_system()
         }
         Some(s) => match s.as_int() {

@@ -30,7 +30,7 @@ fn strftime(state: &mut State, v: Value, mut args: Args) -> Out {
             (f.floor() as i64, 0)
         }
         None => {
-            state.scope.note_impure();
+            state.scope.note_effect()?;
             let now = chrono::Utc::now();
             (now.timestamp(), now.timestamp_subsec_micros().min(999_999))
         }

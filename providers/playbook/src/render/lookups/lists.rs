@@ -88,7 +88,7 @@ pub(super) fn indexed(q: &mut Query) -> Result<Vec<Value>, Error> {
 }
 
 pub(super) fn random_choice(q: &mut Query) -> Result<Vec<Value>, Error> {
-    q.scope.note_impure();
+    q.scope.note_effect()?;
     match Random::from_system().choose(&q.terms) {
         Some(one) => Ok(vec![one.clone()]),
         None => Err(Error::other(format!("Unable to choose random term: {}", repr(&Value::list(q.terms.clone()))))),

@@ -25,7 +25,7 @@ struct Plan {
 }
 
 pub(super) fn password(q: &mut Query) -> Result<Vec<Value>, Error> {
-    q.scope.note_impure();
+    q.scope.note_effect()?;
     let mut options = Vec::new();
     for name in ["length", "encrypt", "seed", "ident"] {
         if let Some(v) = q.text(name)? {

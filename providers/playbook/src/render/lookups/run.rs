@@ -7,7 +7,7 @@ use crate::render::error::Error;
 use crate::render::value::Value;
 
 fn output(q: &Query, command: &str, lookup: &str) -> Result<String, Error> {
-    q.scope.note_impure();
+    q.scope.note_effect()?;
     let mut run = Command::new("/bin/sh");
     run.arg("-c").arg(command).stdin(Stdio::null()).stderr(Stdio::inherit());
     if let Some(dir) = q.scope.search.dirs.last().filter(|d| d.is_dir()) {
