@@ -18,7 +18,6 @@ pub use report::*;
 /// Name of the provider in errors and registries.
 pub(crate) const PLAYBOOK: &str = "playbook";
 
-pub(crate) use render::replacement;
 
 pub(crate) fn render_hash(bytes: &[u8]) -> String {
     use sha2::Digest as _;

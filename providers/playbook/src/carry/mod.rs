@@ -173,7 +173,7 @@ impl Shell {
 fn frame(script: &Script, nonce: &str) -> String {
     let open = format!("printf '<{nonce}>\\n'; printf '<{nonce}>\\n' >&2\n");
     let close = format!("printf '\\n{nonce} %s\\n' \"$tp_rc\"; printf '\\n{nonce}\\n' >&2\n");
-    let body = &script.text;
+    let body = format!("{}{}", crate::modules::PREAMBLE, script.text);
     if script.foreign {
         format!(
             "{open}tp_d=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\" 2>/dev/null) || tp_d=\n\

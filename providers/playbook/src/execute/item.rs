@@ -151,7 +151,7 @@ impl Run<'_> {
             scope: scope.clone(),
             env,
             check,
-            diff: plan,
+            diff: plan || task.inherit.diff.as_ref().and_then(truthy).unwrap_or(false),
         };
         let mut decision = module.begin(&format!("ansible.legacy.{}", task.action), call);
         let mut fields;
@@ -261,7 +261,8 @@ impl Run<'_> {
                 Err(e) => return Ok(failing(e)),
             };
         }
-        Ok(Done { fields, skipped: false, unknown: None })
+        let skipped = flag(&fields, "skipped");
+        Ok(Done { fields, skipped, unknown: None })
     }
 
     /// Notes a change that a run would make.

@@ -32,6 +32,7 @@ pub(crate) struct Inherit {
     pub(crate) ignore_errors: Option<Json>,
     pub(crate) no_log: Option<Json>,
     pub(crate) check_mode: Option<Json>,
+    pub(crate) diff: Option<Json>,
     pub(crate) any_errors_fatal: Option<Json>,
     pub(crate) run_once: Option<Json>,
     pub(crate) role: Option<Arc<Role>>,
@@ -68,7 +69,8 @@ impl Inherit {
                 );
             }
             // They change no result: how it is shown, where modules are looked for, how many hosts work at once.
-            "diff" | "collections" | "throttle" => {}
+            "diff" => self.diff = Some(value.json()),
+            "collections" | "throttle" => {}
             "ignore_unreachable" if truthy(&value.json()) == Some(false) => {}
             "timeout" if value.json() == 0 => {}
             "debugger" if value.json() == "never" => {}

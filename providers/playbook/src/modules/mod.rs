@@ -2,15 +2,36 @@
 
 mod action;
 mod attrs;
+mod blockinfile;
+mod clock;
 mod command;
 mod content;
 mod copy;
+mod copy_remote;
+mod copy_tree;
+mod edit;
 mod file;
+mod file_link;
+mod file_tree;
+mod find;
+mod include_vars;
 mod lineinfile;
+mod mode;
+mod pattern;
+mod pause;
+mod raw;
+mod replace;
 mod service;
+mod slurp;
 mod spec;
 mod stat;
+mod tempfile;
+mod template;
+mod times;
 mod users;
+mod words;
+
+pub(crate) use attrs::PREAMBLE;
 
 use std::sync::Arc;
 
@@ -53,20 +74,28 @@ static ALL: &[&Module] = &[
     &action::ASSERT,
     &action::DEBUG,
     &action::FAIL,
-    &action::INCLUDE_VARS,
     &action::PING,
     &action::SET_FACT,
+    &blockinfile::MODULE,
     &command::COMMAND,
-    &command::RAW,
     &command::SHELL,
-    &copy::COPY,
-    &copy::TEMPLATE,
+    &copy::MODULE,
     &file::MODULE,
+    &find::MODULE,
+    &include_vars::MODULE,
     &lineinfile::MODULE,
+    &pause::MODULE,
+    &raw::RAW,
+    &raw::SCRIPT,
+    &replace::MODULE,
     &service::SERVICE,
     &service::SYSTEMD,
     &service::SYSVINIT,
+    &slurp::FETCH,
+    &slurp::SLURP,
     &stat::MODULE,
+    &tempfile::MODULE,
+    &template::MODULE,
     &users::GROUP,
     &users::USER,
 ];
@@ -164,9 +193,38 @@ pub(crate) fn names() -> String {
 impl Module {
     /// Checks the arguments and begins. `name` is what messages call the module.
     pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
-        call.args = spec::validate(self, &call.action, name, &call.given)?;
-        (self.prepare)(&call)
+        let name = name.strip_prefix("ansible.legacy.").unwrap_or(name);
+        call.args = spec::validate(self, &call.action, name, &call.given, self.rules.late)?;
+        let prepare = self.prepare;
+        let words = paths(&call);
+        if self.place == Place::Here || words.is_empty() {
+            return prepare(&call);
+        }
+        // Only the target knows its home folders and variables.
+        let script: String =
+            words.iter().map(|(_, w)| format!("printf '%s\\n' {}\n", words::expanding(w))).collect();
+        Ok(Decision::Probe(
+            script,
+            Box::new(move |out| {
+                for ((key, _), path) in words.iter().zip(out.text().lines()) {
+                    call.args.insert(key.clone(), path.into());
+                }
+                prepare(&call)
+            }),
+        ))
     }
+}
+
+/// The arguments that are paths on the target and not written out.
+fn paths(call: &Call) -> Vec<(String, String)> {
+    let here = matches!(call.action.as_str(), "assemble" | "copy" | "template" | "unarchive" | "uri")
+        && call.yes("remote_src").ok().flatten() != Some(true);
+    call.args
+        .iter()
+        .filter(|(k, _)| spec::is_path(&call.action, k) && !(here && *k == "src"))
+        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+        .filter(|(_, v)| v.starts_with('~') || v.contains('$'))
+        .collect()
 }
 
 impl Call {

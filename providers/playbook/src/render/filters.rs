@@ -173,7 +173,7 @@ pub(super) fn regex(pattern: &str, ignore_case: bool, multiline: bool) -> Result
 }
 
 /// Python's `\1` and `\g<name>` as this crate's `${1}`.
-pub(crate) fn replacement(text: &str) -> String {
+fn replacement(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

@@ -8,7 +8,7 @@ mod python;
 mod scope;
 mod tests;
 
-pub(crate) use filters::replacement;
+
 pub(crate) use python::{text, to_json, truthy};
 pub(crate) use scope::{OMIT, RenderError, Scope, Search, drop_omitted};
 
