@@ -71,6 +71,15 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         "set_fact" => {
             let facts: Fields =
                 call.args.iter().filter(|(k, _)| *k != "cacheable").map(|(k, v)| (k.clone(), v.clone())).collect();
+            // As without native types: a word that means yes or no is that.
+            let facts: Fields = facts
+                .into_iter()
+                .map(|(k, v)| match v.as_str().map(str::to_lowercase).as_deref() {
+                    Some("yes" | "true") => (k, json!(true)),
+                    Some("no" | "false") => (k, json!(false)),
+                    _ => (k, v),
+                })
+                .collect();
             if facts.is_empty() {
                 return Err("No key/value pairs provided, at least one is required for this action to succeed".into());
             }
@@ -102,9 +111,14 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     }
 }
 
+/// A failure before the work begins, which does not speak of changes.
+pub(super) fn wrong(msg: String) -> Result<Decision, String> {
+    done(fields([("failed", json!(true)), ("msg", json!(msg))]))
+}
+
 fn assert(call: &Call) -> Result<Decision, String> {
     let that = match call.args.get("that") {
-        None | Some(Json::Null) => return Err("conditional required in \"that\" string".into()),
+        None | Some(Json::Null) => return wrong("conditional required in \"that\" string".into()),
         Some(Json::Array(items)) => items.clone(),
         Some(one) => vec![one.clone()],
     };
@@ -118,8 +132,12 @@ fn assert(call: &Call) -> Result<Decision, String> {
             )),
         }
     };
-    let fail = text(["fail_msg", "msg"], "fail_msg or msg")?.unwrap_or_else(|| json!("Assertion failed"));
-    let good = text(["success_msg", "success_msg"], "success_msg")?.unwrap_or_else(|| json!("All assertions passed"));
+    let (fail, good) = match (text(["fail_msg", "msg"], "fail_msg or msg"), text(["success_msg"; 2], "success_msg")) {
+        (Ok(fail), Ok(good)) => (fail, good),
+        (Err(e), _) | (_, Err(e)) => return wrong(e),
+    };
+    let fail = fail.unwrap_or_else(|| json!("Assertion failed"));
+    let good = good.unwrap_or_else(|| json!("All assertions passed"));
     for condition in that {
         if !call.scope.test(&condition).map_err(|e| e.message)? {
             return done(fields([

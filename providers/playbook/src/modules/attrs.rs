@@ -77,6 +77,7 @@ tp_dirs() {
 tp_r=$1/ tp_q=
 while [ -n "$tp_r" ]; do
 tp_q=$tp_q${tp_r%%/*} tp_r=${tp_r#*/}
+if [ -e "$tp_q" ] && [ ! -d "$tp_q" ]; then echo "$tp_q: Not a directory"; return 1; fi
 if [ -n "$tp_q" ] && [ ! -d "$tp_q" ]; then mkdir -- "$tp_q" || return 1; tp_made "$tp_q"; fi
 tp_q=$tp_q/
 done
@@ -113,6 +114,11 @@ impl Seen {
 
     pub(super) fn mode(&self) -> u32 {
         self.raw() & 0o7777
+    }
+
+    /// With the owner and group that this user's files have.
+    pub(super) fn mine(&self) -> Self {
+        self.with(&[("uid", self.get("my_uid").to_owned()), ("gid", self.get("my_gid").to_owned())])
     }
 
     /// What a new file or folder there would be.
@@ -347,7 +353,7 @@ impl Attrs {
             if now != names || op == '-' {
                 let flags = format!("{op}{names}");
                 mend.late.push_str(&format!(
-                    "tp_o=$(chattr {} \"$p\" 2>&1) || {{ echo 'fail=chattr failed' >&3; printf '%s\\n' \"$tp_o\"; exit 1; }}\n",
+                    "tp_o=$(\"$(command -v chattr || echo chattr)\" {} \"$p\" 2>&1) || {{ printf 'fail=chattr failed\\npath=%s\\n' \"$p\" >&3; tp_stat \"$p\" >&3; printf '%s\\n' \"$tp_o\"; exit 1; }}\n",
                     shell_quote(&flags)
                 ));
                 mend.before.insert("attributes".into(), json!(now));

@@ -18,7 +18,7 @@ pub(super) const SHELL: Module = Module { names: &["shell"], rules: RULES, missi
 const RULES: Rules = Rules {
     late: true,
     through: Some("ansible.legacy.command"),
-    internal: &["_raw_params", "_uses_shell", "executable"],
+    internal: &["_raw_params", "_uses_shell"],
     hidden: &["cmd", "free_form"],
     ..Rules::NONE
 };
@@ -71,7 +71,12 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let shell = call.action == "shell";
     let words = match (shell, argv.is_empty()) {
         (true, _) => vec![call.text("executable").unwrap_or_else(|| "/bin/sh".into()), "-c".into(), line.clone()],
-        (false, true) => split_words(&line),
+        (false, true) => {
+            if !super::words::closed(&line) {
+                return Err(format!("No closing quotation in `{line}`"));
+            }
+            split_words(&line)
+        }
         (false, false) => argv,
     };
     let shown = if shell { json!(line) } else { json!(words) };
@@ -102,7 +107,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     // a program from being a word of the shell.
     script.push_str(&format!(
         "tp_b=$(date '+%Y-%m-%d %H:%M:%S.%N')\nexec 4>&2 5>&1\n\
-         tp_k=$( {{ {input}env -- \"$@\" >&5 2>&4 4>&- 5>&-; }} 2>&1; echo \"=$?\")\n\
+         tp_k=$( ( {input}env -- \"$@\" >&5 2>&4 4>&- 5>&-; exit $? ) 2>&1; echo \"=$?\")\n\
          printf '\\n{nonce} %s|%s|%s' \"$tp_b\" \"$(date '+%Y-%m-%d %H:%M:%S.%N')\" \"$tp_k\"\n"
     ));
     let subject = if line.is_empty() { "command".to_owned() } else { format!("command {}", short(&line)) };

@@ -43,6 +43,8 @@ pub(super) struct Write<'a> {
     pub(super) backup: bool,
     /// Writes to where a link points, rather than in the link's place.
     pub(super) follow: bool,
+    /// Gives it the owner and mode of a new file, whatever was there.
+    pub(super) fresh: bool,
     /// Writes into the file that is there if it can't be replaced.
     pub(super) in_place: bool,
 }
@@ -70,7 +72,7 @@ impl Write<'_> {
         if let Some(v) = self.validate {
             s.push_str(&check(v));
         }
-        s.push_str("tp_keep \"$d\"\n");
+        s.push_str(if self.fresh { "tp_keep ''\n" } else { "tp_keep \"$d\"\n" });
         if self.backup {
             s.push_str("if [ -f \"$d\" ]; then tp_backup \"$d\"; fi\n");
         }
@@ -128,14 +130,22 @@ pub(super) fn broken(out: &Output, seen: &Seen) -> Fields {
             all.insert("details".into(), json!(format!("Error while setting attributes: {said}")));
         }
         fail => {
-            all.insert("msg".into(), json!(format!("{fail}{}", errno(&said))));
+            all.insert("msg".into(), json!(format!("{fail}{}{}", errno(&said), seen.get("tail"))));
         }
+    }
+    if !seen.get("path").is_empty() {
+        all.insert("path".into(), json!(seen.get("path")));
+        all.extend(seen.facts());
     }
     all
 }
 
 /// An error of a tool in Python's words: `[Errno 13] Permission denied`.
 pub(super) fn errno(said: &str) -> String {
+    if said.trim().ends_with("hard link not allowed for directory") {
+        return "[Errno 1] Operation not permitted".into();
+    }
+    let said = said.trim().replace("Directory nonexistent", "No such file or directory");
     const ALL: [(&str, i32); 14] = [
         ("Operation not permitted", 1),
         ("No such file or directory", 2),
@@ -152,7 +162,7 @@ pub(super) fn errno(said: &str) -> String {
         ("Directory not empty", 39),
         ("Too many levels of symbolic links", 40),
     ];
-    let last = said.trim().lines().last().unwrap_or_default();
+    let last = said.lines().last().unwrap_or_default();
     match ALL.iter().find(|(text, _)| last.ends_with(text)) {
         Some((text, number)) => format!("[Errno {number}] {text}"),
         None => last.to_owned(),

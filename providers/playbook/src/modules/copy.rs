@@ -17,13 +17,15 @@ pub(super) const MODULE: Module = Module { names: &["copy"], rules: RULES, missi
 /// The arguments of `copy`, and in the end of `template`, which is a `copy`, too.
 pub(super) const RULES: Rules = Rules {
     late: true,
+    early: Some(early),
     through: Some("ansible.legacy.copy"),
     internal: &["_original_basename"],
     hidden: &["decrypt"],
     ..Rules::NONE
 };
 
-fn prepare(call: &Call) -> Result<Decision, String> {
+/// What Ansible looks at before all else.
+fn early(call: &Call) -> Result<(), String> {
     let given = |k: &str| call.given.get(k).is_some_and(|v| !v.is_null() && v.as_str() != Some(""));
     let content = call.given.contains_key("content");
     let reason = match () {
@@ -35,9 +37,11 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         }
         () => "",
     };
-    if !reason.is_empty() {
-        return Err(reason.into());
-    }
+    if reason.is_empty() { Ok(()) } else { Err(reason.into()) }
+}
+
+fn prepare(call: &Call) -> Result<Decision, String> {
+    let content = call.given.contains_key("content");
     if call.yes("remote_src")? == Some(true) {
         let args = spec::validate(&MODULE, "copy", "ansible.legacy.copy", &call.given, false)?;
         return copy_remote::prepare(call, &args);
@@ -148,7 +152,7 @@ pub(super) fn place(call: &Call, source: Source, dest: &str) -> Result<Decision,
          tp_x=${{d%/*}}\nif [ ! -d \"${{tp_x:-/}}\" ]; then if [ -e \"${{tp_x:-/}}\" ]; then echo parent=other; else echo parent=absent; fi; fi\n\
          tp_x=\nif [ -f \"$d\" ]; then tp_x=$(sha1sum <\"$d\" 2>/dev/null); printf 'sum=%s\\n' \"$tp_x\"; tp_x=${{tp_x%% *}}; if [ \"$tp_x\" = {sha1} ]; then tp_x=; fi; fi\n{old}",
         shell_quote(dest),
-        if folder { format!("; else case $d in */) d=$d{};; esac", shell_quote(&base)) } else { String::new() },
+        if folder { format!("; else case $d in */) d=${{d}}{};; esac", shell_quote(&base)) } else { String::new() },
         o.attrs.probe("\"$d\"", "-L"),
         if o.follow { "printf 'real=%s\\n' \"$(readlink -f -- \"$d\")\";" } else { "" },
         base = shell_quote(&base),
@@ -326,6 +330,7 @@ fn change(o: &Options, source: Source, f: Found, expected: Option<Fields>) -> Re
         validate: o.validate.as_deref(),
         backup: o.backup,
         follow: false,
+        fresh: false,
         in_place: o.in_place,
     };
     let dirs = match folder && !there {

@@ -28,7 +28,7 @@ pub(super) fn prepare(call: &Call, args: &Fields) -> Result<Decision, String> {
     let script = format!(
         "s={s}\nd={}\nif [ ! -e \"$s\" ]; then echo source=absent; exit 0; fi\n\
          if [ -f \"$s\" ]; then echo source=file; tp_x=$(sha1sum <\"$s\"); printf 'mine=%s\\nmd5=%s\\nbits=%s\\n' \"$tp_x\" \"$(md5sum <\"$s\")\" \"$(stat -L -c %a -- \"$s\")\"\n\
-         if [ -d \"$d\" ]; then d=${{d%/}}/{name}; else case $d in */) d=$d{name};; esac; fi\n\
+         if [ -d \"$d\" ]; then d=${{d%/}}/{name}; else case $d in */) d=${{d}}{name};; esac; fi\n\
          else echo source=folder; case $s in */) ;; *) if [ -d \"$d\" ]; then d=${{d%/}}/{name}; fi;; esac; fi\n\
          printf 'path=%s\\n' \"$d\"\n{}\
          if [ ! -d \"${{d%/*}}/\" ]; then echo parent=absent; fi\n\
@@ -38,7 +38,7 @@ pub(super) fn prepare(call: &Call, args: &Fields) -> Result<Decision, String> {
          tp_a=$(tp_l \"$s\"); tp_b=$(tp_l \"$d\")\n\
          printf '%s\\n' \"$tp_a\" | while IFS= read -r l; do case \"\n$tp_b\n\" in *\"\n$l\n\"*) ;; *) echo missing; break;; esac; done\necho\n{below}fi\n",
         shell_quote(&dest),
-        o.attrs.probe("\"$d\"", "-L"),
+        format!("{}printf 'my_uid=%s\\nmy_gid=%s\\numask=' \"$(id -u)\" \"$(id -g)\"; umask\n", o.attrs.probe("\"$d\"", "-L")),
     );
     Ok(Decision::Probe(
         script,
@@ -90,12 +90,13 @@ fn one(
         attrs.mode = u32::from_str_radix(seen.get("bits"), 8).ok().map(Mode::Bits);
     }
     let there = seen.there();
-    let base = if there { seen.clone() } else { seen.fresh(false) };
+    let same = there && seen.sum() == sum;
+    // A copy has the owner and mode of a new file, also in an old one's place.
+    let base = if same { seen.clone() } else { seen.mine().fresh(false) };
     let mend = match attrs.mend(&base, &path) {
         Ok(mend) => mend,
         Err(why) => return Ok(Decision::Done(why)),
     };
-    let same = there && seen.sum() == sum;
     let mut result = fields([
         ("dest", json!(path)),
         ("src", json!(src)),
@@ -118,6 +119,7 @@ fn one(
             validate: o.validate.as_deref(),
             backup: o.backup,
             follow: o.follow,
+            fresh: true,
             in_place: o.in_place,
         };
         let dirs =
@@ -165,8 +167,9 @@ fn tree(o: &Options, src: &str, dest: &str, path: &str, seen: &Seen, rest: &[u8]
     let changed = copy
         || !mend.none()
         || !owned.is_empty() && file_tree::differs(&owners, owned.as_bytes());
+    let shown = if inside && seen.there() { format!("{}/", path.trim_end_matches('/')) } else { path.to_owned() };
     let result = fields([
-        ("dest", json!(path)),
+        ("dest", json!(shown)),
         ("src", json!(src)),
         ("checksum", Json::Null),
         ("md5sum", Json::Null),

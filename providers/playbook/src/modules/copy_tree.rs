@@ -52,9 +52,7 @@ pub(super) fn prepare(call: &Call, from: &Path, inside: bool, dest: &str) -> Res
     let root = format!("{}/", dest.trim_end_matches('/'));
     let name = from.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let base = if inside { root.clone() } else { format!("{root}{name}/") };
-    if !inside {
-        all.insert(0, (String::new(), Entry::Folder));
-    }
+    all.insert(0, (String::new(), Entry::Folder));
     let full = |name: &str| format!("{base}{name}").trim_end_matches('/').to_owned();
     // Two processes see all: what each path is, and what each file's content is.
     let mut script = String::from("IFS=\nset -f\n");
@@ -72,7 +70,7 @@ pub(super) fn prepare(call: &Call, from: &Path, inside: bool, dest: &str) -> Res
     let attrs = Attrs { mode: mode(call, "directory_mode"), ..o.attrs.clone() };
     script.push_str(&o.attrs.names());
     let src = format!("{}{}", from.display(), if inside { "/" } else { "" });
-    let tree = Tree { o, folders: attrs, all, paths, src, dest: root };
+    let tree = Tree { o, folders: attrs, all, paths, src, dest: root, inside };
     Ok(Decision::Probe(script, Box::new(move |out| tree.decide(&out))))
 }
 
@@ -83,6 +81,7 @@ struct Tree {
     paths: Vec<String>,
     src: String,
     dest: String,
+    inside: bool,
 }
 
 impl Tree {
@@ -111,10 +110,12 @@ impl Tree {
         }
         let mut script = String::from(content::QUIET);
         let (mut changed, mut count) = (false, 0);
-        for (path, (_, entry)) in self.paths.iter().zip(&self.all) {
+        for (path, (name, entry)) in self.paths.iter().zip(&self.all) {
             let now = seen.get(path).map(|s: &Seen| s.with(&names)).unwrap_or_default();
             let p = shell_quote(path);
             let step = match entry {
+                // The folder whose content is meant stays as it is.
+                Entry::Folder if now.directory() && self.inside && name.is_empty() => Ok(String::new()),
                 Entry::Folder if now.directory() => {
                     self.folders.mend(&now, path).map(|m| if m.none() { String::new() } else { format!("p={p}\n{}", m.all()) })
                 }
@@ -187,6 +188,7 @@ impl Tree {
             validate: self.o.validate.as_deref(),
             backup: self.o.backup,
             follow: false,
+            fresh: false,
             in_place: self.o.in_place,
         };
         Ok(write.body(false))

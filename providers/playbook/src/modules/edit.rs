@@ -85,7 +85,7 @@ impl Edit {
         let any = changed || !mend.none();
         let mut result = t.more;
         result.extend(fields([("changed", json!(any)), ("msg", json!(msg))]));
-        if self.diff {
+        if self.diff && (changed || self.two_diffs) {
             let content = self.content_diff(&t.old, &t.new);
             let attrs = (there || !self.check).then(|| self.attrs_diff(&mend));
             result.insert("diff".into(), match attrs.filter(|_| self.two_diffs) {
@@ -110,6 +110,7 @@ impl Edit {
                 validate: self.validate.as_deref(),
                 backup: self.backup,
                 follow: true,
+                fresh: false,
                 in_place: self.in_place,
             };
             format!("{dirs}{}", write.script())
@@ -136,7 +137,7 @@ impl Edit {
     }
 
     fn content_diff(&self, old: &str, new: &str) -> Json {
-        let header = format!("{} (content)", self.path);
+        let header = if self.two_diffs { format!("{} (content)", self.path) } else { self.path.clone() };
         json!({ "before": old, "after": new, "before_header": header, "after_header": header })
     }
 

@@ -121,6 +121,9 @@ impl Wanted {
         if self.src.is_some() && !matches!(state.as_str(), "link" | "hard") {
             return Ok(self.fail(&now.own, "src option requires state to be 'link' or 'hard'", &self.path));
         }
+        if self.path.is_empty() && state == "directory" {
+            return Ok(self.fail(&now.own, "There was an issue creating  as requested: [Errno 2] No such file or directory: b''", ""));
+        }
         match state.as_str() {
             "absent" => Ok(self.absent(&now)),
             "directory" | "file" => Ok(self.placed(&now, &state)),
@@ -161,7 +164,12 @@ impl Wanted {
         before.entry("state").or_insert_with(|| json!(now.state()));
         after.entry("state").or_insert_with(|| json!(made.state));
         Decision::Change(Pending {
-            script: format!("{QUIET}p={}\n{script}tp_stat \"$p\" >&3\n", shell_quote(path)),
+            // What points to nothing has no facts, unless the link itself is meant.
+            script: format!(
+                "{QUIET}p={}\n{script}if {}; then tp_stat \"$p\" >&3; fi\n",
+                shell_quote(path),
+                if made.state == "link" && self.follow { "[ -e \"$p\" ]" } else { ":" }
+            ),
             action: match made.state {
                 "absent" => Action::Delete,
                 _ if there => Action::Update,
@@ -241,9 +249,9 @@ impl Wanted {
         let (mut before, mut after) = (mend.before.clone(), mend.after.clone());
         if !there {
             script.push_str(&format!(
-                "tp_made() {{ p=$1\n{}:\n}}\ntp_q=$p\ntp_dirs \"$p\" || {{ echo {}>&3; exit 1; }}\np={}\n",
+                "tp_made() {{ p=$1\n{}:\n}}\ntp_q=$p\ntp_dirs \"$p\" || {{ printf '%s\\n' {} >&3; exit 1; }}\np={}\n",
                 mend.all(),
-                shell_quote(&format!("fail=There was an issue creating {path} as requested: ")),
+                tail(&format!("There was an issue creating {path} as requested: "), path, &format!(": b'{path}'")),
                 shell_quote(path)
             ));
             if self.check {
@@ -281,8 +289,10 @@ impl Wanted {
             if let Some(touch) = time.touch(flag) {
                 script.push_str(&format!("{touch}{link} \"$p\"\n"));
             }
-            before.insert(key.into(), seen.number(key));
-            after.insert(key.into(), seen.number(key));
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let now = json!(now.as_secs());
+            before.insert(key.into(), if seen.there() { seen.number(key) } else { now.clone() });
+            after.insert(key.into(), now);
         }
         changed
     }
@@ -305,8 +315,8 @@ impl Wanted {
         let mut changed = !there || !mend.none();
         if !there {
             script.push_str(&format!(
-                "( : >>\"$p\" ) || {{ echo {}>&3; exit 1; }}\n",
-                shell_quote("fail=Error, could not touch target: ")
+                "( : >>\"$p\" ) || {{ printf '%s\\n' {} >&3; exit 1; }}\n",
+                tail("Error, could not touch target: ", &self.path, &format!(": b'{}'", self.path))
             ));
         }
         let mut times = String::new();
@@ -330,6 +340,16 @@ impl Wanted {
         let made = Made { state: "touch", before, after, facts: true, more: Fields::new() };
         self.change("dest", &self.path, script, seen, made)
     }
+}
+
+/// The words of a failure, for `printf` in a script: before and after what the tool says, and the path.
+pub(super) fn tail(fail: &str, path: &str, tail: &str) -> String {
+    ["fail", "path", "tail"]
+        .iter()
+        .zip([fail, path, tail])
+        .map(|(k, v)| shell_quote(&format!("{k}={v}")))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// What a change makes.

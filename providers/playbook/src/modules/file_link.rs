@@ -4,7 +4,7 @@ use serde_json::json;
 use towpath_core::{Json, shell_quote};
 
 use super::attrs::{Mend, Seen, failed};
-use super::file::{Made, Now, Wanted};
+use super::file::{Made, Now, Wanted, tail};
 use super::{Decision, Fields, fields};
 
 /// Reads what `src` means from `"$p"`: sets `$tp_a` to it, made absolute, and prints whether it is there and, for a hard
@@ -27,12 +27,13 @@ pub(super) fn probe(src: &str, hard: bool, force: bool) -> String {
 }
 
 /// Puts `"$tp_t"`, which `ln` makes, in the path's place.
-fn place(ln: &str, prev: &str) -> String {
+fn place(ln: &str, prev: &str, src: &str, path: &str) -> String {
     let clear = if prev == "directory" { "rmdir -- \"$p\"\n" } else { "" };
     format!(
-        "tp_new \"$p\"\n{ln} \"$tp_t\" || {{ echo 'fail=Error while linking: ' >&3; exit 1; }}\n{clear}\
+        "tp_new \"$p\"\n{ln} \"$tp_t\" || {{ printf '%s\\n' {} >&3; exit 1; }}\n{clear}\
          if [ -d \"$p\" ]; then rm -f -- \"$p\"; fi\nmv -f -- \"$tp_t\" \"$p\"\n\
-         if [ -e \"$tp_t\" ]; then rm -f -- \"$tp_t\"; fi\n"
+         if [ -e \"$tp_t\" ]; then rm -f -- \"$tp_t\"; fi\n",
+        tail("Error while linking: ", path, &format!(": b'{src}' -> b'{path}'"))
     )
 }
 
@@ -102,14 +103,14 @@ pub(super) fn link(w: Wanted, now: &Now) -> Result<Decision, String> {
             after.insert("state".into(), json!("link"));
         }
         let target = shell_quote(src.as_str().unwrap_or_default());
-        script.push_str(&place(&format!("ln -s -- {target}"), prev));
+        script.push_str(&place(&format!("ln -s -- {target}"), prev, src.as_str().unwrap_or_default(), path));
         if w.check {
             before.retain(|k, _| k == "src" || k == "state");
             after.retain(|k, _| k == "src" || k == "state");
         }
     }
     script.push_str(&mend.all());
-    let made = Made { state: "link", before, after, facts, more };
+    let made = Made { state: "link", before, after, facts: true, more };
     Ok(w.change("dest", path, script, &shown, made))
 }
 
@@ -167,7 +168,7 @@ pub(super) fn hard(w: Wanted, now: &Now) -> Result<Decision, String> {
     }
     before.insert("state".into(), json!(prev));
     after.insert("state".into(), json!("hard"));
-    let script = format!("{}{}", place(&format!("ln -- {}", shell_quote(&src)), prev), mend.all());
+    let script = format!("{}{}", place(&format!("ln -- {}", shell_quote(&src)), prev, &src, path), mend.all());
     let made = Made { state: "hard", before, after, facts: true, more };
     Ok(w.change("dest", path, script, &now.own, made))
 }

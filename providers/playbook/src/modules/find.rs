@@ -112,7 +112,14 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         [('b', 1.0), ('k', 1024.0), ('m', 1_048_576.0), ('g', 1_073_741_824.0), ('t', 1_099_511_627_776.0)];
     let amount = |key: &str, all: &[(char, f64)]| match call.text(key) {
         None => Ok(None),
-        Some(text) => units(&text, all).map(Some).ok_or_else(|| format!("failed to process {key}")),
+        Some(text) => units(&text, all).map(Some).ok_or((key.to_owned(), text)),
+    };
+    let (age, size) = match (amount("age", &AGES), amount("size", &SIZES)) {
+        (Ok(age), Ok(size)) => (age, size),
+        (Err((key, text)), _) | (_, Err((key, text))) => {
+            let more = [(key.clone(), json!(text))].into_iter().collect();
+            return Ok(super::attrs::failed(format!("failed to process {key}"), more));
+        }
     };
     let number = |key: &str| call.args.get(key).and_then(Json::as_i64);
     let w = Wanted {
@@ -124,9 +131,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         hidden: call.yes("hidden")? == Some(true),
         depth: number("depth"),
         limit: number("limit"),
-        age: amount("age", &AGES)?,
+        age,
         stamp: call.need("age_stamp")?,
-        size: amount("size", &SIZES)?.map(|n| n as i64),
+        size: size.map(|n| n as i64),
         mode: super::attrs::mode(call, "mode"),
         exact: call.yes("exact_mode")? != Some(false),
         contains: call.text("contains").map(|p| Pattern::new(&p, false)).transpose()?,
@@ -145,7 +152,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         let p = shell_quote(path);
         // A trailing slash looks behind a link that is named itself.
         script.push_str(&format!(
-            "echo\nif [ -d {p} ]; then echo folder; cd {p} && find {flag}.{deepest} -exec stat -c '{FORMAT}' {{}} + 2>/dev/null; cd - >/dev/null; fi\n"
+            "echo\nif [ -d {p} ]; then echo folder; cd {p} && find {flag}.{deepest} -exec stat -c '{FORMAT}' {{}} + 2>/dev/null; find .{deepest} -type l -exec sh -c 'for f; do if [ -d \"$f\" ]; then printf \"L|%s\\n\" \"$f\"; fi; done' sh {{}} + 2>/dev/null; cd - >/dev/null; fi\n"
         ));
     }
     script.push_str("exit 0\n");
@@ -172,7 +179,8 @@ impl Wanted {
             };
             // The entries of each folder, in the folder's own order, and whether they are folders themselves.
             let mut tree: BTreeMap<String, Vec<(String, Seen)>> = BTreeMap::new();
-            for line in lines.lines().filter(|l| !l.is_empty()) {
+            let through: Vec<&str> = lines.lines().filter_map(|l| l.strip_prefix("L|./")).collect();
+            for line in lines.lines().filter(|l| !l.is_empty() && !l.starts_with("L|")) {
                 let values: Vec<&str> = line.splitn(KEYS.len() + 1, '|').collect();
                 let Some(name) = values.last().and_then(|n| n.strip_prefix("./")) else { continue };
                 let pairs: Vec<(&str, String)> =
@@ -187,7 +195,9 @@ impl Wanted {
                 }
                 let entries = tree.remove(&folder).unwrap_or_default();
                 examined += entries.len();
-                let (dirs, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, s)| s.directory());
+                let (dirs, others): (Vec<_>, Vec<_>) = entries
+                    .into_iter()
+                    .partition(|(n, s)| s.directory() || through.contains(&n.as_str()));
                 let below: Vec<String> = dirs.iter().map(|(n, _)| n.clone()).collect();
                 let depth = if folder.is_empty() { 0 } else { folder.matches('/').count() as i64 + 1 };
                 let deep = self.depth.is_some_and(|d| d > 0 && depth >= d);

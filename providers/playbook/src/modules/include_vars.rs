@@ -36,12 +36,12 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let given = |k: &str| call.given.get(k).is_some_and(|v| !v.is_null());
     for key in call.given.keys() {
         if !OF_FOLDERS.iter().chain(&OF_FILES).chain(&OF_BOTH).any(|k| k == key) {
-            return Err(format!("{key} is not a valid option in include_vars"));
+            return super::action::wrong(format!("{key} is not a valid option in include_vars"));
         }
     }
     let of_folders = given("dir") || OF_FOLDERS.iter().any(|k| given(k));
     if of_folders && OF_FILES.iter().any(|k| given(k)) {
-        return Err("You are mixing file only and dir only arguments, these are incompatible".into());
+        return super::action::wrong("You are mixing file only and dir only arguments, these are incompatible".into());
     }
     let mut read = Read::default();
     if of_folders {

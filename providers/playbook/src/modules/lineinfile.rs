@@ -120,7 +120,8 @@ fn put(text: &str, w: &Wanted) -> Result<(String, String, usize), String> {
     let same = || Ok((text.to_owned(), String::new(), 0));
     if let Some(at) = found {
         let old = all.get(at).cloned().unwrap_or_default();
-        if w.pattern.is_none() && w.search.is_none() {
+        // A last line without an end gets one.
+        if w.pattern.is_none() && w.search.is_none() && old.ends_with('\n') {
             return same();
         }
         let mut new = match &w.pattern {

@@ -1,6 +1,7 @@
 //! Native modules. Each has a probe, which only reads, and a change.
 
 mod action;
+mod assemble;
 mod attrs;
 mod blockinfile;
 mod clock;
@@ -14,6 +15,8 @@ mod file;
 mod file_link;
 mod file_tree;
 mod find;
+mod get_url;
+mod http;
 mod include_vars;
 mod lineinfile;
 mod mode;
@@ -28,6 +31,7 @@ mod stat;
 mod tempfile;
 mod template;
 mod times;
+mod uri;
 mod users;
 mod words;
 
@@ -76,12 +80,14 @@ static ALL: &[&Module] = &[
     &action::FAIL,
     &action::PING,
     &action::SET_FACT,
+    &assemble::MODULE,
     &blockinfile::MODULE,
     &command::COMMAND,
     &command::SHELL,
     &copy::MODULE,
     &file::MODULE,
     &find::MODULE,
+    &get_url::MODULE,
     &include_vars::MODULE,
     &lineinfile::MODULE,
     &pause::MODULE,
@@ -96,6 +102,7 @@ static ALL: &[&Module] = &[
     &stat::MODULE,
     &tempfile::MODULE,
     &template::MODULE,
+    &uri::MODULE,
     &users::GROUP,
     &users::USER,
 ];
@@ -194,6 +201,9 @@ impl Module {
     /// Checks the arguments and begins. `name` is what messages call the module.
     pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
         let name = name.strip_prefix("ansible.legacy.").unwrap_or(name);
+        if let Some(early) = self.rules.early {
+            early(&call)?;
+        }
         call.args = spec::validate(self, &call.action, name, &call.given, self.rules.late)?;
         let prepare = self.prepare;
         let words = paths(&call);

@@ -42,7 +42,8 @@ pub(super) fn symbolic(text: &str, now: u32, directory: bool, umask: u32) -> Res
                 }
                 bits &= mask >> shift & 7;
                 match op {
-                    '=' => mode = mode & !(7 << shift) | bits << shift | special,
+                    // Ansible takes the special bit away, too, which `chmod` leaves on folders.
+                    '=' => mode = mode & !(7 << shift | 0o1000 << (shift / 3)) | bits << shift | special,
                     '+' => mode |= bits << shift | special,
                     _ => mode &= !(bits << shift | special),
                 }

@@ -58,7 +58,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 },
             };
             let part = |r: std::ops::Range<usize>| text.get(r).unwrap_or_default();
-            let (middle, count) = pattern.replace_all(part(range.clone()), &by)?;
+            let (middle, count) = pattern
+                .replace_all(part(range.clone()), &by)
+                .map_err(|e| format!("Unable to process replace due to error: {e} at position 1"))?;
             let new = format!("{}{middle}{}", part(0..range.start), part(range.end..text.len()));
             let new = if latin { super::pattern::decode(&latin_bytes(&new)?) } else { new };
             let msg = if count > 0 && new != old { format!("{count} replacements made") } else { String::new() };

@@ -84,6 +84,8 @@ pub(crate) struct Rules {
     pub(super) required_by: &'static [(&'static str, &'static [&'static str])],
     /// Takes names beyond those of the table, as `set_fact` does.
     pub(super) free: bool,
+    /// Looks at the arguments before all else.
+    pub(super) early: Option<fn(&super::Call) -> Result<(), String>>,
     /// Looks at its arguments by itself, and only in the end at those that it does not know.
     pub(super) late: bool,
     /// What a message calls it, if it runs through another module than the one the task names.
@@ -102,6 +104,7 @@ impl Rules {
         required_if: &[],
         required_by: &[],
         free: false,
+        early: None,
         late: false,
         through: None,
         internal: &[],

@@ -27,6 +27,10 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     }
     script.push_str("if [ -L \"$p\" ]; then printf 'source=%s\\n' \"$(readlink -f -- \"$p\")\"; fi\n");
     script.push_str("for t in r w x; do if test -$t \"$p\"; then echo $t=1; fi; done\n");
+    script.push_str(
+        "if [ -z \"$tp_s\" ] && [ ! -L \"$p\" ]; then d=${p%/*}; while [ -n \"$d\" ] && [ ! -e \"$d\" ]; do case $d in */*) d=${d%/*};; *) d=;; esac; done\n\
+         if [ -n \"$d\" ] && [ ! -d \"$d\" ]; then echo 'error=Not a directory'; elif [ -n \"$d\" ] && [ ! -x \"$d\" ]; then echo 'error=Permission denied'; fi; fi\n",
+    );
     let (mime, attributes) = (call.yes("get_mime")? == Some(true), call.yes("get_attributes")? == Some(true));
     if mime {
         let flag = if follow.is_empty() { "" } else { "-L " };
@@ -43,6 +47,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         script,
         Box::new(move |out| {
             let (seen, _) = Seen::read(&out);
+            if !seen.get("error").is_empty() {
+                return Err(seen.get("error").to_owned());
+            }
             let mut stat = fields([("exists", json!(seen.there()))]);
             if seen.there() {
                 stat.insert("path".into(), json!(path));

@@ -9,7 +9,7 @@ use super::{Call, Decision, Module, Place, content, fields};
 /// `template`.
 pub(super) const MODULE: Module = Module {
     names: &["template"],
-    rules: Rules { late: true, ..copy::RULES },
+    rules: Rules { early: Some(early), ..copy::RULES },
     missing: &[],
     place: Place::Host,
     prepare,
@@ -27,17 +27,20 @@ const SYNTAX: [&str; 8] = [
     "comment_end_string",
 ];
 
-fn prepare(call: &Call) -> Result<Decision, String> {
+/// What Ansible looks at before all else.
+fn early(call: &Call) -> Result<(), String> {
     let given = |k: &str| call.given.get(k).is_some_and(|v| !v.is_null());
     if !given("src") || !given("dest") {
         return Err("src and dest are required".into());
     }
-    let newline = match call.text("newline_sequence").as_deref() {
-        None | Some("\n" | "\\n") => "\n",
-        Some("\r" | "\\r") => "\r",
-        Some("\r\n" | "\\r\\n") => "\r\n",
-        Some(_) => return Err("newline_sequence needs to be one of: \n, \r or \r\n".into()),
-    };
+    match call.given.get("newline_sequence").and_then(|v| v.as_str()) {
+        None | Some("\n" | "\r" | "\r\n") => Ok(()),
+        Some(_) => Err("newline_sequence needs to be one of: \n, \r or \r\n".into()),
+    }
+}
+
+fn prepare(call: &Call) -> Result<Decision, String> {
+    let newline = call.text("newline_sequence").unwrap_or_else(|| "\n".into());
     let (src, dest) = (call.need("src")?, call.need("dest")?);
     let path = call.scope.search.find("templates", &src).map_err(|_| not_found(call, "templates", &src))?;
     let shown = path.display().to_string();
@@ -66,7 +69,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         true => format!("AnsibleUndefinedVariable: {}", e.message),
         false => format!("AnsibleError: {}", e.message),
     })?;
-    let rendered = if newline == "\n" { rendered } else { rendered.replace('\n', newline) };
+    let rendered = if newline == "\n" { rendered } else { rendered.replace('\n', &newline) };
     let encoding = call.text("output_encoding").unwrap_or_else(|| "utf-8".into());
     let bytes = content::encoded(&rendered, &encoding)?;
     // What Ansible sends is a file of the template's name in a folder of its own.

@@ -54,6 +54,23 @@ pub(super) fn expanding(word: &str) -> String {
     if out.is_empty() { "''".to_owned() } else { out }
 }
 
+/// Whether each quote of a command line has its end.
+pub(super) fn closed(line: &str) -> bool {
+    let mut quote = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None | Some('"'), '\\') => {
+                chars.next();
+            }
+            _ => {}
+        }
+    }
+    quote.is_none()
+}
+
 /// A command line as words for the shell; `file` is the shell word for its `%s`.
 pub(super) fn with_file(line: &str, file: &str) -> String {
     let word = |w: String| match w.split_once("%s") {

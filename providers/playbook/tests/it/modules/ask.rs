@@ -8,7 +8,7 @@ use towpath_core::Json;
 use towpath_core::testkit::Sshd;
 
 use super::compare::{tidy, wants_diff};
-use super::{RESET, folder, state_of};
+use super::{RESET, folder, rounds_of, state_of};
 
 pub(super) fn hash(text: &str) -> String {
     hex::encode(sha2::Sha256::digest(text))
@@ -63,7 +63,7 @@ pub(super) fn update(cases: &[(String, PathBuf)]) {
         companions(path, dir.path());
         server.sh(RESET);
         let mut rounds = Vec::new();
-        for _ in 0..2 {
+        for _ in 0..rounds_of(&text) {
             let answers = dir.path().join("answers");
             std::fs::write(&answers, "").unwrap();
             let out = Command::new(&ansible)

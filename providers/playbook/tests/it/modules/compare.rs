@@ -100,15 +100,15 @@ pub(super) fn differences(ours: &Json, theirs: &Json) -> Vec<String> {
 fn walk(at: &str, a: &Json, b: &Json, all: &mut Vec<String>) {
     match (a, b) {
         (Json::Object(x), Json::Object(y)) => {
-            // `failed` is in a registered result and not in what a callback sees, which has the status.
-            for (k, v) in y.iter().filter(|(k, _)| *k != "failed") {
+            // `failed` and `skipped` are in a registered result and not in what a callback sees, which has the status.
+            for (k, v) in y.iter().filter(|(k, _)| *k != "failed" && *k != "skipped") {
                 match x.get(k) {
                     Some(mine) => walk(&format!("{at}.{k}"), mine, v, all),
                     None => all.push(format!("{at}.{k} is missing; it is {}", short(v))),
                 }
             }
             for (k, v) in x {
-                if !y.contains_key(k) && k != "failed" {
+                if !y.contains_key(k) && k != "failed" && k != "skipped" {
                     all.push(format!("{at}.{k} is extra: {}", short(v)));
                 }
             }
