@@ -54,7 +54,6 @@ impl Parts {
             // A delimiter begins on a line of its own.
             if newline {
                 out.push(b'\n');
-                newline = false;
             }
             if let (Some(d), false) = (&self.delimiter, first) {
                 out.extend_from_slice(d.as_bytes());

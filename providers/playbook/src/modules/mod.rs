@@ -31,6 +31,7 @@ mod stat;
 mod tempfile;
 mod template;
 mod times;
+mod unarchive;
 mod uri;
 mod users;
 mod words;
@@ -102,6 +103,7 @@ static ALL: &[&Module] = &[
     &stat::MODULE,
     &tempfile::MODULE,
     &template::MODULE,
+    &unarchive::MODULE,
     &uri::MODULE,
     &users::GROUP,
     &users::USER,
