@@ -71,9 +71,6 @@ impl Parts {
 
 fn prepare(call: &Call) -> Result<Decision, String> {
     let (src, dest) = (call.need("src")?, call.need("dest")?);
-    if call.check && !call.diff {
-        return Ok(skipped());
-    }
     let parts = Parts::of(call)?;
     if call.yes("remote_src")? == Some(false) {
         return local(call, &parts, &src, &dest);
@@ -140,6 +137,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             ]);
             if same {
                 result.insert("md5sum".into(), json!(seen.get("md5").split(' ').next()));
+            }
+            if same && mend.none() && check {
+                return Ok(skipped());
             }
             if same && mend.none() {
                 result.extend(seen.facts());

@@ -13,7 +13,6 @@ use super::{Call, Decision, Fields, Output, fields, head};
 /// * `tp_stat PATH [-L]` prints what is at a path as `key=value` lines; `-L` follows links.
 /// * `tp_want OWNER GROUP`, after it, prints the numbers of names that differ from what is there.
 /// * `tp_fresh` prints owner, group and mask of what this user would make.
-/// * `tp_which NAME` fails with an error number if there is no such program.
 /// * `tp_sum TOOL PATH` prints `sum=<checksum>`.
 /// * `tp_new PATH` names a temporary beside a path, in `$tp_t`.
 /// * `tp_keep PATH` gives that temporary the owner and mode of what it replaces, or those of a new file.
@@ -46,16 +45,6 @@ tp_gid() {
 if command -v getent >/dev/null 2>&1; then getent group "$1" | cut -d: -f3
 else while IFS=: read -r tp_a tp_b tp_c tp_d; do if [ "$tp_a" = "$1" ]; then echo "$tp_c"; break; fi; done </etc/group
 fi
-}
-tp_which() {
-case $1 in
-*/*) if [ -f "$1" ] && [ -x "$1" ]; then return 0; fi
-if [ -e "$1" ]; then echo "13 $1"; else echo "2 $1"; fi; return 1;;
-esac
-tp_e="2 $1" IFS=:
-for tp_d in $PATH; do if [ -f "$tp_d/$1" ]; then if [ -x "$tp_d/$1" ]; then return 0; fi; tp_e="13 $1"; fi; done
-echo "$tp_e"
-return 1
 }
 tp_sum() { printf 'sum='; "$1" 2>/dev/null <"$2" || echo; }
 tp_new() { tp_t=$1.towpath.$$; rm -f -- "$tp_t"; }

@@ -23,6 +23,19 @@ const RULES: Rules = Rules {
     ..Rules::NONE
 };
 
+/// A shell function that fails, with an error number, where there is no such program.
+const WHICH: &str = r#"which_of() {
+case $1 in
+*/*) if [ -f "$1" ] && [ -x "$1" ]; then return 0; fi
+if [ -e "$1" ]; then echo "13 $1"; else echo "2 $1"; fi; return 1;;
+esac
+tp_e="2 $1" IFS=:
+for tp_d in $PATH; do if [ -f "$tp_d/$1" ]; then if [ -x "$tp_d/$1" ]; then return 0; fi; tp_e="13 $1"; fi; done
+echo "$tp_e"
+return 1
+}
+"#;
+
 /// A command and how it is called in results.
 struct Run {
     shown: Json,
@@ -95,7 +108,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         script.push_str(&format!("export {k}={}\n", shell_quote(v)));
     }
     // The start of a command that is not there is an error of its own; the search spares a process for it.
-    script.push_str(&format!("set -- {}\ntp_e=$(tp_which \"$1\") || {{ printf '{nonce} exec %s' \"$tp_e\"; exit 1; }}\n", run.join(" ")));
+    script.push_str(WHICH);
+    script.push_str(&format!("set -- {}\ntp_e=$(which_of \"$1\") || {{ printf '{nonce} exec %s' \"$tp_e\"; exit 1; }}\n", run.join(" ")));
     let input = match call.text("stdin") {
         Some(text) => {
             let newline = if call.yes("stdin_add_newline")?.unwrap_or(true) { "\n" } else { "" };

@@ -36,7 +36,7 @@ mod uri;
 mod users;
 mod words;
 
-pub(crate) use attrs::PREAMBLE;
+
 
 use std::sync::Arc;
 
@@ -47,6 +47,9 @@ use towpath_core::{Action, Connection, Context, Json};
 use crate::carry::{Output, Script};
 use crate::render::{Scope, text, truthy};
 use spec::Rules;
+
+/// Shell functions that probes use. A shell is told them once, when it is opened.
+pub(crate) use attrs::PREAMBLE as FUNCTIONS;
 
 /// What a module returns.
 pub(crate) type Fields = Map<String, Json>;

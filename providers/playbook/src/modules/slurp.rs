@@ -58,7 +58,7 @@ fn prepare_fetch(call: &Call) -> Result<Decision, String> {
         }
     }
     let (src, dest) = (call.need("src")?, call.need("dest")?);
-    if call.check && !call.diff {
+    if call.check {
         return Ok(Decision::Done(fields([
             ("changed", json!(false)),
             ("skipped", json!(true)),
@@ -69,7 +69,6 @@ fn prepare_fetch(call: &Call) -> Result<Decision, String> {
         call.given.get(key).map_or(Some(default), crate::render::truthy).unwrap_or(default)
     };
     let (flat, must) = (yes("flat", false), yes("fail_on_missing", true));
-    let check = call.check;
     let host = call.scope.variable("inventory_hostname").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     let base = call.scope.search.dirs.last().cloned().unwrap_or_default();
     let full = |path: &str| base.join(path);
@@ -93,10 +92,10 @@ fn prepare_fetch(call: &Call) -> Result<Decision, String> {
          case $(sha1sum <\"$p\" 2>/dev/null) in \"{here} \"*) echo same=1; echo; exit 0;; esac; fi\n{READ}",
         shell_quote(&src),
     );
-    Ok(Decision::Probe(script, Box::new(move |out| fetched(&out, &src, &target, must, check))))
+    Ok(Decision::Probe(script, Box::new(move |out| fetched(&out, &src, &target, must))))
 }
 
-fn fetched(out: &Output, src: &str, target: &std::path::Path, must: bool, check: bool) -> Result<Decision, String> {
+fn fetched(out: &Output, src: &str, target: &std::path::Path, must: bool) -> Result<Decision, String> {
     let (seen, bytes) = head(out);
     let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
     let dest = target.display().to_string();
@@ -126,9 +125,7 @@ fn fetched(out: &Output, src: &str, target: &std::path::Path, must: bool, check:
         return Ok(failed(out.error_text().trim(), Fields::new()));
     }
     let sum = crate::sha1(&bytes);
-    if !check {
-        write(target, &bytes).map_err(|e| format!("can't write {dest}: {e}"))?;
-    }
+    write(target, &bytes).map_err(|e| format!("can't write {dest}: {e}"))?;
     Ok(Decision::Done(fields([
         ("changed", json!(true)),
         ("dest", json!(dest)),

@@ -26,9 +26,6 @@ pub(super) const MODULE: Module = Module {
 
 fn prepare(call: &Call) -> Result<Decision, String> {
     let mut request = Request::of(call)?;
-    if call.check && !call.diff {
-        return Ok(Decision::Done(skipped()));
-    }
     if !request.method.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err("Parameter 'method' needs to be a single word in uppercase, like GET or POST.".into());
     }
