@@ -84,10 +84,13 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 return Err("No key/value pairs provided, at least one is required for this action to succeed".into());
             }
             let name = |k: &str| {
-                k.starts_with(|c: char| c.is_alphabetic() || c == '_') && k.chars().all(|c| c.is_alphanumeric() || c == '_')
+                k.starts_with(|c: char| c.is_alphabetic() || c == '_')
+                    && k.chars().all(|c| c.is_alphanumeric() || c == '_')
             };
             if let Some(bad) = facts.keys().find(|k| !name(k)) {
-                return Err(format!("The variable name '{bad}' is not valid. Variables must start with a letter or underscore character, and contain only letters, numbers and underscores."));
+                return Err(format!(
+                    "The variable name '{bad}' is not valid. Variables must start with a letter or underscore character, and contain only letters, numbers and underscores."
+                ));
             }
             done(fields([("changed", json!(false)), ("ansible_facts", Json::Object(facts))]))
         }
@@ -122,14 +125,12 @@ fn assert(call: &Call) -> Result<Decision, String> {
         Some(Json::Array(items)) => items.clone(),
         Some(one) => vec![one.clone()],
     };
-    let text = |keys: [&str; 2], what: &str| {
-        match keys.iter().find_map(|k| call.args.get(*k)).filter(|v| !v.is_null()) {
-            None => Ok(None),
-            Some(v @ (Json::String(_) | Json::Array(_))) => Ok(Some(v.clone())),
-            Some(other) => Err(format!(
-                "Incorrect type for {what}, expected a string or list and got {}",
-                super::spec::class(other)
-            )),
+    let text = |keys: [&str; 2], what: &str| match keys.iter().find_map(|k| call.args.get(*k)).filter(|v| !v.is_null())
+    {
+        None => Ok(None),
+        Some(v @ (Json::String(_) | Json::Array(_))) => Ok(Some(v.clone())),
+        Some(other) => {
+            Err(format!("Incorrect type for {what}, expected a string or list and got {}", super::spec::class(other)))
         }
     };
     let (fail, good) = match (text(["fail_msg", "msg"], "fail_msg or msg"), text(["success_msg"; 2], "success_msg")) {

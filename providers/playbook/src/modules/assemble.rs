@@ -34,24 +34,23 @@ struct Parts {
 impl Parts {
     fn of(call: &Call) -> Result<Self, String> {
         let regexp = call.text("regexp");
-        let compiled = regexp.map(|p| {
-            Pattern::new(&p, false).map_err(|why| format!("Invalid Regexp ({why}) in \"{p}\""))
-        });
+        let compiled =
+            regexp.map(|p| Pattern::new(&p, false).map_err(|why| format!("Invalid Regexp ({why}) in \"{p}\"")));
         // Escapes in a delimiter mean what they mean in Python.
-        let delimiter = call.text("delimiter").map(|d| d.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r"));
+        let delimiter =
+            call.text("delimiter").map(|d| d.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r"));
         Ok(Self { delimiter, regexp: compiled.transpose()?, hidden: call.yes("ignore_hidden")? != Some(true) })
     }
 
     fn takes(&self, name: &str) -> bool {
-        (self.hidden || !name.starts_with('.'))
-            && self.regexp.as_ref().is_none_or(|p| p.matches(name))
+        (self.hidden || !name.starts_with('.')) && self.regexp.as_ref().is_none_or(|p| p.matches(name))
     }
 
     /// Joins the fragments, which come in the order of their names.
     fn join<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> Vec<u8> {
         let (mut out, mut first, mut newline) = (Vec::new(), true, false);
         for part in parts {
-            // A delimiter begins on a line of its own.
+            // Each part begins on a line of its own.
             if newline {
                 out.push(b'\n');
             }
@@ -63,7 +62,7 @@ impl Parts {
             }
             out.extend_from_slice(part);
             first = false;
-            newline = self.delimiter.is_some() && !part.ends_with(b"\n");
+            newline = !part.ends_with(b"\n");
         }
         out
     }
@@ -120,7 +119,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             let same = there && seen.sum() == sum;
             if !same && seen.get("parent") == "absent" {
                 let tmp = content::temporary("source");
-                let msg = format!("Could not replace file: {tmp} to {dest}: [Errno 2] No such file or directory: b'{tmp}' -> b'{dest}'");
+                let msg = format!(
+                    "Could not replace file: {tmp} to {dest}: [Errno 2] No such file or directory: b'{tmp}' -> b'{dest}'"
+                );
                 return Ok(failed(msg, Fields::new()));
             }
             let base = if there { seen.clone() } else { seen.fresh(false) };

@@ -58,7 +58,9 @@ chmod "$(printf %o $((0666 & ~0$tp_s)))" "$tp_t"
 fi
 }
 tp_backup() {
-tp_b=$1.$$.$(date '+%Y-%m-%d@%H:%M:%S~')
+tp_k=$$ tp_l=$(date '+%Y-%m-%d@%H:%M:%S~')
+while [ -e "$1.$tp_k.$tp_l" ]; do tp_k=$((tp_k+1)); done
+tp_b=$1.$tp_k.$tp_l
 cp -p -- "$1" "$tp_b" && printf 'backup_file=%s\n' "$tp_b" >&3
 }
 tp_dirs() {
@@ -300,10 +302,9 @@ impl Attrs {
             why.insert("failed".into(), true.into());
             why
         };
-        for (key, id, want, tool, what) in [
-            ("owner", "uid", &self.owner, "chown", "user"),
-            ("group", "gid", &self.group, "chgrp", "group"),
-        ] {
+        for (key, id, want, tool, what) in
+            [("owner", "uid", &self.owner, "chown", "user"), ("group", "gid", &self.group, "chgrp", "group")]
+        {
             let Some(want) = want else { continue };
             let wanted = match self.number(seen, want, id) {
                 Some(n) => n,

@@ -71,7 +71,8 @@ fn failed(rc: Json, cmd: &Json, msg: &str) -> Fields {
 }
 
 fn prepare(call: &Call) -> Result<Decision, String> {
-    let known: Fields = call.given.iter().filter(|(k, _)| !k.starts_with('_')).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let known: Fields =
+        call.given.iter().filter(|(k, _)| !k.starts_with('_')).map(|(k, v)| (k.clone(), v.clone())).collect();
     spec::validate(if call.action == "shell" { &SHELL } else { &COMMAND }, &call.action, "", &known, false)?;
     let line = call.any(&["_raw_params", "cmd"]).unwrap_or_default();
     let argv = call.list("argv").unwrap_or_default();
@@ -109,7 +110,10 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     }
     // The start of a command that is not there is an error of its own; the search spares a process for it.
     script.push_str(WHICH);
-    script.push_str(&format!("set -- {}\ntp_e=$(which_of \"$1\") || {{ printf '{nonce} exec %s' \"$tp_e\"; exit 1; }}\n", run.join(" ")));
+    script.push_str(&format!(
+        "set -- {}\ntp_e=$(which_of \"$1\") || {{ printf '{nonce} exec %s' \"$tp_e\"; exit 1; }}\n",
+        run.join(" ")
+    ));
     let input = match call.text("stdin") {
         Some(text) => {
             let newline = if call.yes("stdin_add_newline")?.unwrap_or(true) { "\n" } else { "" };

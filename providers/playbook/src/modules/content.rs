@@ -258,7 +258,9 @@ pub(super) fn encoded(text: &str, encoding: &str) -> Result<Vec<u8>, String> {
         "utf-16" | "utf16" => Ok([vec![0xff, 0xfe], wide(true)].concat()),
         "utf-16-le" | "utf-16le" => Ok(wide(true)),
         "utf-16-be" | "utf-16be" => Ok(wide(false)),
-        _ => Err(format!("the encoding `{encoding}` is not supported; there are utf-8, utf-8-sig, utf-16, utf-16-le, utf-16-be, ascii and latin-1")),
+        _ => Err(format!(
+            "the encoding `{encoding}` is not supported; there are utf-8, utf-8-sig, utf-16, utf-16-le, utf-16-be, ascii and latin-1"
+        )),
     }
 }
 
@@ -266,8 +268,7 @@ pub(super) fn encoded(text: &str, encoding: &str) -> Result<Vec<u8>, String> {
 pub(super) fn python_json(value: &Json) -> String {
     match value {
         Json::Object(map) => {
-            let parts: Vec<String> =
-                map.iter().map(|(k, v)| format!("{}: {}", quoted(k), python_json(v))).collect();
+            let parts: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", quoted(k), python_json(v))).collect();
             format!("{{{}}}", parts.join(", "))
         }
         Json::Array(items) => format!("[{}]", items.iter().map(python_json).collect::<Vec<_>>().join(", ")),

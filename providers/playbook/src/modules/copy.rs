@@ -52,7 +52,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         return place(call, Source { bytes, from: None, shown: dest.clone(), src: content::temporary("") }, &dest);
     }
     let src = call.need("src")?;
-    let path = call.scope.search.find("files", src.trim_end_matches('/')).map_err(|_| not_found(call, "files", &src))?;
+    let path =
+        call.scope.search.find("files", src.trim_end_matches('/')).map_err(|_| not_found(call, "files", &src))?;
     if path.is_dir() {
         return copy_tree::prepare(call, &path, src.ends_with('/'), &dest);
     }
@@ -140,7 +141,8 @@ pub(super) fn place(call: &Call, source: Source, dest: &str) -> Result<Decision,
     preserved(&mut o.attrs.mode, source.from.as_deref());
     let sha1 = crate::sha1(&source.bytes);
     // An argument that `copy` does not know shows only where something would be sent.
-    let late = spec::validate(&MODULE, "copy", "ansible.legacy.copy", &spec::known(&call.given, &call.action), false).err();
+    let late =
+        spec::validate(&MODULE, "copy", "ansible.legacy.copy", &spec::known(&call.given, &call.action), false).err();
     let base = source.shown.rsplit('/').next().unwrap_or_default().to_owned();
     let folder = dest.ends_with('/');
     let (diff, check) = (call.diff, call.check);
@@ -354,9 +356,11 @@ fn change(o: &Options, source: Source, f: Found, expected: Option<Fields>) -> Re
         finish: Box::new(move |out| {
             let mut all = done(out);
             if let (Some(mut wrong), None) = (wrong, all.get("failed")) {
-                wrong.extend(["size", "uid", "gid", "owner", "group", "mode", "state"].iter().filter_map(|k| {
-                    all.get(*k).map(|v| ((*k).to_owned(), v.clone()))
-                }));
+                wrong.extend(
+                    ["size", "uid", "gid", "owner", "group", "mode", "state"]
+                        .iter()
+                        .filter_map(|k| all.get(*k).map(|v| ((*k).to_owned(), v.clone()))),
+                );
                 all = wrong;
             }
             if all.contains_key("failed") {

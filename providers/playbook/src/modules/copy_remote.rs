@@ -19,11 +19,7 @@ pub(super) fn prepare(call: &Call, args: &Fields) -> Result<Decision, String> {
     let (s, name) = (shell_quote(&src), shell_quote(&base));
     let recurse = o.attrs.owner.is_some() || o.attrs.group.is_some();
     let owners = super::attrs::Attrs { mode: None, flags: None, ..o.attrs.clone() };
-    let below = if recurse {
-        format!("p=$d\n{}", file_tree::probe(&owners, false))
-    } else {
-        String::new()
-    };
+    let below = if recurse { format!("p=$d\n{}", file_tree::probe(&owners, false)) } else { String::new() };
     // A folder is compared by the sums of all files in it, and by the names of all else.
     let script = format!(
         "s={s}\nd={}\nif [ ! -e \"$s\" ]; then echo source=absent; exit 0; fi\n\
@@ -38,7 +34,10 @@ pub(super) fn prepare(call: &Call, args: &Fields) -> Result<Decision, String> {
          tp_a=$(tp_l \"$s\"); tp_b=$(tp_l \"$d\")\n\
          printf '%s\\n' \"$tp_a\" | while IFS= read -r l; do case \"\n$tp_b\n\" in *\"\n$l\n\"*) ;; *) echo missing; break;; esac; done\necho\n{below}fi\n",
         shell_quote(&dest),
-        format!("{}printf 'my_uid=%s\\nmy_gid=%s\\numask=' \"$(id -u)\" \"$(id -g)\"; umask\n", o.attrs.probe("\"$d\"", "-L")),
+        format!(
+            "{}printf 'my_uid=%s\\nmy_gid=%s\\numask=' \"$(id -u)\" \"$(id -g)\"; umask\n",
+            o.attrs.probe("\"$d\"", "-L")
+        ),
     );
     Ok(Decision::Probe(
         script,
@@ -147,13 +146,16 @@ fn one(
 /// A folder: modes come along, owners do not; what is in the way stays.
 fn tree(o: &Options, src: &str, dest: &str, path: &str, seen: &Seen, rest: &[u8]) -> Result<Decision, String> {
     if seen.there() && !seen.directory() {
-        let msg = format!(
-            "Could not replace file: b'{src}' to {path}: [Errno 20] Not a directory: b'{src}' -> b'{path}'"
-        );
+        let msg =
+            format!("Could not replace file: b'{src}' to {path}: [Errno 20] Not a directory: b'{src}' -> b'{path}'");
         return Ok(failed(msg, Fields::new()));
     }
     let inside = src.ends_with('/');
-    let target = if inside || seen.there() || path != dest { path.to_owned() } else { format!("{path}/{}", src.rsplit('/').next().unwrap_or_default()) };
+    let target = if inside || seen.there() || path != dest {
+        path.to_owned()
+    } else {
+        format!("{path}/{}", src.rsplit('/').next().unwrap_or_default())
+    };
     let text = String::from_utf8_lossy(rest);
     let (missing, combos) = text.split_once('\n').unwrap_or((&text, ""));
     let owners = super::attrs::Attrs { mode: None, flags: None, ..o.attrs.clone() };
@@ -164,9 +166,7 @@ fn tree(o: &Options, src: &str, dest: &str, path: &str, seen: &Seen, rest: &[u8]
     };
     let copy = !seen.there() || missing.contains("missing");
     let owned = combos.trim_start_matches('\n');
-    let changed = copy
-        || !mend.none()
-        || !owned.is_empty() && file_tree::differs(&owners, owned.as_bytes());
+    let changed = copy || !mend.none() || !owned.is_empty() && file_tree::differs(&owners, owned.as_bytes());
     let shown = if inside && seen.there() { format!("{}/", path.trim_end_matches('/')) } else { path.to_owned() };
     let result = fields([
         ("dest", json!(shown)),

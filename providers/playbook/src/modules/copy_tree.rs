@@ -102,8 +102,19 @@ impl Tree {
                 let path = path.map(|(p, _)| p.as_str()).unwrap_or_default();
                 let msg = format!("Failed to get information on remote file ({path}): Not a directory");
                 return Ok(failed(msg, Fields::new()));
-            } else if let Some((key, value)) = line.split_once('=').filter(|(k, _)| k.starts_with("want_") || *k == "umask") {
-                names.push((if key == "want_uid" { "want_uid" } else if key == "want_gid" { "want_gid" } else { "umask" }, value.to_owned()));
+            } else if let Some((key, value)) =
+                line.split_once('=').filter(|(k, _)| k.starts_with("want_") || *k == "umask")
+            {
+                names.push((
+                    if key == "want_uid" {
+                        "want_uid"
+                    } else if key == "want_gid" {
+                        "want_gid"
+                    } else {
+                        "umask"
+                    },
+                    value.to_owned(),
+                ));
             } else if let Some((sum, path)) = line.split_once("  ") {
                 sums.insert(path.to_owned(), sum.to_owned());
             }
@@ -116,14 +127,15 @@ impl Tree {
             let step = match entry {
                 // The folder whose content is meant stays as it is.
                 Entry::Folder if now.directory() && self.inside && name.is_empty() => Ok(String::new()),
-                Entry::Folder if now.directory() => {
-                    self.folders.mend(&now, path).map(|m| if m.none() { String::new() } else { format!("p={p}\n{}", m.all()) })
-                }
+                Entry::Folder if now.directory() => self
+                    .folders
+                    .mend(&now, path)
+                    .map(|m| if m.none() { String::new() } else { format!("p={p}\n{}", m.all()) }),
                 Entry::Folder => {
                     let fresh = Seen::default().with(&names).fresh(true);
-                    self.folders.mend(&fresh, path).map(|m| {
-                        format!("tp_made() {{ p=$1\n{}:\n}}\ntp_dirs {p}\n", m.all())
-                    })
+                    self.folders
+                        .mend(&fresh, path)
+                        .map(|m| format!("tp_made() {{ p=$1\n{}:\n}}\ntp_dirs {p}\n", m.all()))
                 }
                 Entry::Link(to) => Ok(if now.link() {
                     String::new()

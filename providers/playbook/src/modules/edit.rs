@@ -72,9 +72,11 @@ impl Edit {
             }
         }
         let base = if there { t.seen.clone() } else { t.seen.fresh(false) };
-        let mend = match self.attrs.mend(&base, &self.path) {
-            _ if !there && (!changed || self.check) => Mend::default(),
-            Ok(mend) => mend,
+        // As Ansible: the text is written before a name turns out to be unknown.
+        let (mend, wrong) = match self.attrs.mend(&base, &self.path) {
+            _ if !there && (!changed || self.check) => (Mend::default(), None),
+            Ok(mend) => (mend, None),
+            Err(why) if changed && !self.check => (Mend::default(), Some(why)),
             Err(why) => return Decision::Done(why),
         };
         let mut msg = t.msg;
@@ -88,10 +90,13 @@ impl Edit {
         if self.diff && (changed || self.two_diffs) {
             let content = self.content_diff(&t.old, &t.new);
             let attrs = (there || !self.check).then(|| self.attrs_diff(&mend));
-            result.insert("diff".into(), match attrs.filter(|_| self.two_diffs) {
-                Some(attrs) => json!([content, attrs]),
-                None => content,
-            });
+            result.insert(
+                "diff".into(),
+                match attrs.filter(|_| self.two_diffs) {
+                    Some(attrs) => json!([content, attrs]),
+                    None => content,
+                },
+            );
         }
         if !any {
             return Decision::Done(result);
@@ -122,6 +127,7 @@ impl Edit {
             was.extend(shown(&pattern::encode(&t.old)).map(|t| ("content".to_owned(), t)));
             will.extend(shown(&bytes).map(|t| ("content".to_owned(), t)));
         }
+        let done = settled(result.clone(), false, refused);
         Decision::Change(Pending {
             script,
             action: if there { Action::Update } else { Action::Create },
@@ -131,8 +137,18 @@ impl Edit {
             after: Some(Json::Object(will)),
             certain: true,
             foreign: self.validate.is_some(),
-            expected: result.clone(),
-            finish: settled(result, false, refused),
+            expected: result,
+            finish: Box::new(move |out| {
+                let (now, _) = Seen::read(&out);
+                let all = done(out);
+                match wrong {
+                    Some(mut wrong) if !all.contains_key("failed") => {
+                        wrong.extend(now.facts());
+                        wrong
+                    }
+                    _ => all,
+                }
+            }),
         })
     }
 

@@ -10,8 +10,7 @@ use super::times::Time;
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields, file_link, file_tree};
 
 /// `file`.
-pub(super) const MODULE: Module =
-    Module { names: &["file"], rules: RULES, missing: &[], place: Place::Host, prepare };
+pub(super) const MODULE: Module = Module { names: &["file"], rules: RULES, missing: &[], place: Place::Host, prepare };
 
 const RULES: Rules = Rules { internal: &["_diff_peek", "_original_basename"], ..Rules::NONE };
 
@@ -122,7 +121,11 @@ impl Wanted {
             return Ok(self.fail(&now.own, "src option requires state to be 'link' or 'hard'", &self.path));
         }
         if self.path.is_empty() && state == "directory" {
-            return Ok(self.fail(&now.own, "There was an issue creating  as requested: [Errno 2] No such file or directory: b''", ""));
+            return Ok(self.fail(
+                &now.own,
+                "There was an issue creating  as requested: [Errno 2] No such file or directory: b''",
+                "",
+            ));
         }
         match state.as_str() {
             "absent" => Ok(self.absent(&now)),

@@ -56,11 +56,12 @@ pub(super) fn link(w: Wanted, now: &Now) -> Result<Decision, String> {
     };
     if !there && !w.force {
         let absolute = now.own.get("absolute");
-        let msg = format!(
-            "src file does not exist, use \"force=yes\" if you really want to create the link: {absolute}"
-        );
+        let msg =
+            format!("src file does not exist, use \"force=yes\" if you really want to create the link: {absolute}");
         let mut all = more;
-        all.extend(now.own.facts());
+        if prev != "link" || now.target.is_some() {
+            all.extend(now.own.facts());
+        }
         all.insert("path".into(), json!(w.path));
         return Ok(failed(msg, all));
     }
@@ -79,7 +80,11 @@ pub(super) fn link(w: Wanted, now: &Now) -> Result<Decision, String> {
     }
     let same = prev == "link" && w.src.as_deref().is_none_or(|s| s == own);
     // With `follow`, owner and mode are those of what the link points to; a link to nothing has none.
-    let behind = if w.follow { now.target.clone() } else { Some(if prev == "link" { now.own.clone() } else { link_base(&now.own) }) };
+    let behind = if w.follow {
+        now.target.clone()
+    } else {
+        Some(if prev == "link" { now.own.clone() } else { link_base(&now.own) })
+    };
     let mend = match &behind {
         Some(seen) => match w.attrs.mend(seen, path) {
             Ok(mend) => mend,

@@ -6,7 +6,8 @@ use towpath_core::{Json, shell_quote};
 use super::attrs::{Attrs, Mode, Seen};
 
 /// Lists a folder that will go, for `diff`.
-pub(super) const LIST: &str = "if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then find \"$p\" -type d; echo; find \"$p\" ! -type d; fi\n";
+pub(super) const LIST: &str =
+    "if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then find \"$p\" -type d; echo; find \"$p\" ! -type d; fi\n";
 
 /// What [`LIST`] printed: the folders, the first of which is the path itself, and the rest.
 pub(super) fn content(rest: &[u8]) -> Json {
@@ -18,11 +19,7 @@ pub(super) fn content(rest: &[u8]) -> Json {
 
 /// Prints each combination of type, mode, owner and group below the folder once, and the mask that symbolic modes look at.
 pub(super) fn probe(attrs: &Attrs, follow: bool) -> String {
-    let through = if follow {
-        "; find -L \"$p\" ! -type l -exec stat -L -c '%f %u %g' {} + 2>/dev/null"
-    } else {
-        ""
-    };
+    let through = if follow { "; find -L \"$p\" ! -type l -exec stat -L -c '%f %u %g' {} + 2>/dev/null" } else { "" };
     let name = |n: &Option<String>| {
         shell_quote(n.as_deref().filter(|n| !n.bytes().all(|b| b.is_ascii_digit())).unwrap_or_default())
     };

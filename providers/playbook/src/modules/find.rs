@@ -183,8 +183,7 @@ impl Wanted {
             for line in lines.lines().filter(|l| !l.is_empty() && !l.starts_with("L|")) {
                 let values: Vec<&str> = line.splitn(KEYS.len() + 1, '|').collect();
                 let Some(name) = values.last().and_then(|n| n.strip_prefix("./")) else { continue };
-                let pairs: Vec<(&str, String)> =
-                    KEYS.iter().zip(&values).map(|(k, v)| (*k, (*v).to_owned())).collect();
+                let pairs: Vec<(&str, String)> = KEYS.iter().zip(&values).map(|(k, v)| (*k, (*v).to_owned())).collect();
                 let (parent, _) = name.rsplit_once('/').unwrap_or(("", name));
                 tree.entry(parent.to_owned()).or_default().push((name.to_owned(), Seen::default().with(&pairs)));
             }
@@ -195,9 +194,8 @@ impl Wanted {
                 }
                 let entries = tree.remove(&folder).unwrap_or_default();
                 examined += entries.len();
-                let (dirs, others): (Vec<_>, Vec<_>) = entries
-                    .into_iter()
-                    .partition(|(n, s)| s.directory() || through.contains(&n.as_str()));
+                let (dirs, others): (Vec<_>, Vec<_>) =
+                    entries.into_iter().partition(|(n, s)| s.directory() || through.contains(&n.as_str()));
                 let below: Vec<String> = dirs.iter().map(|(n, _)| n.clone()).collect();
                 let depth = if folder.is_empty() { 0 } else { folder.matches('/').count() as i64 + 1 };
                 let deep = self.depth.is_some_and(|d| d > 0 && depth >= d);
@@ -224,7 +222,10 @@ impl Wanted {
         let regular = |f: &Found| f.seen.regular();
         let size = |f: &Found| f.seen.get("size").parse::<u64>().unwrap_or(0);
         if contents && files.iter().filter(|f| regular(f)).map(size).sum::<u64>() > MOST {
-            return Err(format!("`contains` would read more than {} MiB; narrow it down by `patterns` or `size`", MOST >> 20));
+            return Err(format!(
+                "`contains` would read more than {} MiB; narrow it down by `patterns` or `size`",
+                MOST >> 20
+            ));
         }
         let mut script = String::new();
         for f in files.iter().filter(|f| regular(f)) {
@@ -237,10 +238,7 @@ impl Wanted {
             }
         }
         script.push_str("exit 0\n");
-        Ok(Decision::Probe(
-            script,
-            Box::new(move |out| Ok(self.done(files, examined, skipped, limited, out.stdout))),
-        ))
+        Ok(Decision::Probe(script, Box::new(move |out| Ok(self.done(files, examined, skipped, limited, out.stdout)))))
     }
 
     fn takes(&self, name: &str, seen: &Seen, now: f64) -> bool {
@@ -269,7 +267,8 @@ impl Wanted {
                 Mode::Bits(b) => *b,
                 Mode::Symbolic(_) => {
                     let one = Attrs { mode: Some(mode.clone()), ..Attrs::default() };
-                    one.wanted_mode(&Seen::default().with(&[("raw", "8000".into()), ("umask", "0".into())])).unwrap_or(0)
+                    one.wanted_mode(&Seen::default().with(&[("raw", "8000".into()), ("umask", "0".into())]))
+                        .unwrap_or(0)
                 }
                 _ => return false,
             };

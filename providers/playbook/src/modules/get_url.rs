@@ -26,11 +26,19 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         None => None,
         Some(c) => match c.split_once(':') {
             None => {
-                let more = fields([("url", json!(url)), ("dest", json!(dest)), ("checksum_src", Json::Null), ("checksum_dest", Json::Null)]);
+                let more = fields([
+                    ("url", json!(url)),
+                    ("dest", json!(dest)),
+                    ("checksum_src", Json::Null),
+                    ("checksum_dest", Json::Null),
+                ]);
                 return Ok(failed("The checksum parameter has to be in format <algorithm>:<checksum>", more));
             }
             Some((a, _)) if !ALGORITHMS.contains(&a) => {
-                return Err(format!("Could not hash file '{dest}' with algorithm '{a}'. Available algorithms: {}", ALGORITHMS.join(", ")));
+                return Err(format!(
+                    "Could not hash file '{dest}' with algorithm '{a}'. Available algorithms: {}",
+                    ALGORITHMS.join(", ")
+                ));
             }
             Some((a, sum)) => Some((a.to_owned(), sum.trim().to_owned())),
         },
@@ -39,7 +47,10 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let attrs = Attrs::of(call);
     let folder = dest.ends_with('/');
     let d = shell_quote(&dest);
-    let tool = checksum.as_ref().map(|(a, _)| format!("tp_x=$({a}sum <\"$d\")\nprintf 'want=%s\\n' \"$tp_x\"\n")).unwrap_or_default();
+    let tool = checksum
+        .as_ref()
+        .map(|(a, _)| format!("tp_x=$({a}sum <\"$d\")\nprintf 'want=%s\\n' \"$tp_x\"\n"))
+        .unwrap_or_default();
     let script = format!(
         "d={d}\nif [ -d \"$d\" ]; then echo folder=1; fi\n{}if [ -f \"$d\" ]; then tp_sum sha1sum \"$d\"\n{tool}fi\n",
         attrs.probe("\"$d\"", "-L")
@@ -68,7 +79,13 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 Err(why) => return Ok(Decision::Done(why)),
             };
             let script = download(&request, &dest, into, backup, checksum.as_ref(), &mend);
-            let expected = fields([("changed", json!(true)), ("dest", json!(dest)), ("url", json!(url)), ("msg", json!("OK (unknown bytes)")), ("checksum_dest", json!(Some(seen.sum()).filter(|s| !s.is_empty())))]);
+            let expected = fields([
+                ("changed", json!(true)),
+                ("dest", json!(dest)),
+                ("url", json!(url)),
+                ("msg", json!("OK (unknown bytes)")),
+                ("checksum_dest", json!(Some(seen.sum()).filter(|s| !s.is_empty()))),
+            ]);
             let old = seen.sum().to_owned();
             Ok(Decision::Change(Pending {
                 script,
@@ -127,10 +144,17 @@ fn download(
         Some((a, sum)) => {
             let (fetch, want) = if sum.contains("://") {
                 // The list of sums is fetched as the file is; the line of the file's name counts.
-                let list = format!("{{ if command -v curl >/dev/null 2>&1; then curl -sSL -q -- {0}; else wget -q -O - {0}; fi; }}", shell_quote(sum));
-                let name = request.url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+                let list = format!(
+                    "{{ if command -v curl >/dev/null 2>&1; then curl -sSL -q -- {0}; else wget -q -O - {0}; fi; }}",
+                    shell_quote(sum)
+                );
+                let name =
+                    request.url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
                 (
-                    format!("tp_y=$({list} | while read -r a b; do b=${{b#\\*}}; if [ \"${{b##*/}}\" = {} ] || [ -z \"$b\" ]; then echo \"$a\"; break; fi; done)\n", shell_quote(name)),
+                    format!(
+                        "tp_y=$({list} | while read -r a b; do b=${{b#\\*}}; if [ \"${{b##*/}}\" = {} ] || [ -z \"$b\" ]; then echo \"$a\"; break; fi; done)\n",
+                        shell_quote(name)
+                    ),
                     "$tp_y".to_owned(),
                 )
             } else {
@@ -198,13 +222,10 @@ fn finish(out: &Output, url: &str, dest: &str, old: &str) -> Fields {
     }
     let src = temporary("").replace("/tmp/.towpath.content/.", "/tmp/.towpath.content/tmp");
     let old = Some(old).filter(|s| !s.is_empty());
-    all.extend(fields([
-        ("checksum_src", json!(seen.sum())),
-        ("checksum_dest", json!(old)),
-        ("src", json!(src)),
-    ]));
+    all.extend(fields([("checksum_src", json!(seen.sum())), ("checksum_dest", json!(old)), ("src", json!(src))]));
     if !seen.get("differs").is_empty() {
-        let msg = format!("The checksum for {src} did not match {}; it was {}.", seen.get("wanted"), seen.get("differs"));
+        let msg =
+            format!("The checksum for {src} did not match {}; it was {}.", seen.get("wanted"), seen.get("differs"));
         return fail(all, msg);
     }
     if seen.get("parent") == "absent" {

@@ -13,6 +13,8 @@ pub(super) struct Request {
     pub(super) method: String,
     pub(super) headers: BTreeMap<String, String>,
     pub(super) body: Option<Vec<u8>>,
+    /// A file of the target that is sent instead.
+    pub(super) source: Option<String>,
     agent: String,
     timeout: i64,
     certificates: bool,
@@ -54,6 +56,7 @@ impl Request {
             method: call.text("method").unwrap_or_else(|| "GET".into()).to_uppercase(),
             headers,
             body: None,
+            source: None,
             agent: call.text("http_agent").unwrap_or_else(|| "ansible-httpget".into()),
             timeout: call.args.get("timeout").and_then(Json::as_i64).unwrap_or(10),
             certificates: yes("validate_certs", true)?,
@@ -124,13 +127,18 @@ impl Request {
                 config.push_str(&format!("{flag}\n"));
             }
         }
-        let body = match &self.body {
-            Some(bytes) => {
+        let print = match (&self.body, &self.source) {
+            (Some(bytes), _) => Some(super::content::print(bytes)),
+            (None, Some(path)) => Some(format!("cat -- {}", shell_quote(path))),
+            (None, None) => None,
+        };
+        let body = match &print {
+            Some(print) => {
                 config.push_str("data-binary = \"@-\"\n");
                 if !self.headers.keys().any(|k| k.eq_ignore_ascii_case("content-type")) {
                     config.push_str("header = \"Content-Type:\"\n");
                 }
-                format!("{} | ", super::content::print(bytes))
+                format!("{print} | ")
             }
             None => String::new(),
         };
@@ -139,13 +147,15 @@ impl Request {
         wget.push(format!("-U {}", shell_quote(&self.agent)));
         wget.push(shell_quote(&self.url));
         // `wget` of busybox can only get, and shows passwords in its arguments: it is used for neither.
-        let simple = self.method == "GET" && self.body.is_none() && self.user.is_none() && self.certificates;
+        let simple = self.method == "GET" && print.is_none() && self.user.is_none() && self.certificates;
         let other = match simple {
             true => format!(
                 "{} >/dev/null 2>\"$tp_w/error\"; tp_v=$?\nsed -n 's/^ *\\(HTTP\\/.*\\)/\\1/p; s/^  *\\([A-Za-z-]*: .*\\)/\\1/p' \"$tp_w/error\" >\"$tp_w/head\"\n",
                 wget.join(" ")
             ),
-            false => "echo 'curl is not installed, and wget can not make this request' >\"$tp_w/error\"; tp_v=2\n".to_owned(),
+            false => {
+                "echo 'curl is not installed, and wget can not make this request' >\"$tp_w/error\"; tp_v=2\n".to_owned()
+            }
         };
         format!(
             "tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\")\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n\
@@ -189,7 +199,7 @@ impl Head {
                     fields: Vec::new(),
                 };
             } else if let Some((k, v)) = line.split_once(':') {
-                head.fields.push((k.trim().to_lowercase(), v.trim().to_owned()));
+                head.fields.push((k.trim().to_lowercase(), v.trim_start().to_owned()));
             }
         }
         head

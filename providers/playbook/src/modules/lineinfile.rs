@@ -93,12 +93,10 @@ fn bare(line: &str) -> &str {
 fn remove(text: &str, w: &Wanted) -> (String, String, usize) {
     let mut all = lines(text);
     let before = all.len();
-    all.retain(|l| {
-        !match (&w.pattern, &w.search) {
-            (Some(p), _) => p.matches(l),
-            (None, Some(s)) => l.contains(s.as_str()),
-            (None, None) => Some(bare(l)) == w.line.as_deref(),
-        }
+    all.retain(|l| !match (&w.pattern, &w.search) {
+        (Some(p), _) => p.matches(l),
+        (None, Some(s)) => l.contains(s.as_str()),
+        (None, None) => Some(bare(l)) == w.line.as_deref(),
     });
     let found = before - all.len();
     let msg = if found > 0 { format!("{found} line(s) removed") } else { String::new() };

@@ -36,8 +36,6 @@ mod uri;
 mod users;
 mod words;
 
-
-
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -216,8 +214,7 @@ impl Module {
             return prepare(&call);
         }
         // Only the target knows its home folders and variables.
-        let script: String =
-            words.iter().map(|(_, w)| format!("printf '%s\\n' {}\n", words::expanding(w))).collect();
+        let script: String = words.iter().map(|(_, w)| format!("printf '%s\\n' {}\n", words::expanding(w))).collect();
         Ok(Decision::Probe(
             script,
             Box::new(move |out| {

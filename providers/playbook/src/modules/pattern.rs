@@ -50,9 +50,9 @@ impl Pattern {
 }
 
 fn inline_flags(text: &str) -> &str {
-    text.strip_prefix("(?").and_then(|r| r.split_once(')')).map_or("", |(flags, _)| {
-        if flags.bytes().all(|b| b.is_ascii_alphabetic()) { flags } else { "" }
-    })
+    text.strip_prefix("(?")
+        .and_then(|r| r.split_once(')'))
+        .map_or("", |(flags, _)| if flags.bytes().all(|b| b.is_ascii_alphabetic()) { flags } else { "" })
 }
 
 /// What Python writes differently: `\Z`, `(?P=name)`, `$` before a last newline, and `[` inside a class.

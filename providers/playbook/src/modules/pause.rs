@@ -18,9 +18,7 @@ pub(super) const MODULE: Module = Module {
 
 fn prepare(call: &Call) -> Result<Decision, String> {
     let amount = |key: &str| {
-        call.text(key).map(|t| {
-            t.parse::<f64>().map_err(|_| format!("argument '{key}' must be a number, not `{t}`"))
-        })
+        call.text(key).map(|t| t.parse::<f64>().map_err(|_| format!("argument '{key}' must be a number, not `{t}`")))
     };
     let (minutes, seconds) = (amount("minutes").transpose()?, amount("seconds").transpose()?);
     // Less than a second is a second.

@@ -3,7 +3,6 @@
 use serde_json::json;
 use towpath_core::{Action, shell_quote};
 
-use super::command::globs;
 use super::content::{print, python_lines};
 use super::copy::not_found;
 use super::spec::Rules;
@@ -86,11 +85,20 @@ fn prepare_script(call: &Call) -> Result<Decision, String> {
     let path = call.scope.search.find("files", &name).map_err(|_| not_found(call, "files", &name));
     let mut expected = fields([("changed", json!(guarded))]);
     if !guarded {
-        expected.extend(fields([("skipped", json!(true)), ("msg", json!("Check mode is not supported for this task."))]));
+        expected
+            .extend(fields([("skipped", json!(true)), ("msg", json!("Check mode is not supported for this task."))]));
     }
     let env = exports(call);
     let executable = call.text("executable");
     let first = cd.replace("exit 2", "exit 0");
+    let there = |p: &Option<String>| p.as_deref().map(shell_quote).unwrap_or_default();
+    let look = match (&creates, &removes) {
+        (Some(_), _) => format!("if [ -e {} ]; then echo creates; exit; fi\n", there(&creates)),
+        (None, _) => String::new(),
+    } + &match &removes {
+        Some(_) => format!("if [ ! -e {} ]; then echo removes; fi\n", there(&removes)),
+        None => String::new(),
+    };
     let ready = move || -> Result<Decision, String> {
         let path = path?;
         let bytes = std::fs::read(&path).map_err(|e| format!("script: can't read {}: {e}", path.display()))?;
@@ -112,7 +120,7 @@ fn prepare_script(call: &Call) -> Result<Decision, String> {
         return ready();
     }
     Ok(Decision::Probe(
-        format!("{first}{}", globs(creates.as_deref(), removes.as_deref())),
+        format!("{first}{look}"),
         Box::new(move |out| {
             let msg = match out.text().trim() {
                 "creates" => format!("{} exists, matching creates option", creates.unwrap_or_default()),

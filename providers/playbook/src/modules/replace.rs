@@ -43,7 +43,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             }
             let more = fields([("rc", json!(0))]);
             // In Latin-1 each byte is a character of its own.
-            let text = if latin { super::pattern::encode(&old).into_iter().map(char::from).collect() } else { old.clone() };
+            let text =
+                if latin { super::pattern::encode(&old).into_iter().map(char::from).collect() } else { old.clone() };
             let range = match &within {
                 None => 0..text.len(),
                 Some(p) => match p.captures(&text).and_then(|c| c.name("subsection").map(|m| m.range())) {

@@ -65,11 +65,11 @@ fn prepare_fetch(call: &Call) -> Result<Decision, String> {
             ("msg", json!("check mode not (yet) supported for this module")),
         ])));
     }
-    let yes = |key: &str, default: bool| {
-        call.given.get(key).map_or(Some(default), crate::render::truthy).unwrap_or(default)
-    };
+    let yes =
+        |key: &str, default: bool| call.given.get(key).map_or(Some(default), crate::render::truthy).unwrap_or(default);
     let (flat, must) = (yes("flat", false), yes("fail_on_missing", true));
-    let host = call.scope.variable("inventory_hostname").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let host =
+        call.scope.variable("inventory_hostname").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     let base = call.scope.search.dirs.last().cloned().unwrap_or_default();
     let full = |path: &str| base.join(path);
     let target = if flat {

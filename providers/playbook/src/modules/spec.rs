@@ -204,7 +204,8 @@ pub(super) fn validate(
     }
     if !unknown.is_empty() && !lenient {
         let listed = |k: &&str| !rules.hidden.contains(k);
-        let mut own: Vec<&str> = options.keys().map(String::as_str).filter(listed).chain(rules.internal.iter().copied()).collect();
+        let mut own: Vec<&str> =
+            options.keys().map(String::as_str).filter(listed).chain(rules.internal.iter().copied()).collect();
         own.sort_unstable();
         let mut aliases: Vec<&str> = options
             .iter()
@@ -425,7 +426,10 @@ mod tests {
         assert_eq!(good["recurse"], true);
         assert_eq!(good["force"], false);
         let e = check(serde_json::json!({"path": "/a", "stat": "x"})).unwrap_err();
-        assert!(e.starts_with("Unsupported parameters for (file) module: stat. Supported parameters include: _diff_peek,"), "{e}");
+        assert!(
+            e.starts_with("Unsupported parameters for (file) module: stat. Supported parameters include: _diff_peek,"),
+            "{e}"
+        );
         assert_eq!(check(serde_json::json!({})).unwrap_err(), "missing required arguments: path");
         let e = check(serde_json::json!({"path": "/a", "state": "x"})).unwrap_err();
         assert_eq!(e, "value of state must be one of: absent, directory, file, hard, link, touch, got: x");

@@ -26,10 +26,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         None => "\"${TMPDIR:-/tmp}\"".to_owned(),
     };
     let make = if folder { "mkdir -m 700 -- \"$p\"" } else { "(umask 077; set -C; : >\"$p\")" };
-    let script = format!(
-        "{QUIET}p={base}/{}\nprintf 'path=%s\\n' \"$p\" >&3\n{make}\ntp_stat \"$p\" >&3\n",
-        shell_quote(&name)
-    );
+    let script =
+        format!("{QUIET}p={base}/{}\nprintf 'path=%s\\n' \"$p\" >&3\n{make}\ntp_stat \"$p\" >&3\n", shell_quote(&name));
     let expected = fields([
         ("changed", json!(false)),
         ("skipped", json!(true)),
@@ -50,6 +48,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             if out.rc != 0 {
                 let msg = format!("{}: '{}'", super::content::errno(&out.error_text()), seen.get("path"));
                 let mut all = broken(&out, &seen);
+                all.remove("path");
                 all.insert("msg".into(), json!(msg));
                 return all;
             }

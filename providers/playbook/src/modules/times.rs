@@ -18,9 +18,9 @@ impl Time {
             None => Ok(default),
             Some("preserve") => Ok(Self::Preserve),
             Some("now") => Ok(Self::Now),
-            Some(text) => parse(text, format).map(Self::At).map_err(|why| {
-                format!("Error while obtaining timestamp for time {text} using format {format}: {why}")
-            }),
+            Some(text) => parse(text, format)
+                .map(Self::At)
+                .map_err(|why| format!("Error while obtaining timestamp for time {text} using format {format}: {why}")),
         }
     }
 
@@ -50,7 +50,17 @@ impl Time {
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 
@@ -60,7 +70,8 @@ fn parse(text: &str, format: &str) -> Result<[u32; 6], String> {
     let mut at = [1900, 1, 1, 0, 0, 0];
     let mut rest = text;
     let mut afternoon = None;
-    let long = format.replace("%T", "%H:%M:%S").replace("%F", "%Y-%m-%d").replace("%D", "%m/%d/%y").replace("%R", "%H:%M");
+    let long =
+        format.replace("%T", "%H:%M:%S").replace("%F", "%Y-%m-%d").replace("%D", "%m/%d/%y").replace("%R", "%H:%M");
     let mut chars = long.chars();
     while let Some(c) = chars.next() {
         if c.is_whitespace() {
@@ -118,7 +129,9 @@ fn parse(text: &str, format: &str) -> Result<[u32; 6], String> {
             }
             other => {
                 let other = other.map(String::from).unwrap_or_default();
-                return Err(format!("the directive `%{other}` is not supported; there are %Y %y %m %d %b %B %H %I %p %M %S %T %F %D %R"));
+                return Err(format!(
+                    "the directive `%{other}` is not supported; there are %Y %y %m %d %b %B %H %I %p %M %S %T %F %D %R"
+                ));
             }
         };
         if !range.contains(&value) {

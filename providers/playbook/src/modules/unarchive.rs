@@ -66,8 +66,15 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         newer: call.yes("keep_newer")? == Some(true),
         list: call.yes("list_files")? == Some(true),
     };
-    let local = if remote { None } else { Some(call.scope.search.find("files", &w.src).map_err(|_| not_found(call, "files", &w.src))) };
-    let guard = creates.as_deref().map(|c| format!("if [ -e {} ]; then echo creates; fi\n", shell_quote(c))).unwrap_or_default();
+    let local = if remote {
+        None
+    } else {
+        Some(call.scope.search.find("files", &w.src).map_err(|_| not_found(call, "files", &w.src)))
+    };
+    let guard = creates
+        .as_deref()
+        .map(|c| format!("if [ -e {} ]; then echo creates; fi\n", shell_quote(c)))
+        .unwrap_or_default();
     let next = move || -> Result<Decision, String> {
         if let Some(path) = local {
             let path = path?;
@@ -171,12 +178,17 @@ fn compare(w: Wanted, seen: &Seen) -> Result<Decision, String> {
         return Ok(failed(format!("dest '{}' must be an existing dir", w.dest), Fields::new()));
     }
     let Some(kind) = Kind::of(seen.get("magic"), seen.get("tail")) else {
-        let msg = format!("Failed to find handler for \"{shown}\". Make sure the required command to extract the file is installed.");
+        let msg = format!(
+            "Failed to find handler for \"{shown}\". Make sure the required command to extract the file is installed."
+        );
         return Ok(failed(msg, Fields::new()));
     };
     let tool = seen.get(if matches!(kind, Kind::Zip) { "unzip" } else { "tar" }).to_owned();
     if tool.is_empty() {
-        let msg = format!("Failed to find handler for \"{shown}\". Make sure the required command to extract the file is installed.\nUnable to find required '{}' binary in the path.", if matches!(kind, Kind::Zip) { "unzip" } else { "tar" });
+        let msg = format!(
+            "Failed to find handler for \"{shown}\". Make sure the required command to extract the file is installed.\nUnable to find required '{}' binary in the path.",
+            if matches!(kind, Kind::Zip) { "unzip" } else { "tar" }
+        );
         return Ok(failed(msg, Fields::new()));
     }
     let stage = staged(w.bytes.as_deref(), &w.src);
@@ -225,11 +237,7 @@ fn decide(w: Wanted, seen: &Seen, kind: Kind, tool: &str, shown: String, out: &O
     let (names, differences) = text.split_once("\n\n").unwrap_or((text.trim_end(), ""));
     let names: Vec<String> = names.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect();
     let extract = differences.lines().any(|l| matters(l, &w));
-    let mut result = fields([
-        ("handler", json!(kind.handler())),
-        ("src", json!(shown)),
-        ("dest", json!(w.dest)),
-    ]);
+    let mut result = fields([("handler", json!(kind.handler())), ("src", json!(shown)), ("dest", json!(w.dest))]);
     if w.list {
         result.insert("files".into(), json!(names));
     }
@@ -263,7 +271,13 @@ fn decide(w: Wanted, seen: &Seen, kind: Kind, tool: &str, shown: String, out: &O
     };
     let run: Vec<String> = command
         .iter()
-        .map(|word| if Some(word) == result.get("src").and_then(Json::as_str).map(str::to_owned).as_ref() { "\"$s\"".into() } else { shell_quote(word) })
+        .map(|word| {
+            if Some(word) == result.get("src").and_then(Json::as_str).map(str::to_owned).as_ref() {
+                "\"$s\"".into()
+            } else {
+                shell_quote(word)
+            }
+        })
         .collect();
     let mut script = String::from(QUIET);
     script.push_str(&staged(w.bytes.as_deref(), &w.src));
@@ -280,7 +294,10 @@ fn decide(w: Wanted, seen: &Seen, kind: Kind, tool: &str, shown: String, out: &O
             let p = shell_quote(&format!("{}/{}", w.dest.trim_end_matches('/'), name.trim_end_matches('/')));
             mend.push_str(&format!("p={p}\n{}", each(&w.attrs)));
         }
-        script.push_str(&format!("tp_before=$({0})\n{mend}if [ \"$tp_before\" != \"$({0})\" ]; then echo mended=1 >&3; fi\n", states(&w.dest, &names)));
+        script.push_str(&format!(
+            "tp_before=$({0})\n{mend}if [ \"$tp_before\" != \"$({0})\" ]; then echo mended=1 >&3; fi\n",
+            states(&w.dest, &names)
+        ));
     }
     script.push_str(&format!("tp_stat {} >&3\n", shell_quote(&w.dest)));
     if !extract && !wants {
@@ -313,8 +330,18 @@ fn decide(w: Wanted, seen: &Seen, kind: Kind, tool: &str, shown: String, out: &O
             let (seen, _) = Seen::read(&out);
             if out.rc != 0 {
                 let mut all = broken(&out, &seen);
-                all.insert("msg".into(), json!(format!("failed to unpack {} to {}", result.get("src").and_then(Json::as_str).unwrap_or_default(), result.get("dest").and_then(Json::as_str).unwrap_or_default())));
-                all.insert("extract_results".into(), json!({ "cmd": command, "rc": out.rc, "out": "", "err": out.error_text() }));
+                all.insert(
+                    "msg".into(),
+                    json!(format!(
+                        "failed to unpack {} to {}",
+                        result.get("src").and_then(Json::as_str).unwrap_or_default(),
+                        result.get("dest").and_then(Json::as_str).unwrap_or_default()
+                    )),
+                );
+                all.insert(
+                    "extract_results".into(),
+                    json!({ "cmd": command, "rc": out.rc, "out": "", "err": out.error_text() }),
+                );
                 return all;
             }
             let mut all = result;

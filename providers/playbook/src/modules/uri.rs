@@ -14,11 +14,7 @@ use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
 /// `uri`.
 pub(super) const MODULE: Module = Module {
     names: &["uri"],
-    rules: Rules {
-        through: Some("ansible.legacy.uri"),
-        mutually_exclusive: &[&["body", "src"]],
-        ..Rules::NONE
-    },
+    rules: Rules { through: Some("ansible.legacy.uri"), mutually_exclusive: &[&["body", "src"]], ..Rules::NONE },
     missing: &[],
     place: Place::Host,
     prepare,
@@ -130,10 +126,11 @@ fn body(call: &Call, request: &mut Request) -> Result<(), String> {
     let mut kind = None;
     if let Some(src) = call.text("src") {
         if call.yes("remote_src")? == Some(true) {
-            return Err("`src` of `uri` with `remote_src: true` is not supported yet; use `slurp` and `body`".into());
+            request.source = Some(src);
+        } else {
+            let path = call.scope.search.find("files", &src).map_err(|_| not_found(call, "files", &src))?;
+            request.body = Some(std::fs::read(&path).map_err(|e| format!("uri: can't read {}: {e}", path.display()))?);
         }
-        let path = call.scope.search.find("files", &src).map_err(|_| not_found(call, "files", &src))?;
-        request.body = Some(std::fs::read(&path).map_err(|e| format!("uri: can't read {}: {e}", path.display()))?);
         kind = Some("application/x-www-form-urlencoded".to_owned());
     }
     if let Some(value) = call.args.get("body").filter(|v| !v.is_null()) {
@@ -141,7 +138,9 @@ fn body(call: &Call, request: &mut Request) -> Result<(), String> {
             ("json", Json::String(s)) => (s.clone().into_bytes(), "application/json".to_owned()),
             ("json", other) => (python_json(other).into_bytes(), "application/json".to_owned()),
             ("form-multipart", Json::Object(map)) => multipart(call, map)?,
-            ("form-multipart", _) => return Err("failed to parse body as form-multipart: value must be a mapping".into()),
+            ("form-multipart", _) => {
+                return Err("failed to parse body as form-multipart: value must be a mapping".into());
+            }
             ("form-urlencoded", Json::String(s)) => (s.clone().into_bytes(), FORM.to_owned()),
             ("form-urlencoded", other) => (urlencoded(other)?.into_bytes(), FORM.to_owned()),
             (_, Json::String(s)) => (s.clone().into_bytes(), FORM.to_owned()),
@@ -204,8 +203,7 @@ fn multipart(call: &Call, map: &Fields) -> Result<(Vec<u8>, String), String> {
                 let bytes = match (get("content"), get("filename")) {
                     (Some(content), _) => content.as_bytes().to_vec(),
                     (None, Some(file)) => {
-                        let path =
-                            call.scope.search.find("files", file).map_err(|_| not_found(call, "files", file))?;
+                        let path = call.scope.search.find("files", file).map_err(|_| not_found(call, "files", file))?;
                         std::fs::read(&path).map_err(|e| format!("uri: can't read {}: {e}", path.display()))?
                     }
                     (None, None) => return Err("at least one of filename or content must be provided".into()),
@@ -217,8 +215,10 @@ fn multipart(call: &Call, map: &Fields) -> Result<(Vec<u8>, String), String> {
         };
         let file = file.map(|f| format!("; filename=\"{f}\"")).unwrap_or_default();
         out.extend_from_slice(
-            format!("--{boundary}\r\nContent-Type: {kind}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n")
-                .as_bytes(),
+            format!(
+                "--{boundary}\r\nContent-Type: {kind}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n"
+            )
+            .as_bytes(),
         );
         out.extend_from_slice(&bytes);
         out.extend_from_slice(b"\r\n");
@@ -263,7 +263,8 @@ fn finish(out: &Output, url: &str, codes: &[i64], want: bool, saved: bool) -> Fi
     }
     let text = String::from_utf8_lossy(body).into_owned();
     if (200..300).contains(&code) {
-        let line: Vec<String> = cookies.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+        let line: Vec<String> =
+            cookies.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
         all.insert("cookies_string".into(), json!(line.join("; ")));
         all.insert("cookies".into(), Json::Object(cookies));
     }

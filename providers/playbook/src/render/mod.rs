@@ -9,7 +9,6 @@ mod reads;
 mod scope;
 mod tests;
 
-
 pub(crate) use python::{text, to_json, truthy};
 pub(crate) use reads::OnlyReads;
 pub(crate) use scope::{OMIT, RenderError, Scope, Search, drop_omitted};

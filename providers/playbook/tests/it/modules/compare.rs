@@ -6,8 +6,7 @@ use regex::Regex;
 use towpath_core::Json;
 
 /// Told by Ansible about itself, or by the clock.
-const DROPPED: [&str; 8] =
-    ["invocation", "start", "end", "delta", "warnings", "deprecations", "exception", "elapsed"];
+const DROPPED: [&str; 8] = ["invocation", "start", "end", "delta", "warnings", "deprecations", "exception", "elapsed"];
 /// Numbers of this machine.
 const NUMBERS: [&str; 12] = [
     "mtime",
@@ -60,7 +59,8 @@ pub(super) fn tidy(value: Json, diff: bool) -> Json {
                 .filter(|(k, _)| k != "discovered_interpreter_python")
                 .filter(|(k, v)| !(k == "ansible_facts" && v.get("discovered_interpreter_python").is_some()))
                 .map(|(k, v)| {
-                    let v = if NUMBERS.contains(&k.as_str()) && v.is_number() { "<number>".into() } else { tidy(v, diff) };
+                    let v =
+                        if NUMBERS.contains(&k.as_str()) && v.is_number() { "<number>".into() } else { tidy(v, diff) };
                     (k, v)
                 })
                 .collect(),
