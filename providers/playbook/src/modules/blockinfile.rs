@@ -50,7 +50,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         Box::new(move |out| {
             let (seen, old) = match edit.read(&out) {
                 Ok(read) => read,
-                Err(done) => return Ok(done),
+                Err(done) => return Ok(*done),
             };
             if !seen.there() && !create {
                 let msg = format!("Path {} does not exist !", edit.path);
@@ -96,7 +96,6 @@ fn insert(text: &str, w: &Wanted) -> Result<String, String> {
         Some(at) => at,
         None => place(text, &all, w)?.unwrap_or(all.len()),
     };
-    let mut at = at;
     if let Some(before) = at.checked_sub(1).and_then(|i| all.get_mut(i)) {
         if !before.ends_with('\n') {
             before.push('\n');
@@ -113,10 +112,7 @@ fn insert(text: &str, w: &Wanted) -> Result<String, String> {
     if w.tail && at < all.len() && !blank(all.get(at)) {
         block.push("\n".into());
     }
-    for line in block {
-        all.insert(at, line);
-        at += 1;
-    }
+    all.splice(at..at, block);
     Ok(all.concat())
 }
 

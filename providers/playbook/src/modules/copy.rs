@@ -194,7 +194,7 @@ pub(super) fn place(call: &Call, source: Source, dest: &str) -> Result<Decision,
             if same {
                 return Ok(attributes(&o, &seen, &path, &sha1, diff));
             }
-            if diff && check || check {
+            if check {
                 let mut all = fields([("changed", json!(true))]);
                 if diff {
                     all.insert("diff".into(), json!([texts(&source, &path, there, &now)]));

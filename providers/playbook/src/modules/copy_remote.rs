@@ -21,6 +21,7 @@ pub(super) fn prepare(call: &Call, args: &Fields) -> Result<Decision, String> {
     let owners = super::attrs::Attrs { mode: None, flags: None, ..o.attrs.clone() };
     let below = if recurse { format!("p=$d\n{}", file_tree::probe(&owners, false)) } else { String::new() };
     // A folder is compared by the sums of all files in it, and by the names of all else.
+    let mine = o.attrs.probe("\"$d\"", "-L");
     let script = format!(
         "s={s}\nd={}\nif [ ! -e \"$s\" ]; then echo source=absent; exit 0; fi\n\
          if [ -f \"$s\" ]; then echo source=file; tp_x=$(sha1sum <\"$s\"); printf 'mine=%s\\nmd5=%s\\nbits=%s\\n' \"$tp_x\" \"$(md5sum <\"$s\")\" \"$(stat -L -c %a -- \"$s\")\"\n\
@@ -34,10 +35,7 @@ pub(super) fn prepare(call: &Call, args: &Fields) -> Result<Decision, String> {
          tp_a=$(tp_l \"$s\"); tp_b=$(tp_l \"$d\")\n\
          printf '%s\\n' \"$tp_a\" | while IFS= read -r l; do case \"\n$tp_b\n\" in *\"\n$l\n\"*) ;; *) echo missing; break;; esac; done\necho\n{below}fi\n",
         shell_quote(&dest),
-        format!(
-            "{}printf 'my_uid=%s\\nmy_gid=%s\\numask=' \"$(id -u)\" \"$(id -g)\"; umask\n",
-            o.attrs.probe("\"$d\"", "-L")
-        ),
+        mine + "printf 'my_uid=%s\\nmy_gid=%s\\numask=' \"$(id -u)\" \"$(id -g)\"; umask\n",
     );
     Ok(Decision::Probe(
         script,

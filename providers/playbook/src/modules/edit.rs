@@ -51,13 +51,14 @@ impl Edit {
     }
 
     /// What is there; or the result, if it is a folder or can't be read.
-    pub(super) fn read(&self, out: &Output) -> Result<(Seen, String), Decision> {
+    pub(super) fn read(&self, out: &Output) -> Result<(Seen, String), Box<Decision>> {
         let (seen, bytes) = Seen::read(out);
         if seen.directory() {
-            return Err(failed(format!("Path {} is a directory !", self.path), fields([("rc", json!(256))])));
+            let more = fields([("rc", json!(256))]);
+            return Err(Box::new(failed(format!("Path {} is a directory !", self.path), more)));
         }
         if out.rc != 0 {
-            return Err(failed(out.error_text().trim(), Fields::new()));
+            return Err(Box::new(failed(out.error_text().trim(), Fields::new())));
         }
         Ok((seen, pattern::decode(&bytes)))
     }

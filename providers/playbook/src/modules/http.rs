@@ -46,6 +46,9 @@ impl Request {
             }
         }
         let user = call.text("url_username").map(|u| (u, call.text("url_password").unwrap_or_default()));
+        if call.list("unredirected_headers").is_some_and(|h| !h.is_empty()) {
+            return Err(format!("`unredirected_headers` of `{}` is not supported yet", call.action));
+        }
         for key in ["use_gssapi"] {
             if call.yes(key)? == Some(true) {
                 return Err(format!("`{key}` of `{}` is not supported; use `headers` or `url_username`", call.action));

@@ -210,15 +210,26 @@ impl Module {
         call.args = spec::validate(self, &call.action, name, &call.given, self.rules.late)?;
         let prepare = self.prepare;
         let words = paths(&call);
-        if self.place == Place::Here || words.is_empty() {
+        // As Ansible, options of SELinux are read over where it is off; where it is on, they are not done yet.
+        let label = ["setype", "seuser", "serole", "selevel"].into_iter().find(|k| call.text(k).is_some());
+        if self.place == Place::Here || words.is_empty() && label.is_none() {
             return prepare(&call);
         }
         // Only the target knows its home folders and variables.
-        let script: String = words.iter().map(|(_, w)| format!("printf '%s\\n' {}\n", words::expanding(w))).collect();
+        let mut script = String::from("if [ -e /sys/fs/selinux/enforce ]; then echo on; else echo; fi\n");
+        script.extend(words.iter().map(|(_, w)| format!("printf '%s\\n' {}\n", words::expanding(w))));
         Ok(Decision::Probe(
             script,
             Box::new(move |out| {
-                for ((key, _), path) in words.iter().zip(out.text().lines()) {
+                let text = out.text();
+                let mut lines = text.lines();
+                if let (Some("on"), Some(label)) = (lines.next(), label) {
+                    let action = &call.action;
+                    return Err(format!(
+                        "SELinux is on at the target, and `{label}` of `{action}` is not supported there yet"
+                    ));
+                }
+                for ((key, _), path) in words.iter().zip(lines) {
                     call.args.insert(key.clone(), path.into());
                 }
                 prepare(&call)

@@ -35,7 +35,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         Box::new(move |out| {
             let (seen, old) = match edit.read(&out) {
                 Ok(read) => read,
-                Err(done) => return Ok(done),
+                Err(done) => return Ok(*done),
             };
             if !seen.there() {
                 let msg = format!("Path {} does not exist !", edit.path);

@@ -72,6 +72,9 @@ impl Kind {
     }
 }
 
+/// A check of arguments before all else.
+pub(super) type Early = fn(&super::Call) -> Result<(), String>;
+
 /// How options go together, which `ansible-doc` does not tell.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {
@@ -85,7 +88,7 @@ pub(crate) struct Rules {
     /// Takes names beyond those of the table, as `set_fact` does.
     pub(super) free: bool,
     /// Looks at the arguments before all else.
-    pub(super) early: Option<fn(&super::Call) -> Result<(), String>>,
+    pub(super) early: Option<Early>,
     /// Looks at its arguments by itself, and only in the end at those that it does not know.
     pub(super) late: bool,
     /// What a message calls it, if it runs through another module than the one the task names.
