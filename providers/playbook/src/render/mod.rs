@@ -32,7 +32,6 @@ mod tests;
 mod value;
 
 pub(crate) use engine::Engine;
-pub(crate) use filters::replacement;
 pub(crate) use hosts::HostVars;
 pub(crate) use native::{OMIT, drop_omitted, truthy};
 pub(crate) use reads::OnlyReads;

@@ -28,7 +28,7 @@ use super::value::{Args, Value};
 pub(crate) use crypt::sha_crypt;
 pub(crate) use html::escape_html;
 pub(crate) use paths::expand_user;
-pub(crate) use regex::{Pattern, replacement};
+pub(crate) use regex::Pattern;
 pub(crate) use sequences::by_attribute;
 pub(crate) use urls::parts as url_parts;
 
