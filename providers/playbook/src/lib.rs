@@ -3,6 +3,7 @@
 mod carry;
 mod config;
 mod execute;
+mod facts;
 mod inventory;
 mod load;
 mod modules;

@@ -8,7 +8,7 @@ use towpath_core::{Certainty, Change, Context, Json, Vars};
 
 use super::state::HostState;
 use super::task::{Done, Item, Stop, failure, flag, stop};
-use super::{Mode, Playing, Run, facts, lock};
+use super::{Mode, Playing, Run, lock};
 use crate::PLAYBOOK;
 use crate::carry::Script;
 use crate::load::Task;
@@ -115,14 +115,6 @@ impl Run<'_> {
                 }
                 Err(e) => return Ok(failing(e)),
             }
-        }
-        if matches!(task.action.as_str(), "setup" | "gather_facts") {
-            let out = self
-                .send(cx, playing, host, None, Script { text: facts::SCRIPT.to_owned(), foreign: false })
-                .await
-                .map_err(stop)?;
-            host.facts = Arc::new(facts::parse(&out.text()));
-            return Ok(Done { fields: modules::fields([("changed", json!(false))]), skipped: false, unknown: None });
         }
         let Some(module) = modules::find(&task.action) else {
             let why = format!("the module `{}` has no native version; there are: {}", task.action, modules::names());

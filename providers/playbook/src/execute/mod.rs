@@ -1,6 +1,5 @@
 //! Running plays: the linear strategy, handlers, results.
 
-mod facts;
 mod inventory;
 mod item;
 mod state;

@@ -8,9 +8,10 @@ use serde_json::json;
 use towpath_core::{Become, Context, Error, ErrorKind, EventKind, Json, Result, TaskStatus, Vars};
 
 use super::state::HostState;
-use super::{Mode, Playing, Run, facts, lock};
+use super::{Mode, Playing, Run, lock};
 use crate::PLAYBOOK;
 use crate::carry::{Output, Script};
+use crate::facts::{self, Subset};
 use crate::load::Task;
 use crate::modules::{self, Fields};
 use crate::render::{RenderError, Scope, truthy};
@@ -83,10 +84,13 @@ impl Run<'_> {
                 .become_of(None, playing, &scope, host.host.connection.r#become.clone())
                 .await
                 .map_err(|e| crate::load::yaml::invalid(&playing.play.pos, e.message))?;
-            let script = Script { text: facts::SCRIPT.to_owned(), foreign: false };
+            let subset = Subset::all();
+            let script = Script { text: facts::script(&subset, "/etc/ansible/facts.d"), foreign: false };
             let status = match self.send(&cx, playing, &mut host, become_, script).await {
                 Ok(out) => {
-                    host.facts = Arc::new(facts::parse(&out.text()));
+                    let (found, _) = facts::read(&subset, &out.stdout)
+                        .map_err(|e| Error::new(ErrorKind::Protocol, PLAYBOOK, "facts", e).with("host", &name))?;
+                    host.facts = Arc::new(facts::variables(&found));
                     host.summary.ok += 1;
                     TaskStatus::Ok
                 }
@@ -285,9 +289,13 @@ impl Run<'_> {
                 .as_ref()
                 .is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(false));
             if let Some(facts) = fields.get("ansible_facts").and_then(Json::as_object) {
-                for (k, v) in facts {
+                for k in facts.keys() {
                     host.unknown.remove(k);
-                    host.vars.insert(k.clone(), v.clone());
+                }
+                if matches!(task.action.as_str(), "set_fact" | "include_vars") {
+                    host.vars.extend(facts.clone());
+                } else {
+                    facts::merge(Arc::make_mut(&mut host.facts), facts);
                 }
             }
             if let Some(register) = &task.register {

@@ -8,8 +8,11 @@ mod copy;
 mod file;
 mod lineinfile;
 mod service;
+mod setup;
 mod spec;
 mod stat;
+mod systemd;
+mod sysvinit;
 mod users;
 
 use std::sync::Arc;
@@ -63,10 +66,11 @@ static ALL: &[&Module] = &[
     &copy::TEMPLATE,
     &file::MODULE,
     &lineinfile::MODULE,
-    &service::SERVICE,
-    &service::SYSTEMD,
-    &service::SYSVINIT,
+    &service::MODULE,
+    &setup::MODULE,
     &stat::MODULE,
+    &systemd::MODULE,
+    &sysvinit::MODULE,
     &users::GROUP,
     &users::USER,
 ];
@@ -156,7 +160,7 @@ pub(crate) fn find(action: &str) -> Option<&'static Module> {
 
 /// The names of all native modules.
 pub(crate) fn names() -> String {
-    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().chain(["setup"]).collect();
+    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().collect();
     all.sort_unstable();
     all.join(", ")
 }
