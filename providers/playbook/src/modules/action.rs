@@ -122,9 +122,15 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             let msg = call.text("msg").unwrap_or_else(|| "Failed as requested from task".into());
             done(fields([("changed", json!(false)), ("failed", json!(true)), ("msg", json!(msg))]))
         }
-        _ => Ok(Decision::Probe(
-            "exit 0\n".into(),
-            Box::new(|_| done(fields([("changed", json!(false)), ("ping", json!("pong"))]))),
-        )),
+        _ => {
+            let data = call.text("data").unwrap_or_else(|| "pong".into());
+            if data == "crash" {
+                return Err("MODULE FAILURE: boom".into());
+            }
+            Ok(Decision::Probe(
+                "exit 0\n".into(),
+                Box::new(move |_| done(fields([("changed", json!(false)), ("ping", json!(data))]))),
+            ))
+        }
     }
 }

@@ -5,9 +5,14 @@ mod attrs;
 mod command;
 mod content;
 mod copy;
+mod cron;
 mod file;
+mod hostname;
+mod iptables;
+mod known_hosts;
 mod lineinfile;
 mod service;
+mod service_facts;
 mod setup;
 mod spec;
 mod stat;
@@ -64,9 +69,14 @@ static ALL: &[&Module] = &[
     &command::SHELL,
     &copy::COPY,
     &copy::TEMPLATE,
+    &cron::MODULE,
     &file::MODULE,
+    &hostname::MODULE,
+    &iptables::MODULE,
+    &known_hosts::MODULE,
     &lineinfile::MODULE,
     &service::MODULE,
+    &service_facts::MODULE,
     &setup::MODULE,
     &stat::MODULE,
     &systemd::MODULE,
