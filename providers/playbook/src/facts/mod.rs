@@ -12,7 +12,7 @@ mod subset;
 mod virtualization;
 
 use serde_json::Map;
-use towpath_core::{Json, Vars};
+use towpath_core::Json;
 
 use seen::Seen;
 pub(crate) use subset::Subset;
@@ -47,22 +47,6 @@ pub(crate) fn read(subset: &Subset, out: &[u8]) -> Result<(Facts, Vec<String>), 
         warnings = local::add(&seen, &mut facts)?;
     }
     Ok((facts, warnings))
-}
-
-/// The variables of a host whose facts are `facts`: `ansible_facts`, and each as `ansible_<name>`.
-pub(crate) fn variables(facts: &Facts) -> Vars {
-    let mut vars: Vars = facts.iter().map(|(k, v)| (prefixed(k), v.clone())).collect();
-    let plain = facts.iter().map(|(k, v)| (k.strip_prefix("ansible_").unwrap_or(k).to_owned(), v.clone()));
-    vars.insert("ansible_facts".into(), Json::Object(plain.collect()));
-    vars
-}
-
-/// Adds facts that a module gives, by names as variables, to a host's.
-pub(crate) fn merge(vars: &mut Vars, more: &Facts) {
-    vars.extend(more.clone());
-    if let Json::Object(all) = vars.entry("ansible_facts").or_insert_with(|| Json::Object(Facts::new())) {
-        all.extend(more.iter().map(|(k, v)| (k.strip_prefix("ansible_").unwrap_or(k).to_owned(), v.clone())));
-    }
 }
 
 /// A fact's name as a variable.

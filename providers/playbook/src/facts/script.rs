@@ -1,5 +1,7 @@
 //! The script.
 
+use std::sync::OnceLock;
+
 use towpath_core::shell_quote;
 
 use super::Subset;
@@ -158,7 +160,9 @@ const COMMANDS: &[(&str, &str, &str)] = &[
 
 /// The whole script for a subset.
 pub(super) fn of(subset: &Subset, fact_path: &str) -> String {
-    let mark = hex::encode(rand::random::<[u8; 16]>());
+    // One for the whole process: the same script asked twice is the same text, so that one answer does.
+    static MARK: OnceLock<String> = OnceLock::new();
+    let mark = MARK.get_or_init(|| hex::encode(rand::random::<[u8; 16]>()));
     let mut text = format!(
         "tp_m={mark}\ntp_s() {{ printf '\\n%s %s\\n' $tp_m \"$1\"; }}\nPATH=${{PATH:-/bin:/usr/bin}}\necho $tp_m\ntp_s files\n\
          case $PATH in */sbin*) ;; *) tp_p=$PATH; PATH=$PATH:/usr/sbin:/sbin;; esac\n"

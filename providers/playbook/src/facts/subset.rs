@@ -102,11 +102,6 @@ const MIN: [&str; 17] = [
 pub(crate) struct Subset(BTreeSet<&'static str>);
 
 impl Subset {
-    /// All of them.
-    pub(crate) fn all() -> Self {
-        Self(NAMES.iter().map(|(_, c)| *c).collect())
-    }
-
     /// Of the words that `gather_subset` gives.
     pub(crate) fn of(words: &[String]) -> Result<Self, String> {
         let everything = || NAMES.iter().map(|(_, c)| *c);

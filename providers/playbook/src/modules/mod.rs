@@ -6,11 +6,13 @@ mod command;
 mod content;
 mod copy;
 mod cron;
+mod drained;
 mod file;
 mod hostname;
 mod iptables;
 mod known_hosts;
 mod lineinfile;
+mod reboot;
 mod service;
 mod service_facts;
 mod setup;
@@ -19,6 +21,7 @@ mod stat;
 mod systemd;
 mod sysvinit;
 mod users;
+mod wait;
 
 use std::sync::Arc;
 
@@ -29,6 +32,9 @@ use towpath_core::{Action, Connection, Context, Json};
 use crate::carry::{Output, Script};
 use crate::render::{Scope, text, truthy};
 use spec::Rules;
+
+/// Shell functions that probes use. A shell is told them once, when it is opened.
+pub(crate) use attrs::STAT as FUNCTIONS;
 
 /// What a module returns.
 pub(crate) type Fields = Map<String, Json>;
@@ -75,6 +81,7 @@ static ALL: &[&Module] = &[
     &iptables::MODULE,
     &known_hosts::MODULE,
     &lineinfile::MODULE,
+    &reboot::MODULE,
     &service::MODULE,
     &service_facts::MODULE,
     &setup::MODULE,
@@ -83,6 +90,8 @@ static ALL: &[&Module] = &[
     &sysvinit::MODULE,
     &users::GROUP,
     &users::USER,
+    &wait::CONNECTION,
+    &wait::MODULE,
 ];
 
 /// A task's arguments, templated and checked.

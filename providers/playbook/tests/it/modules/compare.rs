@@ -24,12 +24,32 @@ const NUMBERS: [&str; 12] = [
     "ansible_job_id",
 ];
 
+/// Properties of units that are the same on each machine and at any time.
+const UNIT: [&str; 14] = [
+    "Id",
+    "Names",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "UnitFilePreset",
+    "Description",
+    "FragmentPath",
+    "Type",
+    "Restart",
+    "CanStart",
+    "CanReload",
+    "KillSignal",
+];
+
 fn patterns() -> &'static [(Regex, &'static str)] {
     static ALL: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
     ALL.get_or_init(|| {
         [
             (r"\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~", ".<backup>~"),
             (r"/home/deploy/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
+            (r"/tmp/crontab\w+", "<crontab>"),
+            (r"\|1\|[A-Za-z0-9+/=]+\|[A-Za-z0-9+/=]+", "<hashed>"),
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
@@ -44,6 +64,10 @@ fn patterns() -> &'static [(Regex, &'static str)] {
 /// The comparable form.
 pub(super) fn tidy(value: Json) -> Json {
     match value {
+        // A unit's properties: those that are the unit's own.
+        Json::Object(map) if map.contains_key("LoadState") => Json::Object(
+            map.into_iter().filter(|(k, _)| UNIT.contains(&k.as_str())).collect(),
+        ),
         Json::Object(map) => Json::Object(
             map.into_iter()
                 .filter(|(k, _)| !DROPPED.contains(&k.as_str()) && !k.starts_with("_ansible"))

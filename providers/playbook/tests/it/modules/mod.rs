@@ -7,6 +7,7 @@
 
 mod ask;
 mod compare;
+mod systemd;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,11 @@ fn state_of(text: &str) -> String {
     let more: String =
         text.lines().filter_map(|l| l.strip_prefix("# state: ")).map(|c| format!("( {c}\n) 2>&1 || :\n")).collect();
     format!("{STATE}echo '== more'\n{more}")
+}
+
+/// Whether a case wants a host with systemd.
+fn wants_systemd(text: &str) -> bool {
+    text.lines().any(|l| l == "# host: systemd")
 }
 
 /// Makes the machine as the case expects it.
@@ -89,7 +95,8 @@ async fn ours(world: &World, text: &str) -> Vec<Json> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn modules_give_what_ansible_gives() {
-    let Some(world) = World::new(1) else { return };
+    let Some(plain) = World::new(1) else { return };
+    let mut with_systemd: Option<World> = None;
     let cases = cases();
     ask::update(&cases);
     let (mut found, mut compared, mut tasks) = (BTreeSet::new(), 0, 0);
@@ -100,9 +107,18 @@ async fn modules_give_what_ansible_gives() {
             .unwrap_or_else(|e| panic!("{}: {e}; TOWPATH_UPDATE=1 asks Ansible", stored.display()));
         let stored: Json = serde_json::from_str(&stored).unwrap();
         assert_eq!(stored["hash"], ask::hash(&text), "{name} has changed since; TOWPATH_UPDATE=1 asks Ansible");
+        let world = if wants_systemd(&text) {
+            if with_systemd.is_none() {
+                with_systemd = systemd::start().map(|s| World::of(vec![s]));
+            }
+            let Some(world) = &with_systemd else { continue };
+            world
+        } else {
+            &plain
+        };
         world.write("site.yml", &text);
         ask::companions(path, world.dir.path());
-        let rounds = ours(&world, &text).await;
+        let rounds = ours(world, &text).await;
         for (i, (mine, theirs)) in rounds.iter().zip(stored["rounds"].as_array().unwrap()).enumerate() {
             let theirs = compare::tidy(theirs.clone());
             tasks += theirs["tasks"].as_array().unwrap().len();
