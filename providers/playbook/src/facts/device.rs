@@ -120,7 +120,7 @@ fn holders(seen: &Seen, device: &str) -> Vec<String> {
 fn host(seen: &Seen, name: &str) -> String {
     let text = seen.section("lspci");
     let path = text.lines().find(|l| l.contains(&format!(" {name} -> "))).unwrap_or_default();
-    let address = path.split('/').filter(|p| p.len() == 12 && p.matches(':').count() == 2).next_back();
+    let address = path.split('/').rfind(|p| p.len() == 12 && p.matches(':').count() == 2);
     let line = address.and_then(|a| text.lines().find_map(|l| l.strip_prefix(a)));
     line.unwrap_or_default().trim().to_owned()
 }

@@ -24,7 +24,9 @@ fn memory(seen: &Seen, facts: &mut Facts) {
     };
     let (total, free, swap, swap_free) = (of("MemTotal"), of("MemFree"), of("SwapTotal"), of("SwapFree"));
     let open = free + of("Cached") + of("Buffers");
-    for (key, value) in [("memtotal_mb", total), ("memfree_mb", free), ("swaptotal_mb", swap), ("swapfree_mb", swap_free)] {
+    for (key, value) in
+        [("memtotal_mb", total), ("memfree_mb", free), ("swaptotal_mb", swap), ("swapfree_mb", swap_free)]
+    {
         facts.insert(key.into(), json!(value));
     }
     let value = json!({
@@ -50,10 +52,8 @@ fn processors(seen: &Seen, facts: &mut Facts) {
             "model name" | "Processor" | "vendor_id" | "cpu" | "Vendor" => list.push(json!(value)),
             "physical id" => value.clone_into(&mut socket),
             "siblings" => siblings = value.parse().unwrap_or(0),
-            "cpu cores" => {
-                if !sockets.iter().any(|(s, _)| *s == socket) {
-                    sockets.push((socket.clone(), value.parse().unwrap_or(1)));
-                }
+            "cpu cores" if !sockets.iter().any(|(s, _)| *s == socket) => {
+                sockets.push((socket.clone(), value.parse().unwrap_or(1)));
             }
             "flags" | "Features" if flags.is_none() => flags = Some(value.split_whitespace().map(Json::from).collect()),
             _ => {}
@@ -88,11 +88,42 @@ fn processors(seen: &Seen, facts: &mut Facts) {
 
 /// Names of chassis in the order of SMBIOS.
 const FORMS: [&str; 36] = [
-    "Unknown", "Other", "Unknown", "Desktop", "Low Profile Desktop", "Pizza Box", "Mini Tower", "Tower", "Portable",
-    "Laptop", "Notebook", "Hand Held", "Docking Station", "All In One", "Sub Notebook", "Space-saving", "Lunch Box",
-    "Main Server Chassis", "Expansion Chassis", "Sub Chassis", "Bus Expansion Chassis", "Peripheral Chassis",
-    "RAID Chassis", "Rack Mount Chassis", "Sealed-case PC", "Multi-system", "CompactPCI", "AdvancedTCA", "Blade",
-    "Blade Enclosure", "Tablet", "Convertible", "Detachable", "IoT Gateway", "Embedded PC", "Mini PC",
+    "Unknown",
+    "Other",
+    "Unknown",
+    "Desktop",
+    "Low Profile Desktop",
+    "Pizza Box",
+    "Mini Tower",
+    "Tower",
+    "Portable",
+    "Laptop",
+    "Notebook",
+    "Hand Held",
+    "Docking Station",
+    "All In One",
+    "Sub Notebook",
+    "Space-saving",
+    "Lunch Box",
+    "Main Server Chassis",
+    "Expansion Chassis",
+    "Sub Chassis",
+    "Bus Expansion Chassis",
+    "Peripheral Chassis",
+    "RAID Chassis",
+    "Rack Mount Chassis",
+    "Sealed-case PC",
+    "Multi-system",
+    "CompactPCI",
+    "AdvancedTCA",
+    "Blade",
+    "Blade Enclosure",
+    "Tablet",
+    "Convertible",
+    "Detachable",
+    "IoT Gateway",
+    "Embedded PC",
+    "Mini PC",
 ];
 
 fn firmware(seen: &Seen, facts: &mut Facts) {
@@ -146,15 +177,18 @@ fn mounts(seen: &Seen) -> Json {
     // Whether only a part of the file system is mounted: its root there is not `/`.
     let bound = |point: &str| {
         let words = |l: &String| l.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let found = seen.lines("/proc/self/mountinfo").iter().map(words).filter(|w| w.get(4).is_some_and(|p| p == point));
-        found.last().is_some_and(|w| w.get(3).is_some_and(|root| root != "/"))
+        let mut found =
+            seen.lines("/proc/self/mountinfo").iter().map(words).filter(|w| w.get(4).is_some_and(|p| p == point));
+        found.next_back().is_some_and(|w| w.get(3).is_some_and(|root| root != "/"))
     };
     let links = super::device::links(seen, "by-uuid");
     let mut all = Vec::new();
     for line in seen.lines("/proc/mounts") {
         let words: Vec<&str> = line.split(' ').collect();
         let [device, point, kind, options, dump, pass] = *words.as_slice() else { continue };
-        if !device.starts_with('/') && !device.contains(":/") && kind != "fuse" && !kind.starts_with("fuse.") || kind == "none" {
+        if !device.starts_with('/') && !device.contains(":/") && kind != "fuse" && !kind.starts_with("fuse.")
+            || kind == "none"
+        {
             continue;
         }
         let options = if bound(point) { format!("{options},bind") } else { options.to_owned() };

@@ -15,7 +15,11 @@ pub(super) fn add(seen: &Seen, facts: &mut Facts) -> Result<Vec<String>, String>
         file.strip_suffix(".fact").unwrap_or(file).to_owned()
     };
     for (path, text) in seen.sections("file ") {
-        let value = if seen.section(&format!("unread {path}")).is_empty() { parse(path, text, &mut warnings) } else { json!("") };
+        let value = if seen.section(&format!("unread {path}")).is_empty() {
+            parse(path, text, &mut warnings)
+        } else {
+            json!("")
+        };
         local.insert(name(path), value);
     }
     for (path, text) in seen.sections("run ") {

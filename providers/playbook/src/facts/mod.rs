@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_filter_takes_names_with_and_without_the_prefix() {
-        let facts: Facts = ["user_id", "userspace_bits", "kernel"].map(|k| (k.to_owned(), Json::Null)).into_iter().collect();
+        let facts: Facts =
+            ["user_id", "userspace_bits", "kernel"].map(|k| (k.to_owned(), Json::Null)).into_iter().collect();
         let names = |p: &str| filter(facts.clone(), &[p.to_owned()]).keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(names("ansible_user*"), "user_id userspace_bits");
         assert_eq!(names("kern?l"), "kernel");
@@ -116,7 +117,10 @@ mod tests {
     fn the_basics_come_from_this_machines_own_sh() {
         let subset = Subset::of(&["all".to_owned()]).unwrap();
         for shell in [&["sh"][..], &["busybox", "sh"][..]] {
-            let Ok(out) = std::process::Command::new(shell[0]).args(&shell[1..]).args(["-c", &script(&subset, "/nowhere")]).output()
+            let Ok(out) = std::process::Command::new(shell[0])
+                .args(&shell[1..])
+                .args(["-c", &script(&subset, "/nowhere")])
+                .output()
             else {
                 continue;
             };

@@ -25,9 +25,15 @@ pub(super) fn add(seen: &Seen, facts: &mut Facts) {
     facts.insert("default_ipv6".into(), Json::Object(default6(seen, &all)));
     facts.insert("all_ipv4_addresses".into(), json!(v4));
     facts.insert("all_ipv6_addresses".into(), json!(v6));
-    facts.insert("locally_reachable_ips".into(), json!({ "ipv4": local(seen.section("local4")), "ipv6": local(seen.section("local6")) }));
+    facts.insert(
+        "locally_reachable_ips".into(),
+        json!({ "ipv4": local(seen.section("local4")), "ipv6": local(seen.section("local6")) }),
+    );
     let named = |n: &str| n.replace([':', '-'], "_");
-    facts.insert("interfaces".into(), all.keys().map(|k| Json::from(if k.contains(':') { k.replace(':', "_") } else { k.clone() })).collect());
+    facts.insert(
+        "interfaces".into(),
+        all.keys().map(|k| Json::from(if k.contains(':') { k.replace(':', "_") } else { k.clone() })).collect(),
+    );
     for (name, value) in all {
         facts.insert(named(&name), value);
     }
@@ -155,7 +161,8 @@ fn features(text: &str, all: &mut Facts) {
             of.insert("features".into(), features.into());
         }
         let words = |from: &str| -> Vec<String> {
-            let lines = stamps.lines().skip_while(|l| !l.starts_with(from)).skip(1).take_while(|l| l.starts_with(['\t', ' ']));
+            let lines =
+                stamps.lines().skip_while(|l| !l.starts_with(from)).skip(1).take_while(|l| l.starts_with(['\t', ' ']));
             lines.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect()
         };
         let timestamping: Vec<String> =
@@ -167,7 +174,9 @@ fn features(text: &str, all: &mut Facts) {
         if !filters.is_empty() {
             of.insert("hw_timestamp_filters".into(), json!(filters));
         }
-        if let Some(index) = stamps.lines().find_map(|l| l.strip_prefix("PTP Hardware Clock: ")?.trim().parse::<i64>().ok()) {
+        if let Some(index) =
+            stamps.lines().find_map(|l| l.strip_prefix("PTP Hardware Clock: ")?.trim().parse::<i64>().ok())
+        {
             of.insert("phc_index".into(), json!(index));
         }
     }

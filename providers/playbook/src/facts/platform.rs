@@ -95,7 +95,9 @@ fn fqdn(seen: &Seen, node: &str) -> String {
     let address = hosts.iter().find(|l| l.iter().skip(1).any(|n| n.eq_ignore_ascii_case(node))).and_then(|l| l.first());
     let names = match address {
         Some(address) => hosts.iter().find(|l| l.first() == Some(address)).map(|l| rest(l)).unwrap_or_default(),
-        None => rest(&seen.section("resolved").lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>()),
+        None => {
+            rest(&seen.section("resolved").lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>())
+        }
     };
     let dotted = names.iter().find(|n| n.contains('.'));
     dotted.or(names.first()).cloned().unwrap_or_else(|| node.to_owned())
@@ -108,8 +110,10 @@ fn python_version(seen: &Seen) -> Option<String> {
 /// Nothing needs Python on the host; what is there is told all the same.
 fn python(seen: &Seen, facts: &mut Facts) {
     let (Some(path), Some(version)) = (seen.section("python").lines().next(), python_version(seen)) else { return };
-    let digits: Vec<i64> =
-        version.split('.').map(|p| p.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)).collect();
+    let digits: Vec<i64> = version
+        .split('.')
+        .map(|p| p.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0))
+        .collect();
     let at = |n: usize| digits.get(n).copied().unwrap_or(0);
     let (major, minor, micro) = (at(0), at(1), at(2));
     let facts_of = json!({
@@ -259,7 +263,10 @@ fn security(seen: &Seen, subset: &Subset, facts: &mut Facts) {
     if subset.has("selinux") {
         let configured = |key: &str| {
             let lines = seen.lines("/etc/selinux/config").iter();
-            lines.filter_map(|l| l.trim().strip_prefix(key)?.strip_prefix('=')).next_back().map_or("unknown".into(), str::to_owned)
+            lines
+                .filter_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='))
+                .next_back()
+                .map_or("unknown".into(), str::to_owned)
         };
         let value = if seen.is("selinux") {
             let mode = if seen.line("/sys/fs/selinux/enforce") == Some("1") { "enforcing" } else { "permissive" };
@@ -401,7 +408,13 @@ fn service_manager(seen: &Seen) -> String {
         shell if shell.ends_with("sh") => {}
         other => return other.to_owned(),
     }
-    let order = [("systemd", "systemd"), ("upstart", "upstart"), ("openrc", "openrc"), ("offline", "systemd"), ("sysvinit", "sysvinit")];
+    let order = [
+        ("systemd", "systemd"),
+        ("upstart", "upstart"),
+        ("openrc", "openrc"),
+        ("offline", "systemd"),
+        ("sysvinit", "sysvinit"),
+    ];
     order.iter().find(|(f, _)| seen.is(f)).map_or("service", |(_, m)| m).to_owned()
 }
 

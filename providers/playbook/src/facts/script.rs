@@ -122,10 +122,22 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("selinux", "sestatus", "[ -e /sys/fs/selinux/enforce ] && cat /sys/fs/selinux/enforce"),
     ("network", "addr", "command -v ip >/dev/null 2>&1 && ip addr show 2>/dev/null"),
     ("network", "route4", "command -v ip >/dev/null 2>&1 && ip -4 route get 8.8.8.8 2>/dev/null"),
-    ("network", "route6", "command -v ip >/dev/null 2>&1 && [ -s /proc/net/if_inet6 ] && ip -6 route get 2404:6800:400a:800::1012 2>/dev/null"),
+    (
+        "network",
+        "route6",
+        "command -v ip >/dev/null 2>&1 && [ -s /proc/net/if_inet6 ] && ip -6 route get 2404:6800:400a:800::1012 2>/dev/null",
+    ),
     ("network", "local4", "command -v ip >/dev/null 2>&1 && ip -4 route show table local 2>/dev/null"),
-    ("network", "local6", "command -v ip >/dev/null 2>&1 && [ -s /proc/net/if_inet6 ] && ip -6 route show table local 2>/dev/null"),
-    ("network", "netdev", "for f in /sys/class/net/*/device; do [ -e \"$f\" ] && { ls -ld /sys/class/net/*/device; break; }; done"),
+    (
+        "network",
+        "local6",
+        "command -v ip >/dev/null 2>&1 && [ -s /proc/net/if_inet6 ] && ip -6 route show table local 2>/dev/null",
+    ),
+    (
+        "network",
+        "netdev",
+        "for f in /sys/class/net/*/device; do [ -e \"$f\" ] && { ls -ld /sys/class/net/*/device; break; }; done",
+    ),
     (
         "network",
         "ethtool",
@@ -140,7 +152,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
          [ -n \"$p\" ] && set -- \"$@\" \"$p\"; done <<EOF\n$l\nEOF\n\
          if [ $# -gt 0 ]; then t=; command -v timeout >/dev/null 2>&1 && t='timeout 10'; $t stat -f -c '%S %s %b %a %c %d %n' -- \"$@\" 2>/dev/null; fi",
     ),
-    ("hardware", "links", "set --; for f in /dev/disk/by-id /dev/disk/by-uuid /dev/disk/by-label; do [ -d $f ] && set -- \"$@\" $f; done; [ $# -gt 0 ] && ls -l \"$@\""),
+    (
+        "hardware",
+        "links",
+        "set --; for f in /dev/disk/by-id /dev/disk/by-uuid /dev/disk/by-label; do [ -d $f ] && set -- \"$@\" $f; done; [ $# -gt 0 ] && ls -l \"$@\"",
+    ),
     (
         "hardware",
         "holders",

@@ -24,7 +24,9 @@ const LOOK: &str = "[ -d /run/systemd/system ] && echo systemd=1\n\
 fn prepare(call: &Call) -> Decided {
     let name = call.need("name")?;
     let using = call.text("use");
-    if let Some(other) = using.as_deref().filter(|u| matches!(*u, "freebsd" | "openbsd" | "solaris" | "macos" | "macosx" | "darwin")) {
+    if let Some(other) =
+        using.as_deref().filter(|u| matches!(*u, "freebsd" | "openbsd" | "solaris" | "macos" | "macosx" | "darwin"))
+    {
         return Err(format!("hostname: `use: {other}` is for another system than Linux"));
     }
     Ok(Decision::Probe(LOOK.into(), Box::new(move |out| decide(name, using, &out))))
@@ -48,7 +50,9 @@ fn decide(name: String, using: Option<String>, out: &Output) -> Decided {
     let n = shell_quote(&name);
     // A file is written beside its place and then moved.
     let put = |file: &str, text: &str| {
-        format!("tp_t=$(mktemp {file}.XXXXXX) && {text} >\"$tp_t\" && chmod 644 \"$tp_t\" && mv -f \"$tp_t\" {file} || exit 1\n")
+        format!(
+            "tp_t=$(mktemp {file}.XXXXXX) && {text} >\"$tp_t\" && chmod 644 \"$tp_t\" && mv -f \"$tp_t\" {file} || exit 1\n"
+        )
     };
     let run = format!("hostname {n} 2>/dev/null || :\n");
     let (permanent, script) = match way.as_str() {
@@ -58,7 +62,9 @@ fn decide(name: String, using: Option<String>, out: &Output) -> Decided {
                 return Err("Failed to find required executable \"hostnamectl\" in paths: /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
             }
             let set = |kind: &str| {
-                format!("tp_e=$(hostnamectl --{kind} set-hostname {n} 2>&1) || {{ printf 'Command failed rc=%s, out=, err=%s\\n' $? \"$tp_e\" >&2; exit 1; }}\n")
+                format!(
+                    "tp_e=$(hostnamectl --{kind} set-hostname {n} 2>&1) || {{ printf 'Command failed rc=%s, out=, err=%s\\n' $? \"$tp_e\" >&2; exit 1; }}\n"
+                )
             };
             let script = format!("{}{}{}", set("pretty"), set("static"), set("transient"));
             (get("file"), script)

@@ -137,7 +137,9 @@ fn prepare(call: &Call) -> Decided {
     let text = quoted(&words);
     let at = call.text("rule_num").map(|n| format!(" {}", shell_quote(&n))).unwrap_or_default();
     let insert = call.text("action").as_deref() == Some("insert");
-    let path = format!("PATH=$PATH:/usr/sbin:/sbin\ncommand -v {tool} >/dev/null 2>&1 || {{ echo 'Failed to find required executable \"{tool}\" in paths: '\"$PATH\" >&2; exit 127; }}\n");
+    let path = format!(
+        "PATH=$PATH:/usr/sbin:/sbin\ncommand -v {tool} >/dev/null 2>&1 || {{ echo 'Failed to find required executable \"{tool}\" in paths: '\"$PATH\" >&2; exit 127; }}\n"
+    );
     // What is there: the rule, the chain, the policy.
     let probe = if flush {
         format!("{path}exit 0\n")
@@ -184,7 +186,11 @@ fn prepare(call: &Call) -> Decided {
                 format!("{base} {} {c}{wait}", if present { "-N" } else { "-X" })
             } else if present {
                 let verb = if insert { format!("-I {c}{at}") } else { format!("-A {c}") };
-                let make = if managed { format!("{base} -L {c} -n >/dev/null 2>&1 || {base} -N {c}\n") } else { String::new() };
+                let make = if managed {
+                    format!("{base} -L {c} -n >/dev/null 2>&1 || {base} -N {c}\n")
+                } else {
+                    String::new()
+                };
                 format!("{make}{base} {verb}{text}")
             } else {
                 format!("{base} -D {c}{text}")

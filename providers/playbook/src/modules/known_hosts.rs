@@ -97,15 +97,17 @@ fn decide(want: Want, out: &Output) -> Decided {
     let before = String::from_utf8_lossy(&body).into_owned();
     let path = seen.get("path").cloned().unwrap_or_default();
     let there = seen.contains_key("there");
-    let kind = want.key.as_deref().and_then(|k| Some((parts(k)?.0.to_owned(), parts(k)?.2.to_owned(), parts(k)?.3.to_owned())));
+    let kind = want
+        .key
+        .as_deref()
+        .and_then(|k| Some((parts(k)?.0.to_owned(), parts(k)?.2.to_owned(), parts(k)?.3.to_owned())));
     let mut same = false;
     let mut kept = Vec::new();
     let mut gone = false;
     for line in before.lines() {
         let of = parts(line).filter(|(_, field, ..)| names(field, &want.host));
-        let hit = of.is_some_and(|(marker, _, t, _)| {
-            kind.as_ref().is_none_or(|(m, wanted, _)| wanted == t && m == marker)
-        });
+        let hit =
+            of.is_some_and(|(marker, _, t, _)| kind.as_ref().is_none_or(|(m, wanted, _)| wanted == t && m == marker));
         if !hit {
             kept.push(line.to_owned());
             continue;
@@ -155,7 +157,11 @@ fn decide(want: Want, out: &Output) -> Decided {
          if [ -e \"$tp_p\" ]; then chmod \"$(stat -Lc %a \"$tp_p\")\" \"$tp_t\"; chown \"$(stat -Lc %u:%g \"$tp_p\")\" \"$tp_t\" 2>/dev/null; {} fi\n\
          mv -f \"$tp_t\" \"$tp_p\" || exit 1\nstat -Lc 'stat=%u %g %U %G %a %s' -- \"$tp_p\"\n",
         want.p,
-        if want.present { "case $tp_p in */*) [ -d \"${tp_p%/*}\" ] || mkdir -m 700 \"${tp_p%/*}\" || exit 1;; esac\n" } else { "" },
+        if want.present {
+            "case $tp_p in */*) [ -d \"${tp_p%/*}\" ] || mkdir -m 700 \"${tp_p%/*}\" || exit 1;; esac\n"
+        } else {
+            ""
+        },
         shell_quote(&after),
         // What ssh-keygen leaves when it takes a key out.
         if gone { "cp -p \"$tp_p\" \"$tp_p.old\";" } else { "" },

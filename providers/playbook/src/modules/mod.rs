@@ -187,6 +187,8 @@ pub(crate) fn names() -> String {
 impl Module {
     /// Checks the arguments and begins. `name` is what messages call the module.
     pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
+        // Facts are gathered by no action of another name.
+        let name = if call.action == "setup" { "setup" } else { name };
         call.args = spec::validate(self, &call.action, name, &call.given)?;
         (self.prepare)(&call)
     }

@@ -68,7 +68,10 @@ async fn drive(want: Want, remote: &mut dyn Remote) -> Result<Fields> {
     if before.rc != 0 {
         let msg = format!(
             "{}: failed to get host boot time info, rc: {}, stdout: {}, stderr: {}",
-            "reboot", before.rc, before.text(), before.error_text()
+            "reboot",
+            before.rc,
+            before.text(),
+            before.error_text()
         );
         return Ok(failed(msg, began, false));
     }

@@ -43,7 +43,9 @@ fn prepare(call: &Call) -> Decided {
             let (seen, _) = head(&out);
             let manager = seen.get("mgr").cloned().unwrap_or_default();
             match manager.as_str() {
-                "systemd" if using == "auto" => Ok(systemd::start(systemd::simple(want.name, want.state, want.enabled))),
+                "systemd" if using == "auto" => {
+                    Ok(systemd::start(systemd::simple(want.name, want.state, want.enabled)))
+                }
                 "sysvinit" if using == "auto" => sysvinit::begin(want),
                 _ => plain(want, manager, runlevel, check),
             }

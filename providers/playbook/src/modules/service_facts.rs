@@ -24,13 +24,24 @@ fn prepare(_: &Call) -> Decided {
             let text = out.text();
             let part = |name: &str| {
                 let from = text.split(&format!("@{name}\n")).nth(1).unwrap_or_default();
-                from.split("\n@").next().unwrap_or_default().lines().filter(|l| !l.starts_with('@')).map(str::to_owned).collect::<Vec<_>>()
+                from.split("\n@")
+                    .next()
+                    .unwrap_or_default()
+                    .lines()
+                    .filter(|l| !l.starts_with('@'))
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
             };
             let mut services = Fields::new();
             for line in part("sysv") {
                 let words: Vec<&str> = line.split_whitespace().collect();
                 let ["[", sign, "]", name] = *words.as_slice() else { continue };
-                let state = if sign == "+" { "running" } else { "stopped" };
+                let state = match sign {
+                    "+" => "running",
+                    "-" => "stopped",
+                    // Its script can't tell.
+                    _ => continue,
+                };
                 services.insert(name.to_owned(), json!({ "name": name, "state": state, "source": "sysv" }));
             }
             for line in part("openrc") {
@@ -54,7 +65,8 @@ fn systemd(units: &[String], files: &[String], shown: &[String], services: &mut 
         let state = if sub == "running" { "running" } else { "stopped" };
         // Until a unit's file says more.
         let status = if load == "not-found" || load == "masked" { load } else { active };
-        services.insert(name.to_owned(), json!({ "name": name, "state": state, "status": status, "source": "systemd" }));
+        services
+            .insert(name.to_owned(), json!({ "name": name, "state": state, "status": status, "source": "systemd" }));
     }
     let mut active: Vec<(Vec<&str>, &str)> = Vec::new();
     let (mut ids, mut state) = (Vec::new(), "");

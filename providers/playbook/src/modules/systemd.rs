@@ -9,10 +9,7 @@ use super::{Call, Decided, Decision, Fields, Module, Output, Pending, Place, fie
 /// `systemd_service`, `systemd`.
 pub(super) const MODULE: Module = Module {
     names: &["systemd_service", "systemd"],
-    rules: Rules {
-        required_by: &[("state", &["name"]), ("enabled", &["name"]), ("masked", &["name"])],
-        ..Rules::NONE
-    },
+    rules: Rules { required_by: &[("state", &["name"]), ("enabled", &["name"]), ("masked", &["name"])], ..Rules::NONE },
     missing: &[],
     place: Place::Host,
     prepare: |call| Ok(start(Want::of(call)?)),
@@ -85,7 +82,8 @@ pub(super) fn start(want: Want) -> Decision {
     if let Some((name, c)) =
         want.name.as_ref().and_then(|n| Some((n, n.chars().find(|c| matches!(c, '*' | '?' | '['))?)))
     {
-        let msg = format!("This module does not currently support using glob patterns, found '{c}' in service name: {name}");
+        let msg =
+            format!("This module does not currently support using glob patterns, found '{c}' in service name: {name}");
         return Decision::Done(fields([("failed", json!(true)), ("msg", json!(msg))]));
     }
     let scope = want.scope.as_ref().map(|s| format!(" --{s}")).unwrap_or_default();
@@ -97,7 +95,9 @@ pub(super) fn start(want: Want) -> Decision {
         "command -v systemctl >/dev/null 2>&1 || { echo 'Failed to find required executable \"systemctl\" in paths: '\"$PATH\" >&2; exit 127; }\n",
     );
     if want.scope.is_some() {
-        script.push_str(&format!("export XDG_RUNTIME_DIR=\"${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}\"\nsystemctl{scope} >/dev/null || exit\n"));
+        script.push_str(&format!(
+            "export XDG_RUNTIME_DIR=\"${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}\"\nsystemctl{scope} >/dev/null || exit\n"
+        ));
     }
     if want.name.is_some() {
         script.push_str(&format!("systemctl{scope} show -- \"$tp_n\"\n"));
@@ -130,8 +130,10 @@ fn decide(want: Want, scope: &str, out: &Output) -> Decided {
         return failed(format!("Could not find the requested service {name}: host"));
     }
     let masked = load == "masked" || file.starts_with("masked");
-    let enabled =
-        matches!(file.as_str(), "enabled" | "enabled-runtime" | "static" | "indirect" | "generated" | "alias" | "transient");
+    let enabled = matches!(
+        file.as_str(),
+        "enabled" | "enabled-runtime" | "static" | "indirect" | "generated" | "alias" | "transient"
+    );
     let up = matches!(active.as_str(), "active" | "activating");
     let ctl = format!("systemctl{scope}{}", want.flags);
     let mut script = format!("tp_n={}\n", shell_quote(&name));

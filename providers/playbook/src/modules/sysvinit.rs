@@ -75,7 +75,8 @@ pub(super) fn enable(on: bool, runlevels: &[String]) -> String {
     let levels = words(&runlevels.join(" "));
     let verb = if on { "enable" } else { "disable" };
     let flag = if on { "on" } else { "off" };
-    let level = if runlevels.is_empty() { String::new() } else { format!(" --levels {}", shell_quote(&runlevels.concat())) };
+    let level =
+        if runlevels.is_empty() { String::new() } else { format!(" --levels {}", shell_quote(&runlevels.concat())) };
     format!(
         "if command -v update-rc.d >/dev/null 2>&1; then update-rc.d \"$tp_n\" defaults >/dev/null && update-rc.d \"$tp_n\" {verb}{levels}\n\
          elif command -v chkconfig >/dev/null 2>&1; then chkconfig --add \"$tp_n\" && chkconfig{level} \"$tp_n\" {flag}\n\

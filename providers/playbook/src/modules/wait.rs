@@ -111,7 +111,9 @@ fn prepare(call: &Call) -> Decided {
         delay: seconds(call, "delay"),
         sleep: seconds(call, "sleep"),
     };
-    Ok(Decision::Drive(Box::new(move |remote| Box::pin(async move { drive(want, remote).await.map(|f| Ok(Decision::Done(f))) }))))
+    Ok(Decision::Drive(Box::new(move |remote| {
+        Box::pin(async move { drive(want, remote).await.map(|f| Ok(Decision::Done(f))) })
+    })))
 }
 
 fn failed(msg: String, elapsed: u64) -> Fields {
@@ -193,9 +195,8 @@ async fn there(want: &Want, remote: &mut dyn Remote) -> Result<Option<Found>> {
         Some(path) => {
             let p = shell_quote(path);
             let read = if want.pattern.is_some() { format!("cat -- {p} 2>/dev/null\n") } else { String::new() };
-            let script = format!(
-                "[ -e {p} ] || exit 1\nstat -c 'stat=%u %g %U %G %a %s %F' -- {p}\necho\n{read}exit 0\n"
-            );
+            let script =
+                format!("[ -e {p} ] || exit 1\nstat -c 'stat=%u %g %U %G %a %s %F' -- {p}\necho\n{read}exit 0\n");
             let out = run(remote, script).await?;
             if out.rc != 0 {
                 return Ok(None);
@@ -210,7 +211,8 @@ async fn there(want: &Want, remote: &mut dyn Remote) -> Result<Option<Found>> {
     };
     let Some((_, regex)) = &want.pattern else { return Ok(Some(Found { file, ..Found::default() })) };
     let Some(hit) = regex.captures(&body) else { return Ok(None) };
-    let text = |m: Option<regex::bytes::Match<'_>>| m.map_or(Json::Null, |m| String::from_utf8_lossy(m.as_bytes()).into());
+    let text =
+        |m: Option<regex::bytes::Match<'_>>| m.map_or(Json::Null, |m| String::from_utf8_lossy(m.as_bytes()).into());
     let groups = hit.iter().skip(1).map(text).collect();
     let names = regex.capture_names().flatten();
     let named = names.map(|n| (n.to_owned(), text(hit.name(n)))).collect();
@@ -303,10 +305,15 @@ fn connection(call: &Call) -> Decided {
             loop {
                 remote.reset().await;
                 // The first greeting of a host takes longer than a dial.
-                let why = match tokio::time::timeout(connect + Duration::from_secs(10), run(remote, "exit 0\n".into())).await {
+                let why = match tokio::time::timeout(connect + Duration::from_secs(10), run(remote, "exit 0\n".into()))
+                    .await
+                {
                     Ok(Ok(_)) => {
                         let elapsed = began.elapsed().as_secs();
-                        return Ok(Ok(Decision::Done(fields([("changed", json!(false)), ("elapsed", json!(elapsed))]))));
+                        return Ok(Ok(Decision::Done(fields([
+                            ("changed", json!(false)),
+                            ("elapsed", json!(elapsed)),
+                        ]))));
                     }
                     Ok(Err(e)) if e.kind() == ErrorKind::Cancelled => return Err(e),
                     Ok(Err(e)) => e.report(),

@@ -65,9 +65,9 @@ fn patterns() -> &'static [(Regex, &'static str)] {
 pub(super) fn tidy(value: Json) -> Json {
     match value {
         // A unit's properties: those that are the unit's own.
-        Json::Object(map) if map.contains_key("LoadState") => Json::Object(
-            map.into_iter().filter(|(k, _)| UNIT.contains(&k.as_str())).collect(),
-        ),
+        Json::Object(map) if map.contains_key("LoadState") => {
+            Json::Object(map.into_iter().filter(|(k, _)| UNIT.contains(&k.as_str())).collect())
+        }
         Json::Object(map) => Json::Object(
             map.into_iter()
                 .filter(|(k, _)| !DROPPED.contains(&k.as_str()) && !k.starts_with("_ansible"))
