@@ -4,6 +4,7 @@ mod ask;
 mod carry;
 mod config;
 mod execute;
+mod facts;
 mod inventory;
 mod load;
 mod modules;

@@ -10,30 +10,41 @@ mod content;
 mod copy;
 mod copy_remote;
 mod copy_tree;
+mod cron;
+mod drained;
 mod edit;
 mod file;
 mod file_link;
 mod file_tree;
 mod find;
 mod get_url;
+mod hostname;
 mod http;
 mod include_vars;
+mod iptables;
+mod known_hosts;
 mod lineinfile;
 mod mode;
 mod pattern;
 mod pause;
 mod raw;
+mod reboot;
 mod replace;
 mod service;
+mod service_facts;
+mod setup;
 mod slurp;
 mod spec;
 mod stat;
+mod systemd;
+mod sysvinit;
 mod tempfile;
 mod template;
 mod times;
 mod unarchive;
 mod uri;
 mod users;
+mod wait;
 mod words;
 
 use std::sync::Arc;
@@ -87,27 +98,36 @@ static ALL: &[&Module] = &[
     &command::COMMAND,
     &command::SHELL,
     &copy::MODULE,
+    &cron::MODULE,
     &file::MODULE,
     &find::MODULE,
     &get_url::MODULE,
+    &hostname::MODULE,
     &include_vars::MODULE,
+    &iptables::MODULE,
+    &known_hosts::MODULE,
     &lineinfile::MODULE,
     &pause::MODULE,
     &raw::RAW,
     &raw::SCRIPT,
+    &reboot::MODULE,
     &replace::MODULE,
-    &service::SERVICE,
-    &service::SYSTEMD,
-    &service::SYSVINIT,
+    &service::MODULE,
+    &service_facts::MODULE,
+    &setup::MODULE,
     &slurp::FETCH,
     &slurp::SLURP,
     &stat::MODULE,
+    &systemd::MODULE,
+    &sysvinit::MODULE,
     &tempfile::MODULE,
     &template::MODULE,
     &unarchive::MODULE,
     &uri::MODULE,
     &users::GROUP,
     &users::USER,
+    &wait::CONNECTION,
+    &wait::MODULE,
 ];
 
 /// A task's arguments, templated and checked.
@@ -195,7 +215,7 @@ pub(crate) fn find(action: &str) -> Option<&'static Module> {
 
 /// The names of all native modules.
 pub(crate) fn names() -> String {
-    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().chain(["setup"]).collect();
+    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().collect();
     all.sort_unstable();
     all.join(", ")
 }
@@ -204,6 +224,8 @@ impl Module {
     /// Checks the arguments and begins. `name` is what messages call the module.
     pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
         let name = name.strip_prefix("ansible.legacy.").unwrap_or(name);
+        // Facts are gathered by no action of another name.
+        let name = if call.action == "setup" { "setup" } else { name };
         if let Some(early) = self.rules.early {
             early(&call)?;
         }
