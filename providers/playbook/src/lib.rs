@@ -9,11 +9,17 @@ mod modules;
 mod provider;
 mod render;
 mod report;
+mod settings;
+mod vault;
 
 pub use config::*;
-pub use inventory::{AnsibleInventory, InventoryConfig, load_inventory};
+pub use inventory::{
+    AnsibleInventory, ConnectionDefaults, InventoryConfig, InventorySources, LoadedInventory, Passwords, load_inventory,
+};
 pub use provider::*;
 pub use report::*;
+pub use settings::{AnsibleSettings, Meaning, SettingKey, setting_keys, settings_page};
+pub use vault::{DEFAULT_VAULT_ID, Vault, VaultSource, password_from_file};
 
 /// Name of the provider in errors and registries.
 pub(crate) const PLAYBOOK: &str = "playbook";

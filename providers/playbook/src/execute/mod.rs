@@ -19,7 +19,6 @@ use crate::load::{Item, Loader, Play, Task, load_included_role, load_tasks, task
 use crate::render::Engine;
 use crate::{PLAYBOOK, PlaybookConfig};
 use inventory::Index;
-pub(crate) use inventory::beside;
 use state::HostState;
 
 /// Whether changes are made.
