@@ -18,7 +18,7 @@ pub use inventory::{
 };
 pub use provider::*;
 pub use report::*;
-pub use settings::{AnsibleSettings, Meaning, SettingKey, setting_keys, settings_page};
+pub use settings::{AnsibleSettings, Meaning, SettingKey, parse_extra_vars, setting_keys, settings_page};
 pub use vault::{DEFAULT_VAULT_ID, Vault, VaultSource, password_from_file};
 
 /// Name of the provider in errors and registries.

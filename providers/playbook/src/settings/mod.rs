@@ -1,5 +1,6 @@
 //! `ansible.cfg` and the `ANSIBLE_*` variables of the environment: every key is honoured, needless here, or refused by its name.
 
+mod extra_vars;
 mod file;
 mod table;
 
@@ -10,6 +11,7 @@ use towpath_core::{Error, ErrorKind, Result};
 
 use crate::PLAYBOOK;
 
+pub use extra_vars::parse_extra_vars;
 pub use table::{Meaning, SettingKey, setting_keys, settings_page};
 
 /// What `ansible.cfg` and the environment say.
