@@ -1,21 +1,25 @@
 #![doc = include_str!("../README.md")]
 
+mod ask;
 mod carry;
 mod config;
 mod execute;
 mod inventory;
 mod load;
 mod modules;
+mod outline;
 mod provider;
 mod render;
 mod report;
 mod settings;
 mod vault;
 
+pub use ask::{Ask, Question, Step};
 pub use config::*;
 pub use inventory::{
     AnsibleInventory, ConnectionDefaults, InventoryConfig, InventorySources, LoadedInventory, Passwords, load_inventory,
 };
+pub use outline::{PlayOutline, TaskOutline, select_hosts, tags_select};
 pub use provider::*;
 pub use report::*;
 pub use settings::{AnsibleSettings, Meaning, SettingKey, parse_extra_vars, setting_keys, settings_page};

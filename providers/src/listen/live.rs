@@ -177,6 +177,7 @@ impl Listener for LiveProgress {
             // Many and small: the step's line shows the newest.
             (
                 EventKind::TaskResult {
+                    item: None,
                     task, status: TaskStatus::Ok | TaskStatus::Changed | TaskStatus::Skipped, ..
                 },
                 Some(step),

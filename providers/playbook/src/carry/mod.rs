@@ -1,5 +1,9 @@
 //! One connection and one long-lived shell per host and user.
 
+mod local;
+
+pub(crate) use local::LocalConnection;
+
 use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};

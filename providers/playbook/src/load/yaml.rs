@@ -9,12 +9,14 @@ use serde_json::{Map, Number};
 use towpath_core::{Error, ErrorKind, Json, Result};
 
 use crate::PLAYBOOK;
+use crate::vault;
 
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pos {
     pub(crate) file: Arc<PathBuf>,
     pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 impl std::fmt::Display for Pos {
@@ -95,16 +97,6 @@ impl Node {
         }
     }
 
-    /// Elements as texts; a text with commas is several.
-    pub(crate) fn texts(&self, what: &str) -> Result<Vec<String>> {
-        match &self.kind {
-            Kind::Scalar(Json::String(s)) => {
-                Ok(s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect())
-            }
-            _ => self.list().into_iter().map(|n| n.text(what)).collect(),
-        }
-    }
-
     /// An error at this place.
     pub(crate) fn wrong(&self, message: impl Into<String>) -> Error {
         invalid(&self.pos, message)
@@ -113,14 +105,18 @@ impl Node {
 
 /// An error in a playbook's file.
 pub(crate) fn invalid(pos: &Pos, message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", message).with("file", pos)
+    Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", message).with("file", format!("{pos}:{}", pos.column))
 }
 
 /// Reads a file.
 pub(crate) fn read(path: &Path) -> Result<Node> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
+    let bytes = std::fs::read(path).map_err(|e| {
         let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::InvalidInput } else { ErrorKind::Storage };
         Error::new(kind, PLAYBOOK, "load", "can't read a file").with("file", path.display()).caused_by(e)
+    })?;
+    let bytes = vault::current().open(bytes, &path.display().to_string())?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", "a file is no UTF-8").with("file", path.display()).caused_by(e)
     })?;
     parse(path, &text)
 }
@@ -143,7 +139,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
                 .with("file", place)
                 .caused_by(e.info().to_owned())
         })?;
-        let pos = Pos { file: file.clone(), line: span.start.line() };
+        let pos = Pos { file: file.clone(), line: span.start.line(), column: span.start.col() + 1 };
         let (node, anchor) = match event {
             Event::Scalar(value, style, anchor, tag) => {
                 (Node { kind: scalar(&value, style, tag.as_deref(), &pos)?, pos }, anchor)
@@ -185,7 +181,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
             },
         }
     }
-    Ok(root.unwrap_or(Node { kind: Kind::Scalar(Json::Null), pos: Pos { file, line: 1 } }))
+    Ok(root.unwrap_or(Node { kind: Kind::Scalar(Json::Null), pos: Pos { file, line: 1, column: 1 } }))
 }
 
 fn merge_keys(pairs: Vec<(String, Node)>) -> Result<Vec<(String, Node)>> {
@@ -217,10 +213,9 @@ fn scalar(value: &str, style: ScalarStyle, tag: Option<&Tag>, pos: &Pos) -> Resu
                 return Ok(Kind::Scalar(Json::String(kept)));
             }
             ("!", "vault" | "vault-encrypted") => {
-                return Err(invalid(
-                    pos,
-                    "Ansible Vault values are not supported yet: give the value as a secret variable",
-                ));
+                let plain = vault::current().decrypt(value.as_bytes(), &pos.to_string())?;
+                let plain = String::from_utf8(plain).map_err(|_| invalid(pos, "the value in this vault is no text"))?;
+                return Ok(Kind::Scalar(Json::String(plain)));
             }
             (_, "str") => return Ok(Kind::Scalar(Json::String(value.to_owned()))),
             _ => {}

@@ -78,7 +78,9 @@ fn prepare_copy(call: &Call) -> Result<Decision, String> {
     if path.is_dir() {
         return Err(format!("copy: `{src}` is a directory, which is not supported yet; copy its files in a loop"));
     }
-    let bytes = std::fs::read(&path).map_err(|e| format!("copy: can't read {}: {e}", path.display()))?;
+    let decrypt = call.args.get("decrypt").and_then(Json::as_bool).unwrap_or(true);
+    let read = if decrypt { crate::vault::read(&path) } else { std::fs::read(&path) };
+    let bytes = read.map_err(|e| format!("copy: can't read {}: {e}", path.display()))?;
     place(call, dest, &src, bytes, Some(&path))
 }
 
@@ -89,7 +91,8 @@ fn prepare_template(call: &Call) -> Result<Decision, String> {
         .search
         .find("templates", &src)
         .map_err(|s| format!("template: there is no template `{src}`; searched {s}"))?;
-    let source = std::fs::read_to_string(&path).map_err(|e| format!("template: can't read {}: {e}", path.display()))?;
+    let source = crate::vault::read(&path).and_then(|b| String::from_utf8(b).map_err(std::io::Error::other));
+    let source = source.map_err(|e| format!("template: can't read {}: {e}", path.display()))?;
     let mut header = Vec::new();
     for option in ["trim_blocks", "lstrip_blocks"] {
         if let Some(yes) = call.yes(option)? {

@@ -34,7 +34,9 @@ fn all(state: &State<'_, '_>, kind: &str, terms: Vec<Value>) -> Result<Vec<Value
                 .search
                 .find(folder, &name)
                 .map_err(|s| wrong(format!("lookup {kind}: no `{name}`; searched {s}")))?;
-            std::fs::read_to_string(&path).map_err(|e| wrong(format!("lookup {kind}: {}: {e}", path.display())))
+            crate::vault::read(&path)
+                .and_then(|b| String::from_utf8(b).map_err(std::io::Error::other))
+                .map_err(|e| wrong(format!("lookup {kind}: {}: {e}", path.display())))
         };
         match kind {
             "env" => out.push(match std::env::var(&name) {

@@ -18,6 +18,32 @@ pub struct Vault {
     keys: Vec<(String, Secret)>,
 }
 
+tokio::task_local! {
+    /// The passwords of the run under way. Files are read in many places, and none of them decides which passwords there are.
+    static CURRENT: std::sync::Arc<Vault>;
+}
+
+/// Does something with these passwords at hand for whatever is read meanwhile.
+pub(crate) async fn with<F: Future>(vault: std::sync::Arc<Vault>, work: F) -> F::Output {
+    CURRENT.scope(vault, work).await
+}
+
+/// As [`with`], without waiting.
+pub(crate) fn with_sync<T>(vault: std::sync::Arc<Vault>, work: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(vault, work)
+}
+
+/// The passwords of the run under way; none outside of one.
+pub(crate) fn current() -> std::sync::Arc<Vault> {
+    CURRENT.try_with(std::sync::Arc::clone).unwrap_or_default()
+}
+
+/// Reads a file on this machine, and opens it if it is a vault.
+pub(crate) fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    let bytes = std::fs::read(path)?;
+    current().open(bytes, &path.display().to_string()).map_err(|e| std::io::Error::other(e.report()))
+}
+
 /// The id of a password that was given without one.
 pub const DEFAULT_VAULT_ID: &str = "default";
 
