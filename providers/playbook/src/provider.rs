@@ -71,6 +71,13 @@ impl Playbook {
         self
     }
 
+    /// Takes another folder for the playbook's own, in which roles and variables are looked for.
+    #[must_use]
+    pub fn playbook_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.loader.playbook_dir = dir.into();
+        self
+    }
+
     /// Opens Ansible Vault files and values with these passwords.
     #[must_use]
     pub fn with_vault(mut self, vault: Vault) -> Self {

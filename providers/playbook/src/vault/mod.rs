@@ -70,6 +70,11 @@ impl Vault {
         self.keys.iter().map(|(id, _)| id.as_str())
     }
 
+    /// All passwords, so that they can be masked.
+    pub fn passwords(&self) -> impl Iterator<Item = &Secret> {
+        self.keys.iter().map(|(_, password)| password)
+    }
+
     /// Whether this begins as a vault does.
     pub fn is_encrypted(text: &[u8]) -> bool {
         text.starts_with(envelope::HEADER.as_bytes())

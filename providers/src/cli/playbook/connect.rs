@@ -1,4 +1,4 @@
-//! The ways to hosts: SSH, this machine, containers.
+//! The ways to hosts: SSH and containers. This machine is reached by the engine itself.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -44,7 +44,6 @@ impl Connector for Ways {
     async fn connect(&self, cx: &Context, host: &Host) -> Result<Arc<dyn Connection>> {
         let enter = match host.connection.kind.as_str() {
             "" | "ssh" => return self.ssh.connect(cx, host).await,
-            "local" => Vec::new(),
             "docker" => {
                 let container = host.connection.address.clone().unwrap_or_else(|| host.name.clone());
                 if container.starts_with('-') {
@@ -76,7 +75,7 @@ impl Connector for Ways {
     }
 }
 
-/// Commands that are children of this process, behind some words of their own: `docker exec ...`, or none.
+/// Commands behind some words of their own: `docker exec ...`.
 #[derive(Debug)]
 struct Piped {
     host: String,
@@ -88,12 +87,6 @@ struct Control(Child);
 impl Piped {
     fn unsupported<T>(&self, operation: &'static str) -> Result<T> {
         Err(error(ErrorKind::Unsupported, operation, "this connection runs commands only").with("host", &self.host))
-    }
-
-    /// Whether the command would become who it is already.
-    fn is_self(&self, to: &Become) -> bool {
-        let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-        self.enter.is_empty() && own.is_some_and(|u| u.name == to.user)
     }
 }
 
@@ -112,9 +105,13 @@ impl Connection for Piped {
 
     async fn spawn(&self, cx: &Context, command: &Exec) -> Result<Process> {
         cx.check("playbook", "spawn")?;
+        if !command.env.is_empty() || command.cwd.is_some() {
+            // Both would be the client's; the engine's shells set theirs themselves.
+            return self.unsupported("spawn with an environment or a folder");
+        }
         let (token, prompt) = (format!("<{:032x}>", rand::random::<u128>()), format!("[{:016x}] ", rand::random::<u64>()));
         let mut argv = self.enter.clone();
-        let to = command.r#become.as_ref().filter(|to| !self.is_self(to));
+        let to = command.r#become.as_ref();
         if let Some(to) = to {
             if to.user.is_empty() || to.user.starts_with('-') {
                 return Err(error(ErrorKind::InvalidInput, "spawn", "the user to become is not a name").with("user", &to.user));
@@ -141,10 +138,7 @@ impl Connection for Piped {
         }
         let (program, rest) = argv.split_first().ok_or_else(|| error(ErrorKind::Internal, "spawn", "there is no program"))?;
         let mut child = Command::new(program);
-        child.args(rest).envs(command.env.iter().map(|(k, v)| (k, v))).process_group(0);
-        if let Some(dir) = &command.cwd {
-            child.current_dir(dir);
-        }
+        child.args(rest).process_group(0);
         child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = child.spawn().map_err(|e| {
             error(ErrorKind::ToolMissing, "spawn", format!("`{program}` can't be run")).with("host", &self.host).caused_by(e)

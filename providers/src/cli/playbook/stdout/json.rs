@@ -5,31 +5,47 @@ use crate::Json;
 /// On one line, keys sorted.
 pub(crate) fn compact(value: &Json) -> String {
     let mut out = String::new();
-    write(value, None, &mut out);
+    write(value, Form::Line(", "), &mut out);
     out
+}
+
+/// On one line without a blank behind commas, as Ansible's `oneline` shows it.
+pub(crate) fn tight(value: &Json) -> String {
+    let mut out = String::new();
+    write(value, Form::Line(","), &mut out);
+    out
+}
+
+/// How a value is laid out.
+#[derive(Clone, Copy)]
+enum Form {
+    /// On one line, with this between elements.
+    Line(&'static str),
+    /// Each element on its own line, so deep.
+    Deep(usize),
 }
 
 /// One value a line, keys sorted, four blanks deep.
 pub(crate) fn pretty(value: &Json) -> String {
     let mut out = String::new();
-    write(value, Some(0), &mut out);
+    write(value, Form::Deep(0), &mut out);
     out
 }
 
-fn write(value: &Json, depth: Option<usize>, out: &mut String) {
+fn write(value: &Json, form: Form, out: &mut String) {
     match value {
         Json::Null => out.push_str("null"),
         Json::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Json::Number(n) => out.push_str(&number(n)),
         Json::String(s) => quote(s, out),
-        Json::Array(items) => list(out, depth, ('[', ']'), items.iter(), |v, depth, out| write(v, depth, out)),
+        Json::Array(items) => list(out, form, ('[', ']'), items.iter(), |v, form, out| write(v, form, out)),
         Json::Object(map) => {
             let mut pairs: Vec<(&String, &Json)> = map.iter().collect();
             pairs.sort_by(|a, b| a.0.cmp(b.0));
-            list(out, depth, ('{', '}'), pairs.into_iter(), |(k, v), depth, out| {
+            list(out, form, ('{', '}'), pairs.into_iter(), |(k, v), form, out| {
                 quote(k, out);
                 out.push_str(": ");
-                write(v, depth, out);
+                write(v, form, out);
             });
         }
     }
@@ -37,15 +53,18 @@ fn write(value: &Json, depth: Option<usize>, out: &mut String) {
 
 fn list<T>(
     out: &mut String,
-    depth: Option<usize>,
+    form: Form,
     (open, close): (char, char),
     items: impl ExactSizeIterator<Item = T>,
-    mut each: impl FnMut(T, Option<usize>, &mut String),
+    mut each: impl FnMut(T, Form, &mut String),
 ) {
     let empty = items.len() == 0;
-    let inner = depth.map(|d| d + 1);
-    let line = |out: &mut String, depth: Option<usize>| {
-        if let Some(depth) = depth {
+    let (inner, between) = match form {
+        Form::Line(between) => (form, between),
+        Form::Deep(depth) => (Form::Deep(depth + 1), ","),
+    };
+    let line = |out: &mut String, form: Form| {
+        if let Form::Deep(depth) = form {
             out.push('\n');
             out.push_str(&" ".repeat(4 * depth));
         }
@@ -53,13 +72,13 @@ fn list<T>(
     out.push(open);
     for (i, item) in items.enumerate() {
         if i > 0 {
-            out.push_str(if depth.is_some() { "," } else { ", " });
+            out.push_str(between);
         }
         line(out, inner);
         each(item, inner, out);
     }
     if !empty {
-        line(out, depth);
+        line(out, form);
     }
     out.push(close);
 }

@@ -1,10 +1,10 @@
 //! What a run prints: byte for byte what `ansible-playbook` prints with its default callback.
 
 mod color;
-mod diff;
+pub(crate) mod diff;
 pub(crate) mod json;
 mod recap;
-mod result;
+pub(crate) mod result;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -39,8 +39,6 @@ pub(crate) struct Look {
     pub(crate) path_on_failure: bool,
     /// `set_stats` is shown at the end.
     pub(crate) custom_stats: bool,
-    /// Number of plays of each playbook.
-    pub(crate) plays: BTreeMap<PathBuf, usize>,
 }
 
 impl Default for Look {
@@ -56,7 +54,6 @@ impl Default for Look {
             failed_stderr: false,
             path_on_failure: false,
             custom_stats: false,
-            plays: BTreeMap::new(),
         }
     }
 }
@@ -76,13 +73,15 @@ struct State {
     waiting: Option<(Arc<TaskInfo>, bool)>,
     warned: BTreeSet<String>,
     started: bool,
+    /// Number of plays of each playbook.
+    plays: BTreeMap<PathBuf, usize>,
 }
 
 impl Printer {
     /// Prints to these two.
     pub(crate) fn new(look: Look, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
         let state =
-            State { out, err, shown: None, waiting: None, warned: BTreeSet::new(), started: false };
+            State { out, err, shown: None, waiting: None, warned: BTreeSet::new(), started: false, plays: BTreeMap::new() };
         Self { look, state: Mutex::new(state) }
     }
 
@@ -101,13 +100,9 @@ impl Printer {
         self.with(|s| s.warning(text, self.look.color));
     }
 
-    /// An error that ends the command.
-    pub(crate) fn error(&self, text: &str) {
-        self.with(|s| {
-            let _ = s.out.flush();
-            let _ = writeln!(s.err, "{}", Color::Failed.paint(&format!("ERROR! {text}"), self.look.color));
-            let _ = s.err.flush();
-        });
+    /// Says how many plays each playbook has.
+    pub(crate) fn set_plays(&self, plays: BTreeMap<PathBuf, usize>) {
+        self.with(|s| s.plays = plays);
     }
 
     fn with(&self, f: impl FnOnce(&mut State)) {
@@ -167,7 +162,7 @@ impl Report for Printer {
                 if look.verbosity >= 2 {
                     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
                     s.line(&banner(&format!("PLAYBOOK: {name}")));
-                    let plays = look.plays.get(path).copied().unwrap_or_default();
+                    let plays = s.plays.get(path).copied().unwrap_or_default();
                     s.line(&format!("{plays} plays in {}", path.display()));
                 }
                 if !s.started && look.check && look.check_markers {

@@ -24,16 +24,21 @@ pub(super) fn label(r: &HostResult) -> String {
     }
 }
 
-/// A result as it is shown: without what is internal.
-pub(super) fn dump(result: &Vars, look: &Look, whole_loop: bool) -> String {
-    let always = result.get("_ansible_verbose_always") == Some(&Json::Bool(true));
+/// A result without what is internal.
+pub(crate) fn visible(result: &Vars, look: &Look, whole_loop: bool) -> Json {
     let mut kept = result.clone();
     kept.retain(|key, _| {
         let noise = ["invocation", "diff", "exception"].contains(&key.as_str()) && look.verbosity < 3;
         let elsewhere = ["warnings", "deprecations"].contains(&key.as_str());
         !(key.starts_with("_ansible_") || noise || elsewhere || whole_loop && key == "results")
     });
-    let value = Json::Object(kept);
+    Json::Object(kept)
+}
+
+/// A result as it is shown.
+pub(super) fn dump(result: &Vars, look: &Look, whole_loop: bool) -> String {
+    let always = result.get("_ansible_verbose_always") == Some(&Json::Bool(true));
+    let value = visible(result, look, whole_loop);
     if always || look.verbosity > 2 { json::pretty(&value) } else { json::compact(&value) }
 }
 
