@@ -1,118 +1,17 @@
-//! How a task reaches its host: connections, shells, and who it becomes there.
+//! How a task reaches its host, and who it becomes there.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::json;
-use towpath_core::{
-    Become, BecomeMethod, Connection, Connector, Context, Error, ErrorKind, Host, Json, Result, Secret,
-};
+use towpath_core::{Become, BecomeMethod, Connection, Context, Json, Result, Secret};
 
+use super::Run;
+use super::pool::Link;
 use super::vars::wrong;
-use super::{Run, lock};
-use crate::PLAYBOOK;
-use crate::carry::{LocalConnection, Output, Script, Shell};
+use crate::carry::{Output, Script};
 use crate::load::{Inherit, Task};
 use crate::modules::Remote;
 use crate::render::{RenderError, Scope, to_json, truthy};
-
-/// Which shell: user, method and flags; `None` for the connection's own user.
-type ShellKey = Option<(String, BecomeMethod, Vec<String>)>;
-
-/// The connections of a run.
-#[derive(Default)]
-pub(super) struct Pools(Mutex<HashMap<String, Arc<Pool>>>);
-
-/// A connection to a host as one user, and its shells that nobody uses just now.
-struct Pool {
-    host: Host,
-    connection: tokio::sync::Mutex<Option<Arc<dyn Connection>>>,
-    idle: Mutex<HashMap<ShellKey, Vec<Shell>>>,
-}
-
-impl Pools {
-    fn get(&self, host: Host) -> Arc<Pool> {
-        let key = format!("{} {}", host.name, json!(host.connection));
-        let pool = || Pool { host, connection: tokio::sync::Mutex::default(), idle: Mutex::default() };
-        lock(&self.0).entry(key).or_insert_with(|| Arc::new(pool())).clone()
-    }
-
-    /// Ends all connections, or those to one host.
-    async fn end(&self, of: Option<&str>) {
-        let pools: Vec<Arc<Pool>> =
-            lock(&self.0).values().filter(|p| of.is_none_or(|h| p.host.name == h)).cloned().collect();
-        futures::future::join_all(pools.iter().map(|p| p.close())).await;
-    }
-
-    pub(super) async fn close(&self) {
-        self.end(None).await;
-    }
-
-    pub(super) async fn reset(&self, host: &str) {
-        self.end(Some(host)).await;
-    }
-}
-
-impl Pool {
-    async fn connection(&self, cx: &Context, connector: &dyn Connector) -> Result<Arc<dyn Connection>> {
-        let mut held = self.connection.lock().await;
-        if let Some(c) = &*held {
-            return Ok(c.clone());
-        }
-        let new = if self.host.connection.kind == "local" {
-            LocalConnection::new(&self.host.name)
-        } else {
-            connector.connect(cx, &self.host).await?
-        };
-        *held = Some(new.clone());
-        Ok(new)
-    }
-
-    async fn close(&self) {
-        let shells: Vec<Shell> = lock(&self.idle).drain().flat_map(|(_, s)| s).collect();
-        futures::future::join_all(shells.into_iter().map(Shell::close)).await;
-        if let Some(c) = self.connection.lock().await.take() {
-            c.close().await;
-        }
-    }
-}
-
-/// A host as one task on it sees it.
-pub(super) struct Link<'a> {
-    pool: Arc<Pool>,
-    connector: &'a dyn Connector,
-    become_: Option<Become>,
-    cx: Context,
-}
-
-impl Link<'_> {
-    /// Runs a script in a shell of the task's user, which is opened if need be.
-    pub(super) async fn send(&self, script: Script) -> Result<Output> {
-        let key: ShellKey = self.become_.as_ref().map(|b| (b.user.clone(), b.method, b.flags.clone()));
-        let idle = lock(&self.pool.idle).get_mut(&key).and_then(Vec::pop);
-        let mut shell = match idle {
-            Some(s) => s,
-            None => {
-                let connection = self.pool.connection(&self.cx, self.connector).await?;
-                Shell::open(&self.cx, &*connection, self.become_.clone()).await?
-            }
-        };
-        match shell.run(&self.cx, &[script]).await {
-            Ok(mut out) => {
-                lock(&self.pool.idle).entry(key).or_default().push(shell);
-                out.pop().ok_or_else(|| Error::new(ErrorKind::Internal, PLAYBOOK, "shell", "a script without an answer"))
-            }
-            Err(e) => {
-                if e.kind() == ErrorKind::Unreachable {
-                    // What was left of the connection is of no use; the next one to need it connects again.
-                    self.pool.close().await;
-                }
-                Err(e)
-            }
-        }
-    }
-}
 
 #[async_trait]
 impl Remote for Link<'_> {
@@ -185,7 +84,18 @@ impl Run<'_> {
         let become_ = self.become_of(inherit, scope, &own, default).await?;
         // Becoming someone is the shell's business here.
         spec.r#become = None;
-        Ok(Link { pool: self.connections.get(target), connector: &*self.targets.connector, become_, cx: cx.clone() })
+        let once = inherit.run_once.as_ref().is_some_and(|v| truthy(v).unwrap_or(true));
+        let everywhere = once || delegated.is_some() || target.connection.kind == "local";
+        Ok(Link {
+            pools: &self.connections,
+            pool: self.connections.get(target),
+            connector: &*self.targets.connector,
+            key: Link::key(become_.as_ref()),
+            become_,
+            cx: cx.clone(),
+            task: std::ptr::from_ref(task).addr(),
+            everywhere,
+        })
     }
 
     async fn become_of(

@@ -9,13 +9,14 @@ use std::time::Duration;
 use serde_json::json;
 use towpath_core::{Context, ErrorKind, Json, Vars};
 
-use super::connect::Link;
+use super::ahead::{Seen, concerns_sessions};
 use super::item::{Stop, says_skipped, stop};
+use super::pool::Link;
 use super::result::{One, failure};
 use super::task::{On, keyword};
 use super::{Mode, Run, facts};
 use crate::PLAYBOOK;
-use crate::carry::Script;
+use crate::carry::{Output, Script};
 use crate::load::Task;
 use crate::modules::{self, Call, Decision, Fields, Module, Pending, Place};
 use crate::render::{RenderError, Scope, drop_omitted, truthy};
@@ -89,7 +90,7 @@ impl Run<'_> {
         if let Some(why) = scope.touched() {
             return Ok(self.unknowable(task, on.host, title, why));
         }
-        let verdict = self.interpret(&mut ready).await.map_err(stop)?;
+        let verdict = self.interpret(on, &mut ready).await.map_err(stop)?;
         if let Some(why) = scope.touched() {
             return Ok(self.unknowable(task, on.host, title, why));
         }
@@ -112,7 +113,7 @@ impl Run<'_> {
     }
 
     /// The arguments of a task, `module_defaults` and `args` included.
-    fn arguments(&self, task: &Task, scope: &Arc<Scope>) -> Result<Fields, RenderError> {
+    pub(super) fn arguments(&self, task: &Task, scope: &Arc<Scope>) -> Result<Fields, RenderError> {
         let mut raw = Fields::new();
         for layer in &task.inherit.module_defaults {
             let layer = if layer.is_string() { scope.render(layer)? } else { layer.clone() };
@@ -186,17 +187,14 @@ impl Run<'_> {
             diff: plan || diff,
         };
         // What a bare name stands for.
-        let name = if task.written.contains('.') {
-            task.written.clone()
-        } else {
-            format!("ansible.legacy.{}", task.written)
-        };
+        let name =
+            if task.written.contains('.') { task.written.clone() } else { format!("ansible.legacy.{}", task.written) };
         let decision = module.begin(&name, call);
         Ok(Ready { decision, args, link, check, background })
     }
 
     /// Sends the module's probes and reads their answers, up to a result or a change.
-    pub(super) async fn interpret(&self, ready: &mut Ready<'_>) -> towpath_core::Result<Verdict> {
+    pub(super) async fn interpret(&self, on: &On<'_>, ready: &mut Ready<'_>) -> towpath_core::Result<Verdict> {
         let mut decision = std::mem::replace(&mut ready.decision, Ok(Decision::Done(Fields::new())));
         loop {
             match decision {
@@ -209,11 +207,16 @@ impl Run<'_> {
                     return Ok(Verdict::Change(pending));
                 }
                 Ok(Decision::Probe(text, decide)) => match &ready.link {
-                    Some(link) => decision = decide(link.send(Script { text, foreign: false }).await?),
+                    Some(link) => decision = decide(self.ask(on, link, &text).await?),
                     None => return Ok(Verdict::Result(failure("this module has no host to ask"))),
                 },
                 Ok(Decision::Drive(drive)) => match &mut ready.link {
-                    Some(link) => decision = drive(link).await?,
+                    Some(link) => {
+                        // It may wait for something: what was asked before is of another time.
+                        self.connections.forget_all();
+                        decision = drive(link).await?;
+                        self.connections.forget_all();
+                    }
                     None => return Ok(Verdict::Result(failure("this module has no host to work on"))),
                 },
             }
@@ -233,8 +236,20 @@ impl Run<'_> {
             return self.background(on, link, pending, seconds, poll).await;
         }
         let script = Script { text: pending.script, foreign: pending.foreign };
-        let out = link.send(script).await?;
-        Ok(One::of((pending.finish)(out)))
+        let sessions = concerns_sessions(&on.task.action, pending.path.as_deref());
+        let changing = link.begin(&script, sessions).await?;
+        if !sessions && !link.everywhere {
+            self.look_ahead(on, link, Seen::Change).await;
+        }
+        Ok(One::of((pending.finish)(link.end(changing).await?)))
+    }
+
+    /// Asks a probe whose turn has come, unless it was asked before, and looks ahead meanwhile.
+    async fn ask(&self, on: &On<'_>, link: &Link<'_>, text: &str) -> towpath_core::Result<Output> {
+        let asked = link.ask(text).await?;
+        let seen = if asked.early { Seen::Early } else { Seen::Late };
+        self.look_ahead(on, link, seen).await;
+        link.answer(asked, text).await
     }
 
     /// Gathers the basic facts.
@@ -243,7 +258,7 @@ impl Run<'_> {
             Ok(link) => link,
             Err(e) => return Ok(One::undefined(e)),
         };
-        let out = link.send(Script { text: facts::SCRIPT.to_owned(), foreign: false }).await.map_err(stop)?;
+        let out = self.ask(on, &link, facts::SCRIPT).await.map_err(stop)?;
         let mut found: Vars = facts::parse(&out.text());
         found.remove("ansible_facts");
         Ok(One::of(modules::fields([("changed", json!(false)), ("ansible_facts", Json::Object(found))])))
@@ -261,10 +276,9 @@ impl Run<'_> {
         let list = |keys: &[&str]| -> Vec<String> {
             let split = |s: &str| s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
             match keys.iter().find_map(|k| args.get(*k)) {
-                Some(Json::Array(items)) => items
-                    .iter()
-                    .map(|v| crate::render::text(&minijinja::Value::from_serialize(v)))
-                    .collect(),
+                Some(Json::Array(items)) => {
+                    items.iter().map(|v| crate::render::text(&minijinja::Value::from_serialize(v))).collect()
+                }
                 Some(Json::String(s)) => split(s),
                 Some(Json::Null) | None => Vec::new(),
                 Some(other) => vec![other.to_string()],
@@ -361,10 +375,7 @@ impl Run<'_> {
         }
         One::of(modules::fields([
             ("changed", json!(false)),
-            (
-                "ansible_stats",
-                json!({ "data": data, "per_host": per_host, "aggregate": aggregate }),
-            ),
+            ("ansible_stats", json!({ "data": data, "per_host": per_host, "aggregate": aggregate })),
         ]))
     }
 }

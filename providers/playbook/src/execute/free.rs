@@ -17,7 +17,7 @@ impl Run<'_> {
         let width = if pinned { self.config.forks } else { playing.batch.len().max(1) };
         let hosts: Vec<_> = playing.batch.iter().map(|host| self.alone(playing, host, pinned)).collect();
         let results: Vec<Result<()>> = stream::iter(hosts).buffer_unordered(width).collect().await;
-        if self.alive(playing) == 0 && self.mode == Mode::Apply {
+        if self.mode == Mode::Apply && lock(&playing.state).all_failed(&playing.batch) {
             self.out.say(&PlaybookEvent::NoHostsRemaining);
         }
         results.into_iter().collect()

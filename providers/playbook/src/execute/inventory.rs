@@ -17,8 +17,9 @@ pub(crate) struct Index {
     pub(crate) groups: BTreeMap<String, Vec<String>>,
     /// Group names of a host, outermost first; without `all`.
     of_host: BTreeMap<String, Vec<String>>,
-    group_vars: BTreeMap<String, Arc<Vars>>,
-    host_vars: BTreeMap<String, Arc<Vars>>,
+    /// From files beside the playbook, and from the inventory.
+    group_vars: BTreeMap<String, [Arc<Vars>; 2]>,
+    host_vars: BTreeMap<String, [Arc<Vars>; 2]>,
     /// What a host is called and where it belongs, as variables.
     magic: BTreeMap<String, Arc<Vars>>,
 }
@@ -94,19 +95,15 @@ impl Index {
                 members.iter().filter(|(_, m)| m.contains(&h.name)).map(|(g, _)| g.clone()).collect();
             mine.sort_by_key(|g| (depth.get(g).copied().unwrap_or(1), g.clone()));
             of_host.insert(h.name.clone(), mine);
-            let mut vars = h.vars.clone();
-            vars.extend(Vars::clone(&*files.get(dir, "host_vars", &h.name)?));
-            host_vars.insert(h.name.clone(), Arc::new(vars));
+            let beside = files.get(dir, "host_vars", &h.name)?;
+            host_vars.insert(h.name.clone(), [beside, Arc::new(h.vars.clone())]);
         }
         let mut group_vars = BTreeMap::new();
         let mut all = inventory.vars.clone();
         all.extend(inventory.groups.get("all").map(|g| g.vars.clone()).unwrap_or_default());
-        all.extend(Vars::clone(&*files.get(dir, "group_vars", "all")?));
-        group_vars.insert("all".to_owned(), Arc::new(all));
+        group_vars.insert("all".to_owned(), [files.get(dir, "group_vars", "all")?, Arc::new(all)]);
         for (g, group) in &inventory.groups {
-            let mut vars = group.vars.clone();
-            vars.extend(Vars::clone(&*files.get(dir, "group_vars", g)?));
-            group_vars.insert(g.clone(), Arc::new(vars));
+            group_vars.insert(g.clone(), [files.get(dir, "group_vars", g)?, Arc::new(group.vars.clone())]);
         }
         let mut index = Self { names, groups, of_host, group_vars, host_vars, magic: BTreeMap::new() };
         let magic = index.names.iter().map(|n| (n.clone(), Arc::new(index.own(n)))).collect();
@@ -133,10 +130,15 @@ impl Index {
 
     /// Variables of the inventory, highest precedence first.
     pub(crate) fn layers(&self, host: &str) -> Vec<Arc<Vars>> {
-        let mut out: Vec<Arc<Vars>> = self.host_vars.get(host).cloned().into_iter().collect();
+        let mut out: Vec<Arc<Vars>> = self.host_vars.get(host).into_iter().flatten().cloned().collect();
         let groups = self.of_host.get(host).map(Vec::as_slice).unwrap_or_default();
-        out.extend(groups.iter().rev().filter_map(|g| self.group_vars.get(g).cloned()));
-        out.extend(self.group_vars.get("all").cloned());
+        // What stands beside the playbook is above all that the inventory says about groups.
+        for place in [0, 1] {
+            let part = |g: &str| self.group_vars.get(g).and_then(|v| v.get(place)).cloned();
+            out.extend(groups.iter().rev().filter_map(|g| part(g)));
+            out.extend(part("all"));
+        }
+        out.retain(|layer| !layer.is_empty());
         out
     }
 

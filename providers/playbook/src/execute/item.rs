@@ -27,7 +27,7 @@ pub(super) enum Stop {
 
 pub(super) fn stop(e: Error) -> Stop {
     match e.kind() {
-        ErrorKind::Unreachable | ErrorKind::Denied => Stop::Unreachable(e),
+        ErrorKind::Unreachable | ErrorKind::Denied | ErrorKind::Protocol => Stop::Unreachable(e),
         _ => Stop::Fatal(e),
     }
 }
@@ -78,6 +78,8 @@ impl Run<'_> {
             on.lane.say(PlaybookEvent::Retrying { result, left: most + 1 - attempt });
             let delay = Duration::try_from_secs_f64(number(&scope, &task.delay, 5.0)).unwrap_or_default();
             self.cx.sleep(PLAYBOOK, "apply", delay).await?;
+            // Time has passed: what was asked before may be otherwise now.
+            self.connections.forget_all();
         }
     }
 
@@ -106,7 +108,7 @@ impl Run<'_> {
     }
 
     /// The host that a task is delegated to.
-    fn delegation(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<String>, RenderError> {
+    pub(super) fn delegation(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<String>, RenderError> {
         let Some(to) = &on.task.inherit.delegate_to else { return Ok(None) };
         let to = scope.render(to)?;
         let name = crate::render::text(&minijinja::Value::from_serialize(&to));
@@ -147,7 +149,7 @@ impl Run<'_> {
             Ok(Some(skipped)) => skipped,
             Ok(None) if task.includes() => self.inclusion(on, &scope, locals, includes),
             Ok(None) if task.meta().is_some() => One::of(modules::fields([("changed", json!(false))])),
-            Ok(None) => match self.carry_out(on, &scope, to).await {
+            Ok(None) => match self.carry_out(&On { known: Some(known), ..*on }, &scope, to).await {
                 Ok(one) => self.judge(on, known, locals, &scope, one)?,
                 Err(Stop::Fatal(e)) => return Err(e),
                 Err(Stop::Unreachable(e)) if self.mode == Mode::Plan => return Err(e.with_missing("host", on.host)),

@@ -47,24 +47,26 @@ impl Run<'_> {
 
     /// Runs a batch to its end.
     pub(super) async fn linear(&self, playing: &Playing<'_>) -> Result<()> {
+        let mut alive = self.alive(playing);
         while let Some(turn) = self.turn(playing) {
             self.cx.check(PLAYBOOK, "apply")?;
+            let now = self.alive(playing);
+            if now != alive {
+                alive = now;
+                self.refresh_magic(playing);
+            }
             if !self.reached(playing, &turn).await {
                 continue;
             }
-            let before = self.alive(playing);
             if turn.task.meta().is_some() {
                 self.meta(playing, &turn).await?;
             } else {
                 self.step(playing, &turn).await?;
             }
-            let after = self.alive(playing);
-            if after != before {
-                self.refresh_magic(playing);
-                if after == 0 {
-                    self.out.say(&PlaybookEvent::NoHostsRemaining);
-                }
-            }
+        }
+        self.refresh_magic(playing);
+        if self.mode == Mode::Apply && lock(&playing.state).all_failed(&playing.batch) {
+            self.out.say(&PlaybookEvent::NoHostsRemaining);
         }
         Ok(())
     }
@@ -138,13 +140,8 @@ impl Run<'_> {
         let Some(v) = &task.inherit.run_once else { return false };
         truthy(v).unwrap_or_else(|| {
             let known = self.world.known(host);
-            let view = super::vars::View {
-                host,
-                known: &known,
-                task: Some(task),
-                locals: Arc::default(),
-                delegated: None,
-            };
+            let view =
+                super::vars::View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
             super::task::keyword(&self.scope(playing, &view), &Some(v.clone()), false)
         })
     }
@@ -241,13 +238,8 @@ impl Run<'_> {
         let Some(first) = failed.first() else { return };
         let wanted = |task: &Task| self.wanted(playing, task);
         let known = self.world.known(first);
-        let view = super::vars::View {
-            host: first,
-            known: &known,
-            task: Some(task),
-            locals: Arc::default(),
-            delegated: None,
-        };
+        let view =
+            super::vars::View { host: first, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
         let scope = self.scope(playing, &view);
         let fatal = task.inherit.any_errors_fatal.is_some()
             && super::task::keyword(&scope, &task.inherit.any_errors_fatal, true);
@@ -280,9 +272,14 @@ impl Run<'_> {
             for host in &playing.batch {
                 state.kill(host);
             }
-            let error = Error::new(ErrorKind::ToolFailed, PLAYBOOK, "apply", "more hosts failed than `max_fail_percentage` allows")
-                .with("task", &info.name)
-                .with("file", &task.pos);
+            let error = Error::new(
+                ErrorKind::ToolFailed,
+                PLAYBOOK,
+                "apply",
+                "more hosts failed than `max_fail_percentage` allows",
+            )
+            .with("task", &info.name)
+            .with("file", &task.pos);
             drop(state);
             lock(&self.failures).push((first.to_owned(), error));
         }

@@ -50,9 +50,9 @@ impl Run<'_> {
                 scope.render(&json!(format!("{{{{ {s} }}}}")))?
             }
             // An undefined term of these is simply not there.
-            Json::Array(items) if short == "first_found" => Json::Array(
-                items.iter().filter_map(|i| scope.render(i).ok()).collect(),
-            ),
+            Json::Array(items) if short == "first_found" => {
+                Json::Array(items.iter().filter_map(|i| scope.render(i).ok()).collect())
+            }
             raw => scope.render(raw)?,
         };
         let list = match terms {

@@ -1,6 +1,7 @@
 //! Running plays. One subject per file: where a host is in its play (`walk`), who goes next (`linear`, `free`), a task on a host
 //! (`task`, `item`), how an action is carried out (`drive`), and what its result means for the play (`settle`).
 
+mod ahead;
 mod argspec;
 mod background;
 mod connect;
@@ -18,6 +19,7 @@ mod out;
 mod pattern;
 mod plan;
 mod play;
+mod pool;
 mod result;
 mod settle;
 mod tags;
@@ -70,7 +72,8 @@ pub(crate) struct Run<'a> {
     out: Out,
     world: Arc<World>,
     selected: Option<BTreeSet<String>>,
-    connections: connect::Pools,
+    connections: pool::Pools,
+    ahead: ahead::Ahead,
     stats: Mutex<BTreeMap<String, HostSummary>>,
     /// Why a host failed, by host.
     failures: Mutex<Vec<(String, Error)>>,
@@ -124,7 +127,8 @@ impl<'a> Run<'a> {
             out: Out { cx: cx.clone(), report: report.cloned() },
             world,
             selected,
-            connections: connect::Pools::default(),
+            connections: pool::Pools::default(),
+            ahead: ahead::Ahead::default(),
             stats: Mutex::default(),
             failures: Mutex::default(),
             dead: Mutex::default(),

@@ -65,8 +65,11 @@ impl PlayState {
         self.lost.contains(host) || failed && !self.forgiven.contains(host)
     }
 
-    fn ended(&self, host: &str) -> bool {
-        self.ended.contains(host)
+    /// Whether each of these hosts failed or can't be reached.
+    pub(super) fn all_failed(&self, hosts: &[String]) -> bool {
+        hosts
+            .iter()
+            .all(|h| self.lost.contains(h) || self.killed.contains(h) || self.walks.get(h).is_some_and(|w| w.failed))
     }
 
     /// The host can't be reached.
@@ -160,10 +163,8 @@ impl Run<'_> {
             None => pattern.clone(),
         };
         let found = self.world.select(&pattern).map_err(invalid)?;
-        let mut all: Vec<String> = found
-            .into_iter()
-            .filter(|n| self.selected.as_ref().is_none_or(|s| s.contains(n)) && !lock(&self.dead).contains(n))
-            .collect();
+        let mut all: Vec<String> =
+            found.into_iter().filter(|n| self.selected.as_ref().is_none_or(|s| s.contains(n))).collect();
         let order = play.order.as_ref().map(text).transpose()?;
         match order.as_ref().and_then(Json::as_str) {
             None | Some("inventory") => {}
@@ -187,11 +188,19 @@ impl Run<'_> {
         let strategy = strategy.as_ref().and_then(Json::as_str).unwrap_or("linear");
         let strategy = strategy.strip_prefix("ansible.builtin.").unwrap_or(strategy).to_owned();
         if !matches!(strategy.as_str(), "linear" | "free" | "host_pinned") {
-            return Err(invalid(format!("the strategy `{strategy}` is not supported; there are linear, free, host_pinned")));
+            return Err(invalid(format!(
+                "the strategy `{strategy}` is not supported; there are linear, free, host_pinned"
+            )));
         }
         let facts = play.gather_facts.as_ref().map(text).transpose()?.as_ref().and_then(truthy).unwrap_or(true);
         let tree = play.tree(facts, play.force_handlers.unwrap_or(self.config.force_handlers));
-        for batch in batches(serial.as_ref(), &all).map_err(invalid)? {
+        let dead = lock(&self.dead).clone();
+        let alive: Vec<String> = all.iter().filter(|n| !dead.contains(*n)).cloned().collect();
+        if alive.is_empty() {
+            self.out.say(&PlaybookEvent::PlayStarted { name, hosts: Vec::new() });
+            return Ok(true);
+        }
+        for batch in batches(serial.as_ref(), &alive).map_err(invalid)? {
             let mut playing = Playing {
                 play,
                 name: name.clone(),
@@ -211,8 +220,7 @@ impl Run<'_> {
             let state = lock(&playing.state);
             let mut dead = lock(&self.dead);
             dead.extend(playing.batch.iter().filter(|h| state.dead(h)).cloned());
-            let gone = playing.batch.iter().all(|h| state.dead(h) || state.lost(h) && !state.ended(h));
-            if gone && self.mode == Mode::Apply {
+            if state.all_failed(&playing.batch) && self.mode == Mode::Apply {
                 return Ok(false);
             }
             if state.over {
@@ -312,7 +320,8 @@ impl Run<'_> {
                     out.insert(prompt.name.clone(), value);
                 }
                 None => {
-                    let text = format!("nobody answers the question for `{}`: give it as an extra variable", prompt.name);
+                    let text =
+                        format!("nobody answers the question for `{}`: give it as an extra variable", prompt.name);
                     return Err(yaml::invalid(&prompt.pos, text));
                 }
             }

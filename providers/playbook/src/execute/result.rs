@@ -153,10 +153,10 @@ fn tail(s: &str) -> &str {
 }
 
 /// The results of a loop's items as one.
-pub(super) fn combine(task: &Task, ones: &mut [One]) -> One {
-    let Some(l) = &task.loop_ else {
+pub(super) fn combine(ones: &mut [One], looped: bool) -> One {
+    if !looped {
         return ones.first_mut().map(std::mem::take).unwrap_or_default();
-    };
+    }
     if ones.is_empty() {
         return One::skip(modules::fields([
             ("changed", json!(false)),
@@ -165,7 +165,6 @@ pub(super) fn combine(task: &Task, ones: &mut [One]) -> One {
             ("results", json!([])),
         ]));
     }
-    let _ = l;
     let skipped = ones.iter().all(|o| o.skipped);
     let unreachable = ones.iter_mut().find_map(|o| o.unreachable.take());
     let any = |name: &str| ones.iter().any(|o| flag(&o.fields, name));
@@ -176,11 +175,8 @@ pub(super) fn combine(task: &Task, ones: &mut [One]) -> One {
         _ => "All items completed",
     };
     let results: Vec<Json> = ones.iter().map(|o| Json::Object(o.fields.clone())).collect();
-    let mut fields = modules::fields([
-        ("changed", json!(any("changed"))),
-        ("msg", json!(msg)),
-        ("results", Json::Array(results)),
-    ]);
+    let mut fields =
+        modules::fields([("changed", json!(any("changed"))), ("msg", json!(msg)), ("results", Json::Array(results))]);
     if failed {
         fields.insert("failed".into(), true.into());
     }

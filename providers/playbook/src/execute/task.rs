@@ -34,13 +34,18 @@ pub(super) struct Outcome {
     pub(super) delegate_facts: bool,
 }
 
-/// What stays the same for all items of a task on a host.
+/// What stays the same for all items of a task on a host; and which item it is.
+#[derive(Clone, Copy)]
 pub(super) struct On<'t> {
     pub(super) playing: &'t Playing<'t>,
     pub(super) task: &'t Arc<Task>,
     pub(super) info: &'t Arc<TaskInfo>,
     pub(super) host: &'t str,
     pub(super) lane: &'t Lane,
+    /// What is known about the host now.
+    pub(super) known: Option<&'t Known>,
+    /// The number of the item.
+    pub(super) at: usize,
 }
 
 impl On<'_> {
@@ -69,12 +74,9 @@ impl Run<'_> {
         let known = self.world.known(host);
         let view = View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
         let name = task.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| default_name(task));
-        let name = if name.contains("{{") {
-            self.scope(playing, &view).render_text(&name).unwrap_or(name)
-        } else {
-            name
-        };
-        let name = match &task.inherit.role {
+        let name =
+            if name.contains("{{") { self.scope(playing, &view).render_text(&name).unwrap_or(name) } else { name };
+        let name = match task.inherit.role.as_ref().filter(|_| task.action != "include_role") {
             Some(used) => format!("{} : {name}", used.role.name),
             None => name,
         };
@@ -99,7 +101,7 @@ impl Run<'_> {
     ) -> Result<Outcome> {
         let since = Instant::now();
         self.cx.check(PLAYBOOK, "apply")?;
-        let on = On { playing, task, info, host, lane };
+        let on = On { playing, task, info, host, lane, known: None, at: 0 };
         let mut known = self.world.known(host);
         let view = View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
         let scope = self.scope(playing, &view);
@@ -107,12 +109,12 @@ impl Run<'_> {
         let ignore = keyword(&scope, &task.inherit.ignore_errors, false);
         let ignore_unreachable = keyword(&scope, &task.inherit.ignore_unreachable, false);
         let mut includes = Vec::new();
-        let mut ones = match self.all(&on, &scope, &mut known, hidden, ignore, &mut includes).await {
-            Ok(ones) => ones,
+        let (mut ones, looped) = match self.all(&on, &scope, &mut known, hidden, &mut includes).await {
+            Ok(all) => all,
             Err(e) => return Err(e.with_missing("host", host).with_missing("file", &task.pos)),
         };
         let changed = ones.iter().any(|o| flag(&o.fields, "changed") && !flag(&o.fields, "failed"));
-        let mut all = combine(task, &mut ones);
+        let mut all = combine(&mut ones, looped);
         let failed = flag(&all.fields, "failed") || all.unreachable.is_some();
         let mut notify = Vec::new();
         if (changed || flag(&all.fields, "changed")) && !failed && !task.inherit.notify.is_empty() {
@@ -122,7 +124,7 @@ impl Run<'_> {
         if self.mode == Mode::Apply || all.unknown.is_none() {
             all.fields.entry("changed").or_insert(false.into());
         }
-        if task.loop_.is_none() {
+        if !looped {
             ones = vec![One { fields: all.fields.clone(), delegated: all.delegated.clone(), ..One::default() }];
         }
         if !task.meta().is_some_and(|_| status != TaskStatus::Skipped) {
@@ -139,29 +141,30 @@ impl Run<'_> {
         scope: &Arc<Scope>,
         known: &mut Known,
         hidden: bool,
-        ignore: bool,
         includes: &mut Vec<Inclusion>,
-    ) -> Result<Vec<One>> {
+    ) -> Result<(Vec<One>, bool)> {
         let task = on.task;
         let items = match self.items(task, scope) {
             Ok(items) => items,
-            Err(e) => return Ok(vec![self.no_items(on, scope, e)]),
+            Err(e) => return Ok((vec![self.no_items(on, scope, e)], false)),
         };
         let (Some(items), Some(l)) = (items, &task.loop_) else {
             let one = self.item(on, known, Arc::default(), includes).await?;
-            return Ok(vec![one]);
+            return Ok((vec![one], false));
         };
         let mut ones = Vec::new();
         for at in 0..items.all.len() {
             let since = Instant::now();
             let locals = Arc::new(items.locals(l, at));
-            if at > 0 && let Some(pause) = &l.pause {
+            if at > 0
+                && let Some(pause) = &l.pause
+            {
                 let seconds = scope.render(pause).ok().and_then(|v| v.as_f64().or_else(|| v.as_str()?.parse().ok()));
                 if let Some(seconds) = seconds.filter(|s| *s > 0.0 && self.mode == Mode::Apply) {
                     self.cx.sleep(PLAYBOOK, "apply", Duration::from_secs_f64(seconds)).await?;
                 }
             }
-            let mut one = self.item(on, known, locals.clone(), includes).await?;
+            let mut one = self.item(&On { at, ..*on }, known, locals.clone(), includes).await?;
             facts(task, &one.fields, known);
             one.fields.extend(Vars::clone(&locals).into_iter().filter(|(k, _)| k != "ansible_loop"));
             self.tell_item(on, known, &locals, &one, hidden, since);
@@ -171,8 +174,7 @@ impl Run<'_> {
                 break;
             }
         }
-        let _ = ignore;
-        Ok(ones)
+        Ok((ones, true))
     }
 
     /// `break_when`: the result is known under the name that the task registers.
@@ -180,16 +182,14 @@ impl Run<'_> {
         let Some(l) = on.task.loop_.as_ref().filter(|l| !l.break_when.is_empty()) else { return false };
         let mut vars = Vars::clone(locals);
         vars.extend(on.task.register.iter().map(|r| (r.clone(), Json::Object(one.fields.clone()))));
-        let view =
-            View { host: on.host, known, task: Some(on.task), locals: Arc::new(vars), delegated: None };
+        let view = View { host: on.host, known, task: Some(on.task), locals: Arc::new(vars), delegated: None };
         let scope = self.scope(on.playing, &view);
         l.break_when.iter().all(|c| scope.test(c).unwrap_or(false))
     }
 
     fn tell_item(&self, on: &On<'_>, known: &Known, locals: &Arc<Vars>, one: &One, hidden: bool, since: Instant) {
         let Some(l) = &on.task.loop_ else { return };
-        let view =
-            View { host: on.host, known, task: Some(on.task), locals: locals.clone(), delegated: None };
+        let view = View { host: on.host, known, task: Some(on.task), locals: locals.clone(), delegated: None };
         let plain = locals.get(&l.var).cloned();
         let label = match &l.label {
             Some(label) => self.scope(on.playing, &view).render(label).ok().or(plain),
@@ -229,4 +229,3 @@ fn default_name(task: &Task) -> String {
         _ => task.written.clone(),
     }
 }
-

@@ -46,9 +46,8 @@ impl Run<'_> {
             }
         }
         let hosts = alive(&playing.all);
-        let path = |p: &std::path::Path| {
-            std::path::absolute(p).unwrap_or_else(|_| p.to_path_buf()).display().to_string()
-        };
+        let path =
+            |p: &std::path::Path| std::path::absolute(p).unwrap_or_else(|_| p.to_path_buf()).display().to_string();
         let config = self.config;
         let tags = if config.tags.is_empty() { vec!["all".to_owned()] } else { config.tags.clone() };
         let version = json!({

@@ -19,7 +19,7 @@ enum Section {
     Always,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Frame {
     block: Arc<Block>,
     section: Section,
@@ -32,7 +32,7 @@ struct Frame {
 }
 
 /// A host's way through a play.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Walk {
     frames: Vec<Frame>,
     next: Option<(Path, Arc<Task>)>,

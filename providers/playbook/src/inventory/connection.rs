@@ -26,8 +26,8 @@ pub struct ConnectionDefaults {
     pub ssh_args: Vec<String>,
     /// Password for logging in.
     pub password: Option<SecretRef>,
-    /// Unknown host keys are recorded.
-    pub accept_new: bool,
+    /// Whether keys of hosts are checked: `false` takes any, with a warning in each run.
+    pub host_keys: Option<bool>,
 }
 
 /// What becomes of a password that stands in a variable.
@@ -152,8 +152,8 @@ impl Apply<'_> {
         if let Some(seconds) = d.timeout_s {
             spec.options.insert("connect_timeout_s".into(), seconds.into());
         }
-        if d.accept_new {
-            spec.options.insert("accept_new".into(), true.into());
+        if d.host_keys == Some(false) {
+            spec.options.insert("host_keys".into(), "off".into());
         }
         let key = first(&["ansible_ssh_private_key_file", "ansible_private_key_file"]);
         if let Some(key) = key.filter(|k| !k.contains("{{")) {
@@ -175,7 +175,7 @@ impl Apply<'_> {
         }
         if let Some(check) = ["ansible_host_key_checking", "ansible_ssh_host_key_checking"].iter().find_map(|n| vars.get(*n)) {
             if truthy(check) == Some(false) {
-                host.connection.options.insert("accept_new".into(), true.into());
+                host.connection.options.insert("host_keys".into(), "off".into());
             }
         }
         Ok(())

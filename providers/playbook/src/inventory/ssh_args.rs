@@ -26,6 +26,14 @@ pub(super) fn apply(host: &mut Host, args: &str, dir: &Path) -> std::result::Res
         } else if word.starts_with("-J") {
             let jump = value("-J")?;
             host.connection.options.insert("proxy_jump".into(), jump.into());
+        } else if word.starts_with("-F") {
+            let file = value("-F")?;
+            host.connection.options.insert("ssh_config".into(), path(&file, dir));
+        } else if word.starts_with("-l") {
+            host.connection.user = Some(value("-l")?);
+        } else if word.starts_with("-p") {
+            let port = value("-p")?;
+            host.connection.port = Some(port.parse().map_err(|_| format!("`-p {port}` is no port"))?);
         } else if word.starts_with("-i") {
             let key = value("-i")?;
             host.connection.options.insert("identity_file".into(), path(&key, dir));
@@ -44,17 +52,23 @@ fn set(host: &mut Host, name: &str, value: &str, dir: &Path) -> std::result::Res
         "certificatefile" => options.insert("certificate_file".into(), path(value, dir)),
         "identitiesonly" => options.insert("identities_only".into(), (value == "yes").into()),
         "identityagent" => options.insert("identity_agent".into(), value.into()),
-        "proxyjump" => options.insert("proxy_jump".into(), value.into()),
-        "stricthostkeychecking" => {
-            match value {
-                "yes" | "ask" => None,
-                "accept-new" => options.insert("accept_new".into(), true.into()),
-                _ => {
-                    return Err("`StrictHostKeyChecking=no` would trust anybody: use `accept-new`, or add the keys to known_hosts"
-                    .into());
-                }
-            }
+        "proxycommand" => options.insert("proxy_command".into(), value.into()),
+        "user" => {
+            host.connection.user = Some(value.to_owned());
+            return Ok(());
         }
+        "port" => {
+            host.connection.port = Some(value.parse().map_err(|_| format!("`Port={value}` is no port"))?);
+            return Ok(());
+        }
+        "proxyjump" => options.insert("proxy_jump".into(), value.into()),
+        "stricthostkeychecking" => match value {
+            "yes" | "ask" => None,
+            "accept-new" => options.insert("host_keys".into(), "accept_new".into()),
+            // Each run warns of it.
+            "no" | "off" => options.insert("host_keys".into(), "off".into()),
+            _ => return Err(format!("`StrictHostKeyChecking={value}` is none of yes, ask, accept-new, no and off")),
+        },
         "connecttimeout" => match value.parse::<u64>() {
             Ok(seconds) => options.insert("connect_timeout_s".into(), seconds.into()),
             Err(_) => return Err(format!("`ConnectTimeout={value}` is no number")),

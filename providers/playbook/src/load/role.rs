@@ -103,8 +103,7 @@ fn part_vars(dir: &Path, folder: &str, from: Option<&str>, pos: &Pos) -> Result<
 
 /// The YAML files of a folder and of folders in it, sorted; none if there is no such folder.
 pub(crate) fn yaml_files(dir: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     let mut files = Vec::new();
     for path in entries {
@@ -179,9 +178,12 @@ impl Loader {
         let path = self.find_role(&r.name, &r.pos, inherit)?;
         let name = r.name.clone();
         let role = Arc::new(Role {
-            name: path.file_name().map_or_else(|| name.clone(), |n| {
-                if name.contains('/') { n.to_string_lossy().into_owned() } else { name.clone() }
-            }),
+            name: path.file_name().map_or_else(
+                || name.clone(),
+                |n| {
+                    if name.contains('/') { n.to_string_lossy().into_owned() } else { name.clone() }
+                },
+            ),
             defaults: Arc::new(part_vars(&path, "defaults", r.defaults_from.as_deref(), &r.pos)?),
             vars: Arc::new(part_vars(&path, "vars", r.vars_from.as_deref(), &r.pos)?),
             path: path.clone(),

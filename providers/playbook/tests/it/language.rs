@@ -17,7 +17,7 @@ async fn roles_handlers_loops_and_services() {
 - name: Base
   hosts: web-*
   become: true
-  roles: [base, {role: web, port: 8081}]
+  roles: [base, {role: web, web_port: 8081}]
   post_tasks:
     - name: Look
       stat: path=/etc/towpath-web.conf
@@ -41,7 +41,10 @@ async fn roles_handlers_loops_and_services() {
         - shell: 'echo "always" > /tmp/always; sleep 300 & echo done'
 "#,
     );
-    world.write("roles/base/defaults/main.yml", "users: [{name: ann, shell: /bin/sh}, {name: bob}]\nport: 8080\n");
+    world.write(
+        "roles/base/defaults/main.yml",
+        "users: [{name: ann, shell: /bin/sh}, {name: bob}]\nport: 8080\nweb_port: 1\n",
+    );
     world.write(
         "roles/base/tasks/main.yml",
         "- user: {name: '{{ item.name }}', shell: '{{ item.shell | default(omit) }}'}\n  loop: '{{ users }}'\n  loop_control: {label: '{{ item.name }}'}\n- include_tasks: more.yml\n",
@@ -56,7 +59,7 @@ async fn roles_handlers_loops_and_services() {
         "roles/web/handlers/main.yml",
         "- name: restart web\n  service: {name: towpath-web, state: restarted}\n",
     );
-    world.write("roles/web/templates/web.conf.j2", "# {{ ansible_managed }}\n{% for u in users %}\nuser {{ u.name }}\n{% endfor %}\nport {{ port }} 'quo\\ted' ü\n");
+    world.write("roles/web/templates/web.conf.j2", "# {{ ansible_managed }}\n{% for u in users %}\nuser {{ u.name }}\n{% endfor %}\nport {{ web_port }} 'quo\\ted' ü\n");
     world.write(
         "roles/web/files/init",
         "#!/bin/sh\nP=/run/towpath-web.pid\ncase $1 in\nstart) sleep 1000 & echo $! >$P;;\nstop) kill $(cat $P) && rm -f $P;;\nrestart) [ -f $P ] && $0 stop; $0 start; echo r >>/tmp/restarts;;\nstatus) [ -f $P ] && kill -0 $(cat $P);;\nesac\n",

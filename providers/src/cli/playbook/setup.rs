@@ -201,7 +201,7 @@ impl Base {
             timeout_s: given.timeout.or(timeout),
             ssh_args,
             password,
-            accept_new: checked == Some(false),
+            host_keys: checked,
         })
     }
 
