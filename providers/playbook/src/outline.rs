@@ -96,5 +96,7 @@ pub fn tags_select(tags: &[String], only: &[String], skip: &[String]) -> bool {
 /// [`InvalidInput`](ErrorKind::InvalidInput): the pattern is not understood.
 pub fn select_hosts(inventory: &Inventory, pattern: &str) -> Result<Vec<String>> {
     let index = Index::new(inventory, std::path::Path::new("/nonexistent"), &mut Beside::default())?;
-    index.select(pattern).map_err(|e| Error::new(ErrorKind::InvalidInput, PLAYBOOK, "pattern", e).with("pattern", pattern))
+    index
+        .select(pattern)
+        .map_err(|e| Error::new(ErrorKind::InvalidInput, PLAYBOOK, "pattern", e).with("pattern", pattern))
 }

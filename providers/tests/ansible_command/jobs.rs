@@ -55,20 +55,27 @@ const HOSTS: &str = "alone x=1\n[web]\nw1 a='{\"k\": [1, 2]}'\nw2\n[web:vars]\nw
 fn the_inventory_is_shown_as_ansibles_command_shows_it() {
     let bin = Bin::new();
     let graph = out(&bin.ask("ansible-inventory", &["-i", "hosts", "--graph"]));
-    assert_eq!(graph, "@all:\n  |--@ungrouped:\n  |  |--alone\n  |--@back:\n  |  |--@web:\n  |  |  |--w1\n  |  |  |--w2\n");
+    assert_eq!(
+        graph,
+        "@all:\n  |--@ungrouped:\n  |  |--alone\n  |--@back:\n  |  |--@web:\n  |  |  |--w1\n  |  |  |--w2\n"
+    );
     let vars = out(&bin.ask("ansible-inventory", &["-i", "hosts", "--graph", "web", "--vars"]));
     assert_eq!(
         vars,
         "@web:\n  |--w1\n  |  |--{a = {'k': [1, 2]}}\n  |  |--{ansible_connection = local}\n  |  |--{t = 1}\n  |  |--{weight = 80}\n  |--w2\n  |  |--{ansible_connection = local}\n  |  |--{t = 1}\n  |  |--{weight = 80}\n  |--{weight = 80}\n"
     );
     let host = out(&bin.ask("ansible-inventory", &["-i", "hosts", "--host", "w1"]));
-    assert_eq!(host, "{\n    \"a\": {\n        \"k\": [\n            1,\n            2\n        ]\n    },\n    \"ansible_connection\": \"local\",\n    \"t\": 1,\n    \"weight\": 80\n}\n");
+    assert_eq!(
+        host,
+        "{\n    \"a\": {\n        \"k\": [\n            1,\n            2\n        ]\n    },\n    \"ansible_connection\": \"local\",\n    \"t\": 1,\n    \"weight\": 80\n}\n"
+    );
     let yaml = out(&bin.ask("ansible-inventory", &["-i", "hosts", "--list", "--export", "--yaml"]));
     assert_eq!(
         yaml,
         "all:\n  children:\n    back:\n      children:\n        web:\n          hosts:\n            w1:\n              a:\n                k:\n                - 1\n                - 2\n            w2: {}\n          vars:\n            weight: 80\n    ungrouped:\n      hosts:\n        alone:\n          x: 1\n  vars:\n    ansible_connection: local\n    t: 1\n"
     );
-    let list: serde_json::Value = serde_json::from_str(&out(&bin.ask("ansible-inventory", &["-i", "hosts", "--list", "-l", "w1"]))).unwrap();
+    let list: serde_json::Value =
+        serde_json::from_str(&out(&bin.ask("ansible-inventory", &["-i", "hosts", "--list", "-l", "w1"]))).unwrap();
     assert_eq!(list["web"]["hosts"], serde_json::json!(["w1"]));
     assert_eq!(list["all"]["children"], serde_json::json!(["ungrouped", "back"]));
     assert!(err(&bin.ask("ansible-inventory", &["-i", "hosts"]), 5).contains("No action selected"));
@@ -88,18 +95,27 @@ fn vaults_are_written_and_read() {
     assert_eq!(out(&bin.ask("ansible-vault", &["view", "f.yml", "--vault-password-file", "pw"])), "a: 1\n");
     let refused = err(&bin.ask("ansible-vault", &["view", "f.yml", "--vault-password-file", "pw2"]), 1);
     assert!(refused.contains("Decryption failed") && !refused.contains("other"), "{refused}");
-    assert!(err(&bin.ask("ansible-vault", &["encrypt", "f.yml", "--vault-id", "pw"]), 1).contains("input is already encrypted"));
+    assert!(
+        err(&bin.ask("ansible-vault", &["encrypt", "f.yml", "--vault-id", "pw"]), 1)
+            .contains("input is already encrypted")
+    );
     out(&bin.ask("ansible-vault", &["rekey", "f.yml", "--vault-id", "pw", "--new-vault-password-file", "pw2"]));
     assert!(get("f.yml").starts_with("$ANSIBLE_VAULT;1.1;AES256\n"));
     out(&bin.ask("ansible-vault", &["decrypt", "f.yml", "--vault-id", "pw2"]));
     assert_eq!(get("f.yml"), "a: 1\n");
-    assert!(err(&bin.ask("ansible-vault", &["decrypt", "f.yml", "--vault-id", "pw2"]), 1).contains("not vault encrypted"));
+    assert!(
+        err(&bin.ask("ansible-vault", &["decrypt", "f.yml", "--vault-id", "pw2"]), 1).contains("not vault encrypted")
+    );
     let several = bin.ask("ansible-vault", &["encrypt", "f.yml", "--vault-id", "a@pw", "--vault-id", "b@pw2"]);
     assert!(err(&several, 1).contains("The vault-ids a,b are available to encrypt"));
-    let inline = out(&bin.fed("ansible-vault", &["encrypt_string", "--vault-id", "pw", "--stdin-name", "secret"], "s3cret"));
+    let inline =
+        out(&bin.fed("ansible-vault", &["encrypt_string", "--vault-id", "pw", "--stdin-name", "secret"], "s3cret"));
     assert!(inline.starts_with("secret: !vault |\n          $ANSIBLE_VAULT;1.1;AES256\n"), "{inline}");
     put("vars.yml", &inline);
-    put("site.yml", "- hosts: w1\n  gather_facts: false\n  vars_files: vars.yml\n  tasks:\n    - debug:\n        var: secret\n");
+    put(
+        "site.yml",
+        "- hosts: w1\n  gather_facts: false\n  vars_files: vars.yml\n  tasks:\n    - debug:\n        var: secret\n",
+    );
     let run = out(&bin.ask("ansible-playbook", &["-i", "hosts", "site.yml", "--vault-password-file", "pw"]));
     assert!(run.contains("\"secret\": \"s3cret\""), "{run}");
     let refused = bin.ask("ansible-playbook", &["-i", "hosts", "site.yml"]);
@@ -120,11 +136,17 @@ fn one_module_is_run_on_hosts() {
     assert_eq!(out(&ask(&["w1", "-a", "echo hi"])), "w1 | CHANGED | rc=0 >>\nhi\n");
     assert_eq!(out(&ask(&["w1", "-a", "echo hi", "-o"])), "w1 | CHANGED | rc=0 | (stdout) hi\n");
     let ping = out(&ask(&["web", "-m", "ping"]));
-    assert_eq!(ping, "w1 | SUCCESS => {\n    \"changed\": false,\n    \"ping\": \"pong\"\n}\nw2 | SUCCESS => {\n    \"changed\": false,\n    \"ping\": \"pong\"\n}\n");
+    assert_eq!(
+        ping,
+        "w1 | SUCCESS => {\n    \"changed\": false,\n    \"ping\": \"pong\"\n}\nw2 | SUCCESS => {\n    \"changed\": false,\n    \"ping\": \"pong\"\n}\n"
+    );
     assert_eq!(out(&ask(&["w1", "-m", "ping", "-o"])), "w1 | SUCCESS => {\"changed\": false,\"ping\": \"pong\"}\n");
     assert_eq!(out(&ask(&["web", "--list-hosts"])), "  hosts (2):\n    w1\n    w2\n");
     let failed = ask(&["w1", "-a", "false"]);
-    assert_eq!((failed.status.code(), String::from_utf8_lossy(&failed.stdout).as_ref()), (Some(2), "w1 | FAILED | rc=1 >>\nnon-zero return code\n"));
+    assert_eq!(
+        (failed.status.code(), String::from_utf8_lossy(&failed.stdout).as_ref()),
+        (Some(2), "w1 | FAILED | rc=1 >>\nnon-zero return code\n")
+    );
     assert!(err(&ask(&["w1"]), 5).contains("No argument passed to command module"));
     assert!(err(&ask(&["nobody", "-m", "ping"]), 0).contains("No hosts matched, nothing to do"));
 }
@@ -147,14 +169,22 @@ fn options_are_answered_with_ansibles_exit_codes() {
     std::fs::write(bin.path().join("limit"), "w2\n").unwrap();
     let limited = out(&ask(&["ok.yml", "-l", "@limit"]));
     assert!(limited.contains("skipping: no hosts matched"), "{limited}");
-    let refused = bin.command("ansible-playbook", &["-i", "hosts", "ok.yml"]).env("ANSIBLE_HASH_BEHAVIOUR", "merge").output().unwrap();
+    let refused = bin
+        .command("ansible-playbook", &["-i", "hosts", "ok.yml"])
+        .env("ANSIBLE_HASH_BEHAVIOUR", "merge")
+        .output()
+        .unwrap();
     assert!(err(&refused, 5).contains("ANSIBLE_HASH_BEHAVIOUR"));
 }
 
 #[test]
 fn passwords_come_from_files_and_are_shown_nowhere() {
     let bin = Bin::new();
-    std::fs::write(bin.path().join("ok.yml"), "- hosts: w1\n  gather_facts: false\n  tasks: [{command: env}, {debug: {var: ansible_become_password}}]\n").unwrap();
+    std::fs::write(
+        bin.path().join("ok.yml"),
+        "- hosts: w1\n  gather_facts: false\n  tasks: [{command: env}, {debug: {var: ansible_become_password}}]\n",
+    )
+    .unwrap();
     std::fs::write(bin.path().join("pw"), "correct horse battery\n").unwrap();
     let run = bin.ask("ansible-playbook", &["-i", "hosts", "ok.yml", "-vvv", "--become-password-file", "pw"]);
     let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));

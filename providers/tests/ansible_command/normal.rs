@@ -8,7 +8,14 @@ pub(crate) fn normal(text: &str, dir: &str, cases: &str) -> String {
 
 fn line(line: &str) -> String {
     let mut out = line.to_owned();
-    for (key, word) in [("\"delta\": \"", "DELTA"), ("\"start\": \"", "TIME"), ("\"end\": \"", "TIME"), ("\"src\": \"/", "SRC"), ("\"ansible_job_id\": \"", "JOB"), ("\"results_file\": \"", "FILE")] {
+    for (key, word) in [
+        ("\"delta\": \"", "DELTA"),
+        ("\"start\": \"", "TIME"),
+        ("\"end\": \"", "TIME"),
+        ("\"src\": \"/", "SRC"),
+        ("\"ansible_job_id\": \"", "JOB"),
+        ("\"results_file\": \"", "FILE"),
+    ] {
         out = between(&out, key, "\"", word);
     }
     out = between(&out, "jid=", " \n\x1b", "JOB");

@@ -77,7 +77,8 @@ impl Run<'_> {
         let lookout = {
             let mut all = lock(&self.ahead.0);
             let new = || {
-                let none = Lookout { width: FIRST, walk: Walk::default(), known: Known::default(), now: None, over: true };
+                let none =
+                    Lookout { width: FIRST, walk: Walk::default(), known: Known::default(), now: None, over: true };
                 Arc::new(tokio::sync::Mutex::new(none))
             };
             all.entry(on.host.to_owned()).or_insert_with(new).clone()

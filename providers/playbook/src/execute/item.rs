@@ -108,7 +108,11 @@ impl Run<'_> {
     }
 
     /// The host that a task is delegated to.
-    pub(super) fn delegation(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<String>, RenderError> {
+    pub(super) fn delegation(
+        &self,
+        on: &On<'_>,
+        scope: &Arc<Scope>,
+    ) -> std::result::Result<Option<String>, RenderError> {
         let Some(to) = &on.task.inherit.delegate_to else { return Ok(None) };
         let to = scope.render(to)?;
         let name = crate::render::text(&minijinja::Value::from_serialize(&to));

@@ -102,7 +102,9 @@ impl Apply<'_> {
             return Err(self.invalid(&name, format!("`{refused}` is not supported")));
         }
         let password = |names: &[&str]| -> Result<Option<SecretRef>> {
-            let Some((found, value)) = names.iter().find_map(|n| Some((n, text(n)?))).filter(|(_, v)| !v.contains("{{")) else {
+            let Some((found, value)) =
+                names.iter().find_map(|n| Some((n, text(n)?))).filter(|(_, v)| !v.contains("{{"))
+            else {
                 return Ok(None);
             };
             match self.passwords {
@@ -115,14 +117,25 @@ impl Apply<'_> {
         };
         let d = self.defaults;
         let mut kind = first(&["ansible_connection"]).or_else(|| d.kind.clone()).unwrap_or_default();
-        if kind.is_empty() && ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()) && first(&["ansible_host"]).is_none() && host.connection.kind == "local" {
+        if kind.is_empty()
+            && ["localhost", "127.0.0.1", "::1"].contains(&name.as_str())
+            && first(&["ansible_host"]).is_none()
+            && host.connection.kind == "local"
+        {
             kind = "local".into();
         }
         let login = password(&["ansible_password", "ansible_ssh_password", "ansible_ssh_pass"])?;
-        let of_become = password(&["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass"])?;
+        let of_become =
+            password(&["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass"])?;
         let spec = &mut host.connection;
         spec.kind = match kind.as_str() {
-            "" | "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "ansible.builtin.ssh" | "ansible.builtin.paramiko_ssh" => "ssh".into(),
+            ""
+            | "ssh"
+            | "smart"
+            | "paramiko"
+            | "paramiko_ssh"
+            | "ansible.builtin.ssh"
+            | "ansible.builtin.paramiko_ssh" => "ssh".into(),
             "ansible.builtin.local" => "local".into(),
             "community.docker.docker" | "community.docker.docker_api" => "docker".into(),
             other => other.to_owned(),
@@ -162,7 +175,9 @@ impl Apply<'_> {
             spec.options.insert("identity_file".into(), ssh_args::path(key, Path::new("")));
         }
         if let Some(seconds) = first(&["ansible_ssh_timeout", "ansible_timeout"]).filter(|t| !t.contains("{{")) {
-            let number: u64 = seconds.parse().map_err(|_| self.invalid(&name, format!("`ansible_ssh_timeout` is no number: {seconds}")))?;
+            let number: u64 = seconds
+                .parse()
+                .map_err(|_| self.invalid(&name, format!("`ansible_ssh_timeout` is no number: {seconds}")))?;
             spec.options.insert("connect_timeout_s".into(), number.into());
         }
         for args in &d.ssh_args {
@@ -170,10 +185,13 @@ impl Apply<'_> {
         }
         for variable in ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"] {
             if let Some(args) = text(variable).filter(|a| !a.contains("{{")) {
-                ssh_args::apply(host, &args, self.dir).map_err(|e| self.invalid(&name, format!("`{variable}`: {e}")))?;
+                ssh_args::apply(host, &args, self.dir)
+                    .map_err(|e| self.invalid(&name, format!("`{variable}`: {e}")))?;
             }
         }
-        if let Some(check) = ["ansible_host_key_checking", "ansible_ssh_host_key_checking"].iter().find_map(|n| vars.get(*n)) {
+        if let Some(check) =
+            ["ansible_host_key_checking", "ansible_ssh_host_key_checking"].iter().find_map(|n| vars.get(*n))
+        {
             if truthy(check) == Some(false) {
                 host.connection.options.insert("host_keys".into(), "off".into());
             }

@@ -79,7 +79,11 @@ fn header(line: &str) -> Option<(&str, Option<&str>)> {
     }
     match inside.split_once(':') {
         None => Some((inside, None)),
-        Some((group, kind)) if !group.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !kind.is_empty() => {
+        Some((group, kind))
+            if !group.is_empty()
+                && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                && !kind.is_empty() =>
+        {
             Some((group, Some(kind)))
         }
         Some(_) => None,

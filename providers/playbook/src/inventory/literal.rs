@@ -171,7 +171,8 @@ impl Reader<'_> {
             return None;
         }
         let word = word.replace('_', "").to_ascii_lowercase();
-        let based = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find_map(|(p, base)| Some((word.strip_prefix(p)?, base)));
+        let based =
+            [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find_map(|(p, base)| Some((word.strip_prefix(p)?, base)));
         if let Some((digits, base)) = based {
             let n = i64::from_str_radix(digits, base).ok().filter(|_| !digits.starts_with(['+', '-']))?;
             return Some(Json::from(if negative { -n } else { n }));

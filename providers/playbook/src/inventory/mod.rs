@@ -38,13 +38,19 @@ use crate::PLAYBOOK;
 pub fn load_inventory(path: impl AsRef<Path>) -> Result<Inventory> {
     let path = path.as_ref();
     if !path.exists() {
-        return Err(Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", "the inventory can't be read: there is no such file")
-            .with("file", path.display()));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            PLAYBOOK,
+            "inventory",
+            "the inventory can't be read: there is no such file",
+        )
+        .with("file", path.display()));
     }
     Ok(InventorySources::new([path.display().to_string()]).strict().load()?.inventory)
 }
 
 /// An error at a line of a file.
 fn invalid_at(path: &Path, line: usize, message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", message).with("file", format!("{}:{line}", path.display()))
+    Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", message)
+        .with("file", format!("{}:{line}", path.display()))
 }

@@ -49,7 +49,9 @@ pub(super) fn port(name: &str) -> Result<(&str, Option<u16>), String> {
     if is_address(name) {
         return Ok((name, None));
     }
-    if let Some((inner, rest)) = name.strip_prefix('[').and_then(|n| n.split_once(']')).filter(|(inner, _)| is_address(inner)) {
+    if let Some((inner, rest)) =
+        name.strip_prefix('[').and_then(|n| n.split_once(']')).filter(|(inner, _)| is_address(inner))
+    {
         return match rest.strip_prefix(':') {
             Some(port) => port.parse().map(|p| (inner, Some(p))).map_err(|_| format!("`{port}` is no port")),
             None if rest.is_empty() => Ok((inner, None)),

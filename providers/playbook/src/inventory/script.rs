@@ -33,8 +33,9 @@ fn ask(path: &Path, args: &[&str]) -> Result<Json> {
     if out.stdout.iter().all(u8::is_ascii_whitespace) {
         return Ok(Json::Object(Vars::new()));
     }
-    serde_json::from_slice(&out.stdout)
-        .map_err(|e| wrong(path, format!("the inventory script's answer to `{}` is no JSON", args.join(" "))).caused_by(e))
+    serde_json::from_slice(&out.stdout).map_err(|e| {
+        wrong(path, format!("the inventory script's answer to `{}` is no JSON", args.join(" "))).caused_by(e)
+    })
 }
 
 /// Reads what the script says to `--list`, and to `--host` if there is no `_meta`.

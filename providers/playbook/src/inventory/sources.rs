@@ -111,7 +111,9 @@ impl InventorySources {
         for source in &self.sources {
             match self.source(source, &mut draft) {
                 Ok(()) => parsed += 1,
-                Err(error) if self.strict || self.any_unparsed_fails || error.kind() == ErrorKind::Denied => return Err(error),
+                Err(error) if self.strict || self.any_unparsed_fails || error.kind() == ErrorKind::Denied => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let path = std::path::absolute(source).unwrap_or_else(|_| PathBuf::from(source));
                     if path.exists() {
@@ -131,8 +133,14 @@ impl InventorySources {
         }
         let place = self.sources.first().map(PathBuf::from).unwrap_or_default();
         let base = if place.is_dir() { place.clone() } else { place.parent().map(Path::to_owned).unwrap_or_default() };
-        connection::Apply { file: &place, dir: &base, defaults: &self.defaults, extra: &self.extra, passwords: &self.passwords }
-            .to(&mut draft.inventory)?;
+        connection::Apply {
+            file: &place,
+            dir: &base,
+            defaults: &self.defaults,
+            extra: &self.extra,
+            passwords: &self.passwords,
+        }
+        .to(&mut draft.inventory)?;
         Ok(LoadedInventory { inventory: draft.inventory, group_order: draft.order, warnings: draft.warnings, parsed })
     }
 
@@ -165,7 +173,8 @@ impl InventorySources {
             entries.sort();
             for entry in entries {
                 let name = entry.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-                let no_source = name.starts_with('.') || ["group_vars", "host_vars", "vars_plugins"].contains(&name.as_str());
+                let no_source =
+                    name.starts_with('.') || ["group_vars", "host_vars", "vars_plugins"].contains(&name.as_str());
                 if !no_source && !IGNORED.iter().any(|end| name.ends_with(end)) {
                     self.path(&entry, out)?;
                 }
@@ -178,7 +187,8 @@ impl InventorySources {
         }
         let bytes = self.vault.open(bytes, &path.display().to_string())?;
         let text = String::from_utf8(bytes).map_err(|_| {
-            Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", "the inventory is no UTF-8").with("file", path.display())
+            Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", "the inventory is no UTF-8")
+                .with("file", path.display())
         })?;
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         match extension.as_deref() {

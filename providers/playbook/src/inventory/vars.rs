@@ -89,9 +89,11 @@ impl<'v> Beside<'v> {
 
     fn file(&self, path: &Path) -> Result<Vars> {
         let name = path.display().to_string();
-        let wrong = |message: &str| Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", message).with("file", &name);
+        let wrong =
+            |message: &str| Error::new(ErrorKind::InvalidInput, PLAYBOOK, "inventory", message).with("file", &name);
         let bytes = std::fs::read(path).map_err(|e| wrong("a file of variables can't be read").caused_by(e))?;
-        let text = String::from_utf8(self.vault.open(bytes, &name)?).map_err(|_| wrong("a file of variables is no UTF-8"))?;
+        let text =
+            String::from_utf8(self.vault.open(bytes, &name)?).map_err(|_| wrong("a file of variables is no UTF-8"))?;
         let root = yaml::parse(path, &text)?;
         match root.json() {
             Json::Object(map) => Ok(map),

@@ -116,7 +116,9 @@ pub(crate) fn read(path: &Path) -> Result<Node> {
     })?;
     let bytes = vault::current().open(bytes, &path.display().to_string())?;
     let text = String::from_utf8(bytes).map_err(|e| {
-        Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", "a file is no UTF-8").with("file", path.display()).caused_by(e)
+        Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", "a file is no UTF-8")
+            .with("file", path.display())
+            .caused_by(e)
     })?;
     parse(path, &text)
 }

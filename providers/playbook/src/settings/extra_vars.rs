@@ -21,7 +21,9 @@ pub fn parse_extra_vars(text: &str, vault: &Vault) -> Result<Vars> {
             Some(rest) => std::env::home_dir().unwrap_or_default().join(rest),
             None => name.into(),
         };
-        let wrong = |message: String| Error::new(ErrorKind::InvalidInput, PLAYBOOK, "extra-vars", message).with("file", path.display());
+        let wrong = |message: String| {
+            Error::new(ErrorKind::InvalidInput, PLAYBOOK, "extra-vars", message).with("file", path.display())
+        };
         let bytes = std::fs::read(&path).map_err(|e| {
             let full = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
             wrong(format!("Could not find or access '{}' on the Ansible Controller.", full.display())).caused_by(e)

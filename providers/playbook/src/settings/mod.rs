@@ -42,9 +42,8 @@ impl AnsibleSettings {
     /// [`InvalidInput`](ErrorKind::InvalidInput): the file can't be understood, with `file:line`, or a key is refused, by its name.
     pub fn load() -> Result<Self> {
         let cwd = std::env::current_dir().unwrap_or_default();
-        let env: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-            .collect();
+        let env: Vec<(String, String)> =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         Self::from(&env, &cwd, Path::new("/etc/ansible/ansible.cfg"))
     }
 
@@ -162,7 +161,11 @@ fn judge(key: &SettingKey, setting: &Setting, place: &str, name: &str) -> Result
         Meaning::Plugins => {
             let paths = setting.value.split(':').filter(|p| !p.is_empty()).map(|p| setting.full(p));
             for dir in paths {
-                let python = std::fs::read_dir(&dir).into_iter().flatten().flatten().find(|e| e.path().extension().is_some_and(|x| x == "py"));
+                let python = std::fs::read_dir(&dir)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .find(|e| e.path().extension().is_some_and(|x| x == "py"));
                 if let Some(file) = python {
                     return Err(invalid(format!("`{name}` is not supported: {}", key.note))
                         .with("from", place)

@@ -36,7 +36,8 @@ pub struct SettingKey {
 }
 
 /// Sections whose keys are all in the table: another key there is a typing error.
-pub(super) const SECTIONS: &[&str] = &["defaults", "privilege_escalation", "ssh_connection", "diff", "tags", "inventory"];
+pub(super) const SECTIONS: &[&str] =
+    &["defaults", "privilege_escalation", "ssh_connection", "diff", "tags", "inventory"];
 
 static KEYS: LazyLock<Vec<SettingKey>> = LazyLock::new(|| include_str!("keys.txt").lines().filter_map(row).collect());
 
@@ -46,7 +47,9 @@ fn row(line: &'static str) -> Option<SettingKey> {
     }
     let mut cells = line.split('|').map(str::trim);
     let name = cells.next().filter(|n| !n.is_empty())?;
-    let words = |cell: Option<&'static str>| cell.unwrap_or_default().split(' ').filter(|w| !w.is_empty() && *w != "-").collect();
+    let words = |cell: Option<&'static str>| {
+        cell.unwrap_or_default().split(' ').filter(|w| !w.is_empty() && *w != "-").collect()
+    };
     let (ini, env) = (words(cells.next()), words(cells.next()));
     let meaning = match cells.next()? {
         "honoured" => Meaning::Honoured,
@@ -55,7 +58,14 @@ fn row(line: &'static str) -> Option<SettingKey> {
         "plugins" => Meaning::Plugins,
         _ => Meaning::Refused,
     };
-    Some(SettingKey { name, ini, env, meaning, default: cells.next().unwrap_or_default(), note: cells.next().unwrap_or_default() })
+    Some(SettingKey {
+        name,
+        ini,
+        env,
+        meaning,
+        default: cells.next().unwrap_or_default(),
+        note: cells.next().unwrap_or_default(),
+    })
 }
 
 pub(super) fn keys() -> &'static [SettingKey] {
@@ -84,7 +94,13 @@ pub fn settings_page() -> String {
             Meaning::Plugins => "plug-ins",
             Meaning::Refused => "refused",
         };
-        out.push_str(&format!("| {} | {} | {} | {meaning} | {} |\n", key.name, code(&key.ini), code(&key.env), key.note));
+        out.push_str(&format!(
+            "| {} | {} | {} | {meaning} | {} |\n",
+            key.name,
+            code(&key.ini),
+            code(&key.env),
+            key.note
+        ));
     }
     out
 }

@@ -87,5 +87,9 @@ fn the_table_is_complete_and_so_is_its_page() {
         std::fs::write(&path, settings_page()).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == settings_page(), "{} is not what the table says; TOWPATH_UPDATE=1 writes it anew", path.display());
+    assert!(
+        written == settings_page(),
+        "{} is not what the table says; TOWPATH_UPDATE=1 writes it anew",
+        path.display()
+    );
 }

@@ -25,7 +25,9 @@ pub(super) fn open(text: &str) -> Result<Sealed, String> {
     }
     let (version, cipher) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
     if !["1.1", "1.2"].contains(&version) || cipher != "AES256" {
-        return Err(format!("version `{version}` with cipher `{cipher}` is not known; there are 1.1 and 1.2 with AES256"));
+        return Err(format!(
+            "version `{version}` with cipher `{cipher}` is not known; there are 1.1 and 1.2 with AES256"
+        ));
     }
     let id = fields.next().filter(|id| !id.is_empty()).map(str::to_owned);
     let digits: String = lines.collect();

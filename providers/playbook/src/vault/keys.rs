@@ -51,13 +51,15 @@ pub fn password_from_file(path: &Path, id: &str) -> Result<Secret> {
             wrong(ErrorKind::ToolFailed, "the program that gives the vault password can't be run; if it is no program, remove its executable bit").caused_by(e)
         })?;
         if !out.status.success() {
-            return Err(wrong(ErrorKind::ToolFailed, "the program that gives the vault password failed").with("status", out.status));
+            return Err(wrong(ErrorKind::ToolFailed, "the program that gives the vault password failed")
+                .with("status", out.status));
         }
         out.stdout
     } else {
         std::fs::read(path).map_err(missing)?
     };
-    let text = String::from_utf8(bytes).map_err(|_| wrong(ErrorKind::InvalidInput, "the vault password is no UTF-8"))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| wrong(ErrorKind::InvalidInput, "the vault password is no UTF-8"))?;
     let password = text.trim();
     if password.is_empty() {
         return Err(wrong(ErrorKind::InvalidInput, "Invalid vault password was provided: it is empty"));

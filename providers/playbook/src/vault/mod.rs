@@ -115,7 +115,10 @@ impl Vault {
         };
         let wrong = |message: String| Error::new(ErrorKind::InvalidInput, PLAYBOOK, "vault", message);
         let (id, password) = found.ok_or_else(|| match id {
-            Some(id) => wrong(format!("Did not find a match for --encrypt-vault-id={id} in the known vault-ids {:?}", self.ids().collect::<Vec<_>>())),
+            Some(id) => wrong(format!(
+                "Did not find a match for --encrypt-vault-id={id} in the known vault-ids {:?}",
+                self.ids().collect::<Vec<_>>()
+            )),
             None => wrong("A vault password is required to use Ansible's Vault".into()),
         })?;
         let id = Some(id.as_str()).filter(|id| *id != DEFAULT_VAULT_ID);
@@ -177,7 +180,10 @@ mod tests {
         let error = Vault::new().key("a", Secret::new("hunter22")).decrypt(sealed.as_bytes(), "vars.yml").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied);
         let report = error.report();
-        assert!(report.contains("no vault secrets were found that could decrypt") && report.contains("vars.yml"), "{report}");
+        assert!(
+            report.contains("no vault secrets were found that could decrypt") && report.contains("vars.yml"),
+            "{report}"
+        );
         assert!(!report.contains("hunter22"));
         assert_eq!(Vault::new().decrypt(sealed.as_bytes(), "x").unwrap_err().kind(), ErrorKind::Denied);
         // One digit of the ciphertext is another one.
@@ -185,8 +191,18 @@ mod tests {
         let at = spoilt.len() - 2;
         spoilt[at] = if spoilt[at] == b'0' { b'1' } else { b'0' };
         assert!(keyring().decrypt(&spoilt, "x").is_err());
-        for broken in ["plain", "$ANSIBLE_VAULT;1.1;AES256", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "$ANSIBLE_VAULT;1.0;AES\n6162\n", "$ANSIBLE_VAULT;1.1;AES256\nzz\n"] {
-            assert_eq!(keyring().decrypt(broken.as_bytes(), "x").unwrap_err().kind(), ErrorKind::InvalidInput, "{broken}");
+        for broken in [
+            "plain",
+            "$ANSIBLE_VAULT;1.1;AES256",
+            "$ANSIBLE_VAULT;1.1;AES256\n6162\n",
+            "$ANSIBLE_VAULT;1.0;AES\n6162\n",
+            "$ANSIBLE_VAULT;1.1;AES256\nzz\n",
+        ] {
+            assert_eq!(
+                keyring().decrypt(broken.as_bytes(), "x").unwrap_err().kind(),
+                ErrorKind::InvalidInput,
+                "{broken}"
+            );
         }
         assert!(Vault::new().encrypt(b"x", None).is_err() && keyring().encrypt(b"x", Some("nobody")).is_err());
     }

@@ -99,7 +99,9 @@ fn several_sources_add_up_to_one_inventory() {
     put("inv/group_vars/web/b.yml", "workers: 2\n");
     put("inv/host_vars/d1.yml", "own: true\n");
     let answer = r#"{"cloud": {"hosts": ["c1"], "vars": {"z": 1}}}"#;
-    let script = format!("#!/bin/sh\n[ \"$1\" = --list ] || {{ printf '{{\"asked\": \"%s\"}}' \"$2\"; exit; }}\necho '{answer}'\n");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --list ] || {{ printf '{{\"asked\": \"%s\"}}' \"$2\"; exit; }}\necho '{answer}'\n"
+    );
     let script = put("script.sh", &script);
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let sources = [dir.path().join("inv").display().to_string(), script, "e1,e2:2222".to_owned()];
@@ -125,10 +127,12 @@ fn vaults_passwords_and_defaults_decide_how_hosts_are_reached() {
     let dir = tempfile::tempdir().unwrap();
     let vault = Vault::new().key("default", Secret::new("pw"));
     let hosts = dir.path().join("hosts");
-    std::fs::write(&hosts, "a\nb ansible_user=other ansible_ssh_common_args='-o \"ProxyCommand=nc %h %p\" -p 2200'\n").unwrap();
+    std::fs::write(&hosts, "a\nb ansible_user=other ansible_ssh_common_args='-o \"ProxyCommand=nc %h %p\" -p 2200'\n")
+        .unwrap();
     std::fs::create_dir(dir.path().join("group_vars")).unwrap();
     let all = dir.path().join("group_vars/all.yml");
-    std::fs::write(&all, vault.encrypt(b"ansible_become_password: hunter22\nansible_become: true\n", None).unwrap()).unwrap();
+    std::fs::write(&all, vault.encrypt(b"ansible_become_password: hunter22\nansible_become: true\n", None).unwrap())
+        .unwrap();
     let sources = || InventorySources::new([hosts.display().to_string()]);
     assert_eq!(sources().load().unwrap_err().kind(), ErrorKind::Denied);
     assert!(sources().vault(vault.clone()).load().unwrap_err().report().contains("password in plain text"));

@@ -20,9 +20,13 @@ pub(crate) fn run(name: &str, cli: AdHocCli) -> Outcome {
     play::refuse_modules(&cli.running)?;
     let configured = base.settings.get("DEFAULT_MODULE_NAME").filter(|m| !m.is_empty()).unwrap_or("command").to_owned();
     let module = cli.module_name.clone().unwrap_or(configured);
-    let args = cli.args.clone().or_else(|| base.settings.get("DEFAULT_MODULE_ARGS").map(str::to_owned)).unwrap_or_default();
+    let args =
+        cli.args.clone().or_else(|| base.settings.get("DEFAULT_MODULE_ARGS").map(str::to_owned)).unwrap_or_default();
     let short = module.trim_start_matches("ansible.builtin.").trim_start_matches("ansible.legacy.");
-    if ["command", "shell", "script", "raw", "win_command", "win_shell"].contains(&short) && args.trim().is_empty() && !cli.hosts.list_hosts {
+    if ["command", "shell", "script", "raw", "win_command", "win_shell"].contains(&short)
+        && args.trim().is_empty()
+        && !cli.hosts.list_hosts
+    {
         return Err(Stop::new(exit::OPTIONS, format!("No argument passed to {module} module")));
     }
     if ["include_role", "include_tasks", "import_role", "import_tasks", "import_playbook"].contains(&short) {
@@ -30,7 +34,8 @@ pub(crate) fn run(name: &str, cli: AdHocCli) -> Outcome {
     }
     let mut look = base.look();
     look.diff = cli.running.diff || base.settings.flag("DIFF_ALWAYS") == Some(true);
-    let (login, of_become) = if cli.hosts.list_hosts { (None, None) } else { base.passwords(&cli.connection, &cli.becoming)? };
+    let (login, of_become) =
+        if cli.hosts.list_hosts { (None, None) } else { base.passwords(&cli.connection, &cli.becoming)? };
     let vault = secrets::vault(&cli.vaults, &base.settings)?;
     let extra = base.extra_vars(&cli.running.extra_vars, &vault)?;
     let defaults = base.connection(&cli.connection, login)?;
@@ -68,14 +73,22 @@ pub(crate) fn run(name: &str, cli: AdHocCli) -> Outcome {
     let cwd = std::env::current_dir().unwrap_or_default();
     let dir = cli.playbook_dir.clone().map_or_else(|| cwd.clone(), |d| cwd.join(d));
     chosen.limit = chosen.limit.take();
-    let seen = Arc::new(OneTask { printer: printer.clone(), look, one_line: cli.one_line, tree: cli.tree.clone(), code: Mutex::new(exit::DONE) });
+    let seen = Arc::new(OneTask {
+        printer: printer.clone(),
+        look,
+        one_line: cli.one_line,
+        tree: cli.tree.clone(),
+        code: Mutex::new(exit::DONE),
+    });
     let playbook = Playbook::new(config, &cwd)?.playbook_dir(dir).with_vault(vault.clone()).with_report(seen.clone());
     let targets = play::targets(chosen);
     play::under_way(&printer, &vault, |cx| async move {
         let result = playbook.apply(&cx, &targets).await;
         let code = *seen.code.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
-            Err(e) if e.kind() == ErrorKind::Cancelled => Err(Stop::new(exit::INTERRUPTED, "User interrupted execution")),
+            Err(e) if e.kind() == ErrorKind::Cancelled => {
+                Err(Stop::new(exit::INTERRUPTED, "User interrupted execution"))
+            }
             Err(e) if code == exit::DONE => Err(e.into()),
             _ => Ok(code),
         }
@@ -83,7 +96,13 @@ pub(crate) fn run(name: &str, cli: AdHocCli) -> Outcome {
 }
 
 /// A playbook of this one task.
-fn playbook(cli: &AdHocCli, pattern: &str, module: &str, args: &str, poll: Option<&str>) -> std::result::Result<String, Stop> {
+fn playbook(
+    cli: &AdHocCli,
+    pattern: &str,
+    module: &str,
+    args: &str,
+    poll: Option<&str>,
+) -> std::result::Result<String, Stop> {
     let mut task = Vars::new();
     if args.trim_start().starts_with('{') {
         let given: Json = serde_json::from_str(args)
@@ -97,7 +116,8 @@ fn playbook(cli: &AdHocCli, pattern: &str, module: &str, args: &str, poll: Optio
         let configured = poll.and_then(|p| p.parse().ok()).unwrap_or(15);
         task.insert("poll".into(), cli.poll.unwrap_or(configured).into());
     }
-    let play = serde_json::json!([{ "name": "Ansible Ad-Hoc", "hosts": pattern, "gather_facts": false, "tasks": [task] }]);
+    let play =
+        serde_json::json!([{ "name": "Ansible Ad-Hoc", "hosts": pattern, "gather_facts": false, "tasks": [task] }]);
     // JSON is YAML.
     Ok(play.to_string())
 }
@@ -115,7 +135,9 @@ impl Report for OneTask {
     fn on(&self, event: &PlaybookEvent) {
         match event {
             PlaybookEvent::TaskFinished(r) => self.result(r),
-            PlaybookEvent::Retrying { .. } | PlaybookEvent::Polling { .. } | PlaybookEvent::Warning(_) => self.printer.on(event),
+            PlaybookEvent::Retrying { .. } | PlaybookEvent::Polling { .. } | PlaybookEvent::Warning(_) => {
+                self.printer.on(event)
+            }
             _ => {}
         }
     }
@@ -153,14 +175,17 @@ impl OneTask {
         let host = &r.host;
         let changed = r.status == TaskStatus::Changed || r.result.get("changed") == Some(&Json::Bool(true));
         let short = r.task.action.rsplit('.').next().unwrap_or_default();
-        let is_command = ["command", "shell", "raw", "script"].contains(&short) && !r.result.contains_key("ansible_job_id");
+        let is_command =
+            ["command", "shell", "raw", "script"].contains(&short) && !r.result.contains_key("ansible_job_id");
         let (word, color) = match r.status {
             TaskStatus::Skipped => return (format!("{host} | SKIPPED"), Color::Skipped),
             TaskStatus::Unreachable if self.one_line => {
                 let msg = r.result.get("msg").map(json::python).unwrap_or_default();
                 return (format!("{host} | UNREACHABLE!: {msg}"), Color::Unreachable);
             }
-            TaskStatus::Unreachable => return (format!("{host} | UNREACHABLE! => {}", json::pretty(value)), Color::Unreachable),
+            TaskStatus::Unreachable => {
+                return (format!("{host} | UNREACHABLE! => {}", json::pretty(value)), Color::Unreachable);
+            }
             TaskStatus::Failed | TaskStatus::Ignored => ("FAILED", Color::Failed),
             _ if changed => ("CHANGED", Color::Changed),
             _ => ("SUCCESS", Color::Ok),
@@ -178,7 +203,8 @@ impl OneTask {
             return (format!("{host} | {word}{mark} => {}", json::tight(value)), color);
         }
         if is_command && r.result.contains_key("rc") {
-            let text = format!("{host} | {word} | rc={} >>\n{}{}{}", get("rc"), get("stdout"), get("stderr"), get("msg"));
+            let text =
+                format!("{host} | {word} | rc={} >>\n{}{}{}", get("rc"), get("stdout"), get("stderr"), get("msg"));
             return (text, color);
         }
         let mark = if failed { "!" } else { "" };

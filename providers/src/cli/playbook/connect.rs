@@ -58,7 +58,9 @@ impl Connector for Ways {
                 let mut test = Command::new("docker");
                 test.args(words.get(1..).unwrap_or_default()).arg("true").stdin(Stdio::null());
                 let out = test.output().await.map_err(|e| {
-                    error(ErrorKind::ToolMissing, "connect", "`docker` can't be run").with("host", &host.name).caused_by(e)
+                    error(ErrorKind::ToolMissing, "connect", "`docker` can't be run")
+                        .with("host", &host.name)
+                        .caused_by(e)
                 })?;
                 if !out.status.success() {
                     let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
@@ -67,7 +69,8 @@ impl Connector for Ways {
                 words
             }
             other => {
-                let message = format!("the connection type `{other}` is not supported: there are ssh, local and docker");
+                let message =
+                    format!("the connection type `{other}` is not supported: there are ssh, local and docker");
                 return Err(error(ErrorKind::InvalidInput, "connect", message).with("host", &host.name));
             }
         };
@@ -109,12 +112,15 @@ impl Connection for Piped {
             // Both would be the client's; the engine's shells set theirs themselves.
             return self.unsupported("spawn with an environment or a folder");
         }
-        let (token, prompt) = (format!("<{:032x}>", rand::random::<u128>()), format!("[{:016x}] ", rand::random::<u64>()));
+        let (token, prompt) =
+            (format!("<{:032x}>", rand::random::<u128>()), format!("[{:016x}] ", rand::random::<u64>()));
         let mut argv = self.enter.clone();
         let to = command.r#become.as_ref();
         if let Some(to) = to {
             if to.user.is_empty() || to.user.starts_with('-') {
-                return Err(error(ErrorKind::InvalidInput, "spawn", "the user to become is not a name").with("user", &to.user));
+                return Err(
+                    error(ErrorKind::InvalidInput, "spawn", "the user to become is not a name").with("user", &to.user)
+                );
             }
             let words: Vec<&str> = match (to.method, &to.password) {
                 (BecomeMethod::Sudo, None) => vec!["sudo", "-H", "-n", "-u", &to.user],
@@ -127,8 +133,13 @@ impl Connection for Piped {
                 BecomeMethod::Sudo => argv.push("--".into()),
                 BecomeMethod::Su => {
                     // su takes one text, which it gives to the shell.
-                    let inner: Vec<String> = ["/bin/sh", "-c", STARTED, &token].iter().map(|w| crate::shell_quote(w)).collect();
-                    argv.extend([to.user.clone(), "-c".into(), format!("exec {} {}", inner.join(" "), words_of(command)?.join(" "))]);
+                    let inner: Vec<String> =
+                        ["/bin/sh", "-c", STARTED, &token].iter().map(|w| crate::shell_quote(w)).collect();
+                    argv.extend([
+                        to.user.clone(),
+                        "-c".into(),
+                        format!("exec {} {}", inner.join(" "), words_of(command)?.join(" ")),
+                    ]);
                 }
             }
         }
@@ -136,18 +147,24 @@ impl Connection for Piped {
             argv.extend(["/bin/sh", "-c", STARTED, &token].map(str::to_owned));
             argv.extend(plain_words(command)?);
         }
-        let (program, rest) = argv.split_first().ok_or_else(|| error(ErrorKind::Internal, "spawn", "there is no program"))?;
+        let (program, rest) =
+            argv.split_first().ok_or_else(|| error(ErrorKind::Internal, "spawn", "there is no program"))?;
         let mut child = Command::new(program);
         child.args(rest).process_group(0);
         child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = child.spawn().map_err(|e| {
-            error(ErrorKind::ToolMissing, "spawn", format!("`{program}` can't be run")).with("host", &self.host).caused_by(e)
+            error(ErrorKind::ToolMissing, "spawn", format!("`{program}` can't be run"))
+                .with("host", &self.host)
+                .caused_by(e)
         })?;
-        let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(mut stdin), Some(stdout), Some(mut stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(error(ErrorKind::Internal, "spawn", "a child has no streams"));
         };
-        let secret = to.and_then(|to| Some((to.password.as_ref()?, if to.method == BecomeMethod::Su { ": " } else { prompt.as_str() })));
+        let secret = to.and_then(|to| {
+            Some((to.password.as_ref()?, if to.method == BecomeMethod::Su { ": " } else { prompt.as_str() }))
+        });
         let began = begun(&mut stdin, &mut stderr, &token, secret);
         match tokio::time::timeout(Duration::from_secs(30), began).await {
             Ok(Ok(())) => {}
@@ -157,7 +174,8 @@ impl Connection for Piped {
             }
             Err(_) => {
                 let _ = child.kill().await;
-                return Err(error(ErrorKind::Timeout, "spawn", "the command did not start within 30 s").with("host", &self.host));
+                return Err(error(ErrorKind::Timeout, "spawn", "the command did not start within 30 s")
+                    .with("host", &self.host));
             }
         }
         Ok(Process {

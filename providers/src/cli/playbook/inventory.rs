@@ -20,7 +20,11 @@ pub(crate) fn run(name: &str, cli: InventoryCli) -> Outcome {
     match [cli.list, cli.host.is_some(), cli.graph].iter().filter(|b| **b).count() {
         1 => {}
         0 => return wrong("No action selected, at least one of --host, --graph or --list needs to be specified."),
-        _ => return wrong("Conflicting options used, only one of --host, --graph or --list can be used at the same time."),
+        _ => {
+            return wrong(
+                "Conflicting options used, only one of --host, --graph or --list can be used at the same time.",
+            );
+        }
     }
     if cli.toml {
         return wrong("--toml is not supported: use --yaml, or JSON");
@@ -59,8 +63,9 @@ pub(crate) fn run(name: &str, cli: InventoryCli) -> Outcome {
         if cli.yaml { view.tree(export) } else { json::pretty(&view.list(export)) }
     };
     match cli.output {
-        Some(path) => std::fs::write(&path, text.trim_end_matches('\n'))
-            .map_err(|e| Stop::new(exit::ERROR, format!("Unable to write to destination file ({}): {e}", path.display())))?,
+        Some(path) => std::fs::write(&path, text.trim_end_matches('\n')).map_err(|e| {
+            Stop::new(exit::ERROR, format!("Unable to write to destination file ({}): {e}", path.display()))
+        })?,
         None => printer.say(text.trim_end_matches('\n')),
     }
     Ok(exit::DONE)
@@ -164,7 +169,8 @@ impl View<'_> {
             }
         }
         out.insert("_meta".into(), serde_json::json!({ "hostvars": hostvars }));
-        let names = ["all".to_owned(), "ungrouped".to_owned()].into_iter().chain(self.loaded.group_order.iter().cloned());
+        let names =
+            ["all".to_owned(), "ungrouped".to_owned()].into_iter().chain(self.loaded.group_order.iter().cloned());
         for name in names {
             let mut group = Vars::new();
             let (hosts, children, vars) = (self.hosts(&name), self.children(&name), self.group_vars(&name));

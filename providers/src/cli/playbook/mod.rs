@@ -98,7 +98,8 @@ fn parsed<C: CommandFactory + FromArgMatches>(name: &str, args: Vec<OsString>) -
         "ansible-vault" => "ansible-vault",
         _ => "towpath-playbook",
     };
-    let answer = C::command().name(name).bin_name(name).try_get_matches_from(args).and_then(|m| C::from_arg_matches(&m));
+    let answer =
+        C::command().name(name).bin_name(name).try_get_matches_from(args).and_then(|m| C::from_arg_matches(&m));
     answer.map_err(|e| {
         let _ = e.print();
         // Help is no failure; everything else is answered with 2, as Ansible does.

@@ -1,10 +1,10 @@
-//! What the four commands understand.
+//! What the commands understand. Comments on groups of options are no help texts: clap would take them for the command's own.
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser};
 
-/// Who and where.
+// Who and where.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Hosts {
     /// Where hosts come from: a file, a folder, a script, or names with commas between them; can be repeated
@@ -21,7 +21,7 @@ pub(crate) struct Hosts {
     pub(crate) flush_cache: bool,
 }
 
-/// How to reach hosts.
+// How to reach hosts.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
@@ -57,7 +57,7 @@ pub(crate) struct Connection {
     pub(crate) connection_password_file: Option<PathBuf>,
 }
 
-/// Becoming another user.
+// Becoming another user.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Becoming another user")]
 pub(crate) struct Become {
@@ -78,7 +78,7 @@ pub(crate) struct Become {
     pub(crate) become_password_file: Option<PathBuf>,
 }
 
-/// Passwords of vaults.
+// Passwords of vaults.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Vaults")]
 pub(crate) struct Vaults {
@@ -93,7 +93,7 @@ pub(crate) struct Vaults {
     pub(crate) ask_vault_password: bool,
 }
 
-/// What every command has.
+// What every command has.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Common {
     /// Tell more; `-vvv` tells most
@@ -104,7 +104,7 @@ pub(crate) struct Common {
     pub(crate) version: bool,
 }
 
-/// What changes how tasks run.
+// What changes how tasks run.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Running {
     /// Change nothing, and say what would change

@@ -30,7 +30,10 @@ pub(crate) fn run(name: &str, cli: PlaybookCli) -> Outcome {
             return Err(Stop::new(exit::ERROR, format!("the playbook: {} could not be found", path.display())));
         }
         if path.is_dir() {
-            return Err(Stop::new(exit::ERROR, format!("the playbook: {} does not appear to be a file", path.display())));
+            return Err(Stop::new(
+                exit::ERROR,
+                format!("the playbook: {} does not appear to be a file", path.display()),
+            ));
         }
     }
     refuse_modules(&cli.running)?;
@@ -127,7 +130,11 @@ fn words(given: &[String], configured: Vec<String>) -> Vec<String> {
 /// `--module-path` would be read over if it held modules.
 pub(crate) fn refuse_modules(running: &Running) -> std::result::Result<(), Stop> {
     for dir in running.module_path.iter().flat_map(|p| p.split(':')).filter(|p| !p.is_empty()) {
-        let python = std::fs::read_dir(dir).into_iter().flatten().flatten().find(|e| e.path().extension().is_some_and(|x| x == "py"));
+        let python = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .find(|e| e.path().extension().is_some_and(|x| x == "py"));
         if let Some(file) = python {
             let message = format!("--module-path: modules in Python are not supported: {}", file.path().display());
             return Err(Stop::new(exit::OPTIONS, message));

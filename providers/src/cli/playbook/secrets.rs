@@ -37,7 +37,8 @@ impl Held {
 
 /// Asks on the terminal; what is typed is not shown. Without a terminal, a line of standard input is the answer.
 pub(crate) fn ask(prompt: &str) -> Result<Secret> {
-    let nobody = |e: std::io::Error| wrong("there is nobody to ask for a password").with("question", prompt.trim()).caused_by(e);
+    let nobody =
+        |e: std::io::Error| wrong("there is nobody to ask for a password").with("question", prompt.trim()).caused_by(e);
     let mut line = zeroize::Zeroizing::new(String::new());
     match std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty") {
         Ok(mut tty) => {
@@ -46,9 +47,9 @@ pub(crate) fn ask(prompt: &str) -> Result<Secret> {
             silent.local_flags.remove(LocalFlags::ECHO);
             silent.local_flags.insert(LocalFlags::ECHONL);
             tcsetattr(tty.as_fd(), SetArg::TCSAFLUSH, &silent).map_err(|e| nobody(e.into()))?;
-            let read = write!(tty, "{prompt}").and_then(|()| tty.flush()).and_then(|()| {
-                std::io::BufReader::new(&tty).read_line(&mut line)
-            });
+            let read = write!(tty, "{prompt}")
+                .and_then(|()| tty.flush())
+                .and_then(|()| std::io::BufReader::new(&tty).read_line(&mut line));
             let _ = tcsetattr(tty.as_fd(), SetArg::TCSAFLUSH, &before);
             read.map_err(nobody)?;
         }
@@ -79,11 +80,14 @@ pub(crate) fn vault(options: &Vaults, settings: &AnsibleSettings) -> Result<Vaul
     let mut sources: Vec<VaultSource> = options.vault_id.iter().map(|t| VaultSource::parse(t)).collect();
     let configured = settings.list("DEFAULT_VAULT_IDENTITY_LIST");
     let base = settings.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    sources.splice(0..0, configured.iter().map(|text| {
-        let mut source = VaultSource::parse(text);
-        source.file = source.file.map(|f| if text.contains("~/") { expand(&f) } else { base.join(f) });
-        source
-    }));
+    sources.splice(
+        0..0,
+        configured.iter().map(|text| {
+            let mut source = VaultSource::parse(text);
+            source.file = source.file.map(|f| if text.contains("~/") { expand(&f) } else { base.join(f) });
+            source
+        }),
+    );
     let files = options.vault_password_file.iter().map(Into::into);
     let of_settings = settings.path("DEFAULT_VAULT_PASSWORD_FILE").filter(|_| options.vault_password_file.is_empty());
     sources.extend(files.chain(of_settings).map(|file| VaultSource { id: DEFAULT_VAULT_ID.into(), file: Some(file) }));

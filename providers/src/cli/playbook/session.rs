@@ -58,7 +58,9 @@ impl Session {
         let Some(path) = retry.filter(|_| !failed.is_empty()) else { return };
         match std::fs::write(&path, failed.join("\n") + "\n") {
             Ok(()) => self.printer.say(&format!("\tto retry, use: --limit @{}\n", path.display())),
-            Err(e) => self.printer.warn(&format!("Could not create retry file '{}'. The error was: {e}", path.display())),
+            Err(e) => {
+                self.printer.warn(&format!("Could not create retry file '{}'. The error was: {e}", path.display()))
+            }
         }
     }
 }

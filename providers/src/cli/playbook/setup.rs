@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::playbook::{
-    AnsibleSettings, ConnectionDefaults, InventorySources, LoadedInventory, Passwords, Vault, parse_extra_vars, select_hosts,
+    AnsibleSettings, ConnectionDefaults, InventorySources, LoadedInventory, Passwords, Vault, parse_extra_vars,
+    select_hosts,
 };
 use crate::{Result, Vars};
 
@@ -27,7 +28,9 @@ pub(crate) fn use_color(settings: &AnsibleSettings) -> bool {
     if settings.flag("ANSIBLE_FORCE_COLOR") == Some(true) {
         return true;
     }
-    let off = settings.get("ANSIBLE_NOCOLOR").is_some_and(|v| !v.is_empty() && settings.flag("ANSIBLE_NOCOLOR") != Some(false));
+    let off = settings
+        .get("ANSIBLE_NOCOLOR")
+        .is_some_and(|v| !v.is_empty() && settings.flag("ANSIBLE_NOCOLOR") != Some(false));
     !off && std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
@@ -136,7 +139,10 @@ impl Base {
         loaded.warnings.iter().for_each(|w| printer.warn(w));
         if loaded.parsed == 0 {
             if on("INVENTORY_UNPARSED_IS_FAILED", false) {
-                return Err(Stop::new(exit::ERROR, "No inventory was parsed, please check your configuration and options."));
+                return Err(Stop::new(
+                    exit::ERROR,
+                    "No inventory was parsed, please check your configuration and options.",
+                ));
             }
             if on("INVENTORY_UNPARSED_WARNING", true) {
                 printer.warn("No inventory was parsed, only implicit localhost is available");
@@ -165,7 +171,9 @@ impl Base {
                 Some(file) => {
                     let text = std::fs::read_to_string(file)
                         .map_err(|_| Stop::new(exit::ERROR, format!("Unable to find limit file {file}")))?;
-                    terms.extend(text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty() && !l.starts_with('#')));
+                    terms.extend(
+                        text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty() && !l.starts_with('#')),
+                    );
                 }
                 None => terms.push(term.to_owned()),
             }
@@ -184,7 +192,11 @@ impl Base {
     }
 
     /// How hosts are reached where nothing else is said.
-    pub(crate) fn connection(&self, given: &Connection, password: Option<crate::SecretRef>) -> Result<ConnectionDefaults> {
+    pub(crate) fn connection(
+        &self,
+        given: &Connection,
+        password: Option<crate::SecretRef>,
+    ) -> Result<ConnectionDefaults> {
         let s = &self.settings;
         let text = |name: &str| s.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
         let mut ssh_args: Vec<String> = text("SSH_ARGS").into_iter().collect();

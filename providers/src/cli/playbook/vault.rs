@@ -16,7 +16,12 @@ use super::{Outcome, Stop, exit, secrets};
 
 /// Encrypts and decrypts files and texts as Ansible Vault does.
 #[derive(Debug, Parser)]
-#[command(disable_version_flag = true, infer_long_args = true, args_override_self = true, disable_help_subcommand = true)]
+#[command(
+    disable_version_flag = true,
+    infer_long_args = true,
+    args_override_self = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct VaultCli {
     #[command(flatten)]
     common: Common,
@@ -228,7 +233,8 @@ impl Job<'_> {
 
     /// Which password encrypts, where there are several.
     fn id(&self, vault: &Vault, wanted: Option<String>) -> Done<Option<String>> {
-        let configured = self.base.settings.get("DEFAULT_VAULT_ENCRYPT_IDENTITY").filter(|v| !v.is_empty()).map(str::to_owned);
+        let configured =
+            self.base.settings.get("DEFAULT_VAULT_ENCRYPT_IDENTITY").filter(|v| !v.is_empty()).map(str::to_owned);
         let wanted = wanted.or(configured);
         let ids: Vec<&str> = vault.ids().collect();
         if wanted.is_none() && ids.len() > 1 {
@@ -301,7 +307,8 @@ impl Job<'_> {
             file.write_all(text)?;
             drop(file);
             // `$EDITOR` may have arguments: it is a shell's text by custom. The path is an argument of its own.
-            let status = Command::new("/bin/sh").args(["-c", &format!("exec {editor} \"$1\""), "editor"]).arg(&path).status()?;
+            let status =
+                Command::new("/bin/sh").args(["-c", &format!("exec {editor} \"$1\""), "editor"]).arg(&path).status()?;
             if !status.success() {
                 return Err(std::io::Error::other(format!("the editor ended with {status}")));
             }
@@ -343,7 +350,11 @@ fn collect(
     let mut names = names.iter();
     if prompt {
         let name = names.next().cloned();
-        let text = if show { typed("String to encrypt: ")? } else { secrets::ask("String to encrypt (hidden): ")?.expose().to_owned() };
+        let text = if show {
+            typed("String to encrypt: ")?
+        } else {
+            secrets::ask("String to encrypt (hidden): ")?.expose().to_owned()
+        };
         if text.is_empty() {
             return fail("The plaintext provided from the prompt was empty, not encrypting");
         }
@@ -383,7 +394,9 @@ fn read(path: &Path) -> Done<Plain> {
     if path.as_os_str() == "-" {
         let mut text = Zeroizing::new(Vec::new());
         let got = std::io::stdin().read_to_end(&mut text);
-        return got.map(|_| text).map_err(|e| Stop::new(exit::ERROR, format!("Unable to read from standard input: {e}")));
+        return got
+            .map(|_| text)
+            .map_err(|e| Stop::new(exit::ERROR, format!("Unable to read from standard input: {e}")));
     }
     std::fs::read(path)
         .map(Zeroizing::new)
@@ -392,7 +405,9 @@ fn read(path: &Path) -> Done<Plain> {
 
 /// Replaces a file by way of a temporary beside it; a new one is for its owner only.
 fn write(path: &Path, bytes: &[u8]) -> Done<()> {
-    let wrong = |e: std::io::Error| Stop::new(exit::ERROR, format!("Unable to write to destination file ({}): {e}", path.display()));
+    let wrong = |e: std::io::Error| {
+        Stop::new(exit::ERROR, format!("Unable to write to destination file ({}): {e}", path.display()))
+    };
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.{:016x}", rand::random::<u64>()));

@@ -252,7 +252,10 @@ mod tests {
     #[test]
     fn states_are_compared_as_json() {
         let shown = text(&json!([{ "before": { "mode": "0644" }, "after": { "mode": "0600" } }]), false);
-        assert_eq!(shown, "--- before\n+++ after\n@@ -1,3 +1,3 @@\n {\n-    \"mode\": \"0644\"\n+    \"mode\": \"0600\"\n }\n");
+        assert_eq!(
+            shown,
+            "--- before\n+++ after\n@@ -1,3 +1,3 @@\n {\n-    \"mode\": \"0644\"\n+    \"mode\": \"0600\"\n }\n"
+        );
     }
 
     #[test]

@@ -188,11 +188,11 @@ mod tests {
     #[test]
     fn both_forms_are_pythons() {
         let value = json!({ "b": [1, 2.0, 1e16, 1.5e-7, []], "a": "é\u{1}\"\\\n", "c": {}, "d": null });
+        assert_eq!(compact(&value), r#"{"a": "é\u0001\"\\\n", "b": [1, 2.0, 1e+16, 1.5e-07, []], "c": {}, "d": null}"#);
         assert_eq!(
-            compact(&value),
-            r#"{"a": "é\u0001\"\\\n", "b": [1, 2.0, 1e+16, 1.5e-07, []], "c": {}, "d": null}"#
+            pretty(&json!({ "a": [1, { "x": true }] })),
+            "{\n    \"a\": [\n        1,\n        {\n            \"x\": true\n        }\n    ]\n}"
         );
-        assert_eq!(pretty(&json!({ "a": [1, { "x": true }] })), "{\n    \"a\": [\n        1,\n        {\n            \"x\": true\n        }\n    ]\n}");
         assert_eq!(python(&json!({ "k": ["x", "y'"], "v": null })), r#"{'k': ['x', "y'"], 'v': None}"#);
         assert_eq!(python(&json!("plain")), "plain");
     }

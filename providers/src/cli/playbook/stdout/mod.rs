@@ -80,8 +80,15 @@ struct State {
 impl Printer {
     /// Prints to these two.
     pub(crate) fn new(look: Look, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
-        let state =
-            State { out, err, shown: None, waiting: None, warned: BTreeSet::new(), started: false, plays: BTreeMap::new() };
+        let state = State {
+            out,
+            err,
+            shown: None,
+            waiting: None,
+            warned: BTreeSet::new(),
+            started: false,
+            plays: BTreeMap::new(),
+        };
         Self { look, state: Mutex::new(state) }
     }
 
@@ -191,8 +198,7 @@ impl Report for Printer {
             PlaybookEvent::TaskFinished(result) => self.result(result, false),
             PlaybookEvent::Retrying { result, left } => {
                 let name = result.task.name.trim();
-                let mut text =
-                    format!("FAILED - RETRYING: [{}]: {name} ({left} retries left).", result::label(result));
+                let mut text = format!("FAILED - RETRYING: [{}]: {name} ({left} retries left).", result::label(result));
                 if look.verbosity >= 2 {
                     text.push_str("Result was: ");
                     text.push_str(&result::dump(&result.result, look, false));

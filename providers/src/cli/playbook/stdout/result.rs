@@ -53,7 +53,8 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
     let unreachable = r.result.get("unreachable") == Some(&Json::Bool(true));
     let has_items = whole_loop && r.result.contains_key("results");
     let label = label(r);
-    let of_item = if item { format!(" (item={})", json::python(r.item.as_ref().unwrap_or(&Json::Null))) } else { String::new() };
+    let of_item =
+        if item { format!(" (item={})", json::python(r.item.as_ref().unwrap_or(&Json::Null))) } else { String::new() };
     let mut out = Vec::new();
     let mut add = |text: String, color: Option<Color>, failure: bool| out.push(Line { text, color, failure });
     asynchronous(r, &mut add);
@@ -65,7 +66,8 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
             if has_items || included.contains(&action) {
                 return out;
             }
-            let (word, color) = if r.status == TaskStatus::Changed || r.result.get("changed") == Some(&Json::Bool(true)) {
+            let (word, color) = if r.status == TaskStatus::Changed || r.result.get("changed") == Some(&Json::Bool(true))
+            {
                 ("changed", Color::Changed)
             } else {
                 ("ok", Color::Ok)
@@ -86,7 +88,11 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
             add(text, Some(Color::Skipped), false);
         }
         TaskStatus::Unreachable | TaskStatus::Ignored if unreachable && !item => {
-            add(format!("fatal: [{label}]: UNREACHABLE! => {}", dump(&r.result, look, false)), Some(Color::Unreachable), true);
+            add(
+                format!("fatal: [{label}]: UNREACHABLE! => {}", dump(&r.result, look, false)),
+                Some(Color::Unreachable),
+                true,
+            );
             if r.status == TaskStatus::Ignored {
                 add("...ignoring".into(), Some(Color::Skipped), false);
             }
@@ -94,9 +100,17 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
         TaskStatus::Failed | TaskStatus::Ignored | TaskStatus::Unreachable => {
             exception(r, look, &mut add);
             if item {
-                add(format!("failed: [{label}]{of_item} => {}", dump(&r.result, look, false)), Some(Color::Failed), true);
+                add(
+                    format!("failed: [{label}]{of_item} => {}", dump(&r.result, look, false)),
+                    Some(Color::Failed),
+                    true,
+                );
             } else if !has_items {
-                add(format!("fatal: [{label}]: FAILED! => {}", dump(&r.result, look, whole_loop)), Some(Color::Failed), true);
+                add(
+                    format!("fatal: [{label}]: FAILED! => {}", dump(&r.result, look, whole_loop)),
+                    Some(Color::Failed),
+                    true,
+                );
             }
             if r.status == TaskStatus::Ignored && !item {
                 add("...ignoring".into(), Some(Color::Skipped), false);
@@ -138,7 +152,9 @@ fn exception(r: &HostResult, look: &Look, add: &mut dyn FnMut(String, Option<Col
     let Some(text) = r.result.get("exception").and_then(Json::as_str) else { return };
     let shown = if look.verbosity < 3 {
         let last = text.trim().lines().next_back().unwrap_or_default();
-        format!("An exception occurred during task execution. To see the full traceback, use -vvv. The error was: {last}")
+        format!(
+            "An exception occurred during task execution. To see the full traceback, use -vvv. The error was: {last}"
+        )
     } else {
         format!("The full traceback is:\n{text}")
     };
