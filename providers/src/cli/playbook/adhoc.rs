@@ -153,7 +153,7 @@ impl OneTask {
         let mut worst = self.code.lock().unwrap_or_else(PoisonError::into_inner);
         *worst = code.max(*worst);
         drop(worst);
-        let value = result::visible(&r.result, &self.look, false);
+        let value = result::visible(r, &self.look, false);
         if let Some(folder) = &self.tree {
             let written = std::fs::create_dir_all(folder)
                 .and_then(|()| std::fs::write(folder.join(r.host.replace('/', "_")), json::compact(&value)));

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::ssh::{Ssh, SshConfig};
 use crate::{
-    Become, BecomeMethod, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput,
+    BecomeMethod, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput,
     ExitStatus, Host, Preflight, Process, ProcessControl, Program, PutOptions, RemoteGroup, Result, Source, Stream,
 };
 

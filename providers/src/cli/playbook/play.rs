@@ -87,11 +87,12 @@ pub(crate) fn run(name: &str, cli: PlaybookCli) -> Outcome {
     }
     let session = Arc::new(Session::new(printer.clone()));
     let person = Arc::new(Person { printer: printer.clone(), step: cli.step });
-    let all = playbooks.into_iter().map(|(path, playbook)| {
+    let prepare = |(path, playbook): (&std::path::PathBuf, Playbook)| {
         let retry = base.settings.flag("RETRY_FILES_ENABLED") == Some(true);
         let retry = retry.then(|| retry_file(path, base.settings.path("RETRY_FILES_SAVE_PATH")));
         (retry, playbook.with_report(session.clone()).with_ask(person.clone()))
-    });
+    };
+    let all: Vec<_> = playbooks.into_iter().map(prepare).collect();
     let targets = targets(chosen);
     under_way(&printer, &vault, |cx| async move {
         for (retry, playbook) in all {

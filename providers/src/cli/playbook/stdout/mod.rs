@@ -201,7 +201,7 @@ impl Report for Printer {
                 let mut text = format!("FAILED - RETRYING: [{}]: {name} ({left} retries left).", result::label(result));
                 if look.verbosity >= 2 {
                     text.push_str("Result was: ");
-                    text.push_str(&result::dump(&result.result, look, false));
+                    text.push_str(&result::dump(result, look, false));
                 }
                 self.say_in(&text, Color::Detail);
             }

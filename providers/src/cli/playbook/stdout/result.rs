@@ -1,7 +1,7 @@
 //! The lines of one result.
 
 use crate::playbook::HostResult;
-use crate::{Json, TaskStatus, Vars};
+use crate::{Json, TaskStatus};
 
 use super::color::Color;
 use super::{Look, diff, json};
@@ -24,27 +24,46 @@ pub(super) fn label(r: &HostResult) -> String {
     }
 }
 
+/// The action without its collection.
+fn action(r: &HostResult) -> &str {
+    r.task.action.rsplit('.').next().unwrap_or_default()
+}
+
 /// A result without what is internal.
-pub(crate) fn visible(result: &Vars, look: &Look, whole_loop: bool) -> Json {
-    let mut kept = result.clone();
+pub(crate) fn visible(r: &HostResult, look: &Look, whole_loop: bool) -> Json {
+    let mut kept = r.result.clone();
+    let debug = action(r) == "debug";
+    let said = debug && kept.contains_key("msg") && !kept.contains_key("false_condition");
     kept.retain(|key, _| {
         let noise = ["invocation", "diff", "exception"].contains(&key.as_str()) && look.verbosity < 3;
         let elsewhere = ["warnings", "deprecations"].contains(&key.as_str());
-        !(key.starts_with("_ansible_") || noise || elsewhere || whole_loop && key == "results")
+        // `debug` shows what it was told to show.
+        let beside = said && key != "msg"
+            || debug && ["changed", "failed", "skip_reason", "skipped", "failed_when_result"].contains(&key.as_str());
+        !(key.starts_with("_ansible_") || noise || elsewhere || beside || whole_loop && key == "results")
     });
     Json::Object(kept)
 }
 
+/// Whether the result is what the task is for, and always shown: `debug` and `assert`.
+fn is_shown(r: &HostResult) -> bool {
+    let is = |key: &str| r.result.get(key) == Some(&Json::Bool(true));
+    let ran = r.status != TaskStatus::Skipped
+        && !r.result.get("msg").and_then(Json::as_str).is_some_and(|m| m.starts_with("The task includes an option with"));
+    let quiet = r.task.args.get("quiet").is_some_and(|q| *q != Json::Bool(false));
+    is("_ansible_verbose_always") || ran && (action(r) == "debug" || action(r) == "assert" && !quiet)
+}
+
 /// A result as it is shown.
-pub(super) fn dump(result: &Vars, look: &Look, whole_loop: bool) -> String {
-    let always = result.get("_ansible_verbose_always") == Some(&Json::Bool(true));
-    let value = visible(result, look, whole_loop);
-    if always || look.verbosity > 2 { json::pretty(&value) } else { json::compact(&value) }
+pub(super) fn dump(r: &HostResult, look: &Look, whole_loop: bool) -> String {
+    let value = visible(r, look, whole_loop);
+    if is_shown(r) || look.verbosity > 2 { json::pretty(&value) } else { json::compact(&value) }
 }
 
 fn detailed(r: &HostResult, look: &Look) -> bool {
-    let is = |key: &str| r.result.get(key) == Some(&Json::Bool(true));
-    (look.verbosity > 0 || is("_ansible_verbose_always")) && !is("_ansible_verbose_override")
+    // Facts are too many to be shown.
+    let facts = ["setup", "gather_facts"].contains(&action(r)) || r.result.get("_ansible_verbose_override") == Some(&Json::Bool(true));
+    (look.verbosity > 0 || is_shown(r)) && !facts
 }
 
 /// What is printed for a result; nothing for the sum of a loop whose items were printed.
@@ -62,8 +81,7 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
         TaskStatus::Ok | TaskStatus::Changed => {
             difference(r, look, &mut add);
             let included = ["include_tasks", "include_role", "include"];
-            let action = r.task.action.rsplit('.').next().unwrap_or_default();
-            if has_items || included.contains(&action) {
+            if has_items || included.contains(&action(r)) {
                 return out;
             }
             let (word, color) = if r.status == TaskStatus::Changed || r.result.get("changed") == Some(&Json::Bool(true))
@@ -75,7 +93,7 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
             let arrow = if item { format!(" =>{of_item}") } else { String::new() };
             let mut text = format!("{word}: [{label}]{arrow}");
             if detailed(r, look) {
-                text.push_str(&format!(" => {}", dump(&r.result, look, whole_loop)));
+                text.push_str(&format!(" => {}", dump(r, look, whole_loop)));
             }
             add(text, Some(color), false);
         }
@@ -83,13 +101,13 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
             let arrow = if item { format!(" =>{of_item} ") } else { String::new() };
             let mut text = format!("skipping: [{}]{arrow}", r.host);
             if detailed(r, look) {
-                text.push_str(&format!(" => {}", dump(&r.result, look, whole_loop)));
+                text.push_str(&format!(" => {}", dump(r, look, whole_loop)));
             }
             add(text, Some(Color::Skipped), false);
         }
         TaskStatus::Unreachable | TaskStatus::Ignored if unreachable && !item => {
             add(
-                format!("fatal: [{label}]: UNREACHABLE! => {}", dump(&r.result, look, false)),
+                format!("fatal: [{label}]: UNREACHABLE! => {}", dump(r, look, false)),
                 Some(Color::Unreachable),
                 true,
             );
@@ -101,13 +119,13 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
             exception(r, look, &mut add);
             if item {
                 add(
-                    format!("failed: [{label}]{of_item} => {}", dump(&r.result, look, false)),
+                    format!("failed: [{label}]{of_item} => {}", dump(r, look, false)),
                     Some(Color::Failed),
                     true,
                 );
             } else if !has_items {
                 add(
-                    format!("fatal: [{label}]: FAILED! => {}", dump(&r.result, look, whole_loop)),
+                    format!("fatal: [{label}]: FAILED! => {}", dump(r, look, whole_loop)),
                     Some(Color::Failed),
                     true,
                 );
@@ -135,7 +153,7 @@ fn difference(r: &HostResult, look: &Look, add: &mut dyn FnMut(String, Option<Co
 
 /// The end of a job in the background that was waited for.
 fn asynchronous(r: &HostResult, add: &mut dyn FnMut(String, Option<Color>, bool)) {
-    let is_status = r.task.action.rsplit('.').next() == Some("async_status");
+    let is_status = action(r) == "async_status";
     let inner = r.result.get("async_result").and_then(Json::as_object);
     let of = |key: &str| r.result.get(key).or_else(|| inner.and_then(|i| i.get(key)));
     let Some(job) = of("ansible_job_id").filter(|_| !is_status) else { return };
