@@ -17,7 +17,8 @@ impl Run<'_> {
         let width = if pinned { self.config.forks } else { playing.batch.len().max(1) };
         let hosts: Vec<_> = playing.batch.iter().map(|host| self.alone(playing, host, pinned)).collect();
         let results: Vec<Result<()>> = stream::iter(hosts).buffer_unordered(width).collect().await;
-        if self.mode == Mode::Apply && lock(&playing.state).all_failed(&playing.batch) {
+        let counted = self.mode == Mode::Apply && playing.play.max_fail_percentage.is_some();
+        if counted && lock(&playing.state).all_failed(&playing.batch) {
             self.out.say(&PlaybookEvent::NoHostsRemaining);
         }
         results.into_iter().collect()

@@ -65,7 +65,10 @@ impl Run<'_> {
             }
         }
         self.refresh_magic(playing);
-        if self.mode == Mode::Apply && lock(&playing.state).all_failed(&playing.batch) {
+        // Ansible says so where too many hosts have failed, not where simply all have; and then twice.
+        let counted = self.mode == Mode::Apply && playing.play.max_fail_percentage.is_some();
+        if counted && lock(&playing.state).all_failed(&playing.batch) {
+            self.out.say(&PlaybookEvent::NoHostsRemaining);
             self.out.say(&PlaybookEvent::NoHostsRemaining);
         }
         Ok(())

@@ -36,10 +36,10 @@ pub(crate) fn visible(r: &HostResult, look: &Look, whole_loop: bool) -> Json {
     let said = debug && kept.contains_key("msg") && !kept.contains_key("false_condition");
     kept.retain(|key, _| {
         let noise = ["invocation", "diff", "exception"].contains(&key.as_str()) && look.verbosity < 3;
-        let elsewhere = ["warnings", "deprecations"].contains(&key.as_str());
+        let elsewhere = ["failed", "skipped", "warnings", "deprecations"].contains(&key.as_str());
         // `debug` shows what it was told to show.
-        let beside = said && key != "msg"
-            || debug && ["changed", "failed", "skip_reason", "skipped", "failed_when_result"].contains(&key.as_str());
+        let beside =
+            said && key != "msg" || debug && ["changed", "skip_reason", "failed_when_result"].contains(&key.as_str());
         !(key.starts_with("_ansible_") || noise || elsewhere || beside || whole_loop && key == "results")
     });
     Json::Object(kept)
@@ -49,7 +49,11 @@ pub(crate) fn visible(r: &HostResult, look: &Look, whole_loop: bool) -> Json {
 fn is_shown(r: &HostResult) -> bool {
     let is = |key: &str| r.result.get(key) == Some(&Json::Bool(true));
     let ran = r.status != TaskStatus::Skipped
-        && !r.result.get("msg").and_then(Json::as_str).is_some_and(|m| m.starts_with("The task includes an option with"));
+        && !r
+            .result
+            .get("msg")
+            .and_then(Json::as_str)
+            .is_some_and(|m| m.starts_with("The task includes an option with"));
     let quiet = r.task.args.get("quiet").is_some_and(|q| *q != Json::Bool(false));
     is("_ansible_verbose_always") || ran && (action(r) == "debug" || action(r) == "assert" && !quiet)
 }
@@ -62,7 +66,8 @@ pub(super) fn dump(r: &HostResult, look: &Look, whole_loop: bool) -> String {
 
 fn detailed(r: &HostResult, look: &Look) -> bool {
     // Facts are too many to be shown.
-    let facts = ["setup", "gather_facts"].contains(&action(r)) || r.result.get("_ansible_verbose_override") == Some(&Json::Bool(true));
+    let facts = ["setup", "gather_facts"].contains(&action(r))
+        || r.result.get("_ansible_verbose_override") == Some(&Json::Bool(true));
     (look.verbosity > 0 || is_shown(r)) && !facts
 }
 
@@ -72,8 +77,10 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
     let unreachable = r.result.get("unreachable") == Some(&Json::Bool(true));
     let has_items = whole_loop && r.result.contains_key("results");
     let label = label(r);
-    let of_item =
-        if item { format!(" (item={})", json::python(r.item.as_ref().unwrap_or(&Json::Null))) } else { String::new() };
+    // What must not be seen has no label either.
+    let hidden = r.result.contains_key("censored");
+    let shown = r.item.as_ref().filter(|_| !hidden).unwrap_or(&Json::Null);
+    let of_item = if item { format!(" (item={})", json::python(shown)) } else { String::new() };
     let mut out = Vec::new();
     let mut add = |text: String, color: Option<Color>, failure: bool| out.push(Line { text, color, failure });
     asynchronous(r, &mut add);
@@ -106,11 +113,7 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
             add(text, Some(Color::Skipped), false);
         }
         TaskStatus::Unreachable | TaskStatus::Ignored if unreachable && !item => {
-            add(
-                format!("fatal: [{label}]: UNREACHABLE! => {}", dump(r, look, false)),
-                Some(Color::Unreachable),
-                true,
-            );
+            add(format!("fatal: [{label}]: UNREACHABLE! => {}", dump(r, look, false)), Some(Color::Unreachable), true);
             if r.status == TaskStatus::Ignored {
                 add("...ignoring".into(), Some(Color::Skipped), false);
             }
@@ -118,17 +121,9 @@ pub(super) fn lines(r: &HostResult, look: &Look, item: bool) -> Vec<Line> {
         TaskStatus::Failed | TaskStatus::Ignored | TaskStatus::Unreachable => {
             exception(r, look, &mut add);
             if item {
-                add(
-                    format!("failed: [{label}]{of_item} => {}", dump(r, look, false)),
-                    Some(Color::Failed),
-                    true,
-                );
+                add(format!("failed: [{label}]{of_item} => {}", dump(r, look, false)), Some(Color::Failed), true);
             } else if !has_items {
-                add(
-                    format!("fatal: [{label}]: FAILED! => {}", dump(r, look, whole_loop)),
-                    Some(Color::Failed),
-                    true,
-                );
+                add(format!("fatal: [{label}]: FAILED! => {}", dump(r, look, whole_loop)), Some(Color::Failed), true);
             }
             if r.status == TaskStatus::Ignored && !item {
                 add("...ignoring".into(), Some(Color::Skipped), false);
