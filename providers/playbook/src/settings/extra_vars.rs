@@ -13,7 +13,8 @@ use crate::vault::Vault;
 ///
 /// # Errors
 ///
-/// [`InvalidInput`](ErrorKind::InvalidInput): the file can't be read, or is no mapping, with its place.
+/// [`NotFound`](ErrorKind::NotFound): the file can't be read.
+/// [`InvalidInput`](ErrorKind::InvalidInput): it is no mapping, with its place.
 /// [`Denied`](ErrorKind::Denied): the file is a vault that can't be opened.
 pub fn parse_extra_vars(text: &str, vault: &Vault) -> Result<Vars> {
     if let Some(name) = text.strip_prefix('@') {
@@ -26,7 +27,8 @@ pub fn parse_extra_vars(text: &str, vault: &Vault) -> Result<Vars> {
         };
         let bytes = std::fs::read(&path).map_err(|e| {
             let full = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-            wrong(format!("Could not find or access '{}' on the Ansible Controller.", full.display())).caused_by(e)
+            let message = format!("Could not find or access '{}' on the Ansible Controller.", full.display());
+            Error::new(ErrorKind::NotFound, PLAYBOOK, "extra-vars", message).caused_by(e)
         })?;
         let bytes = vault.open(bytes, name)?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("it is no UTF-8".into()))?;
@@ -72,7 +74,8 @@ mod tests {
         std::fs::write(&path, vault.encrypt(b"a: yes\n", None).unwrap()).unwrap();
         let found = parse_extra_vars(&format!("@{}", path.display()), &vault).unwrap();
         assert_eq!(Json::Object(found), json!({ "a": true }));
-        for wrong in ["{\"a", "[1]", "@/nowhere"] {
+        assert_eq!(parse_extra_vars("@/nowhere", &vault).unwrap_err().kind(), ErrorKind::NotFound);
+        for wrong in ["{\"a", "[1]"] {
             assert_eq!(parse_extra_vars(wrong, &vault).unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");
         }
     }
