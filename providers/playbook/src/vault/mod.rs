@@ -44,6 +44,11 @@ pub(crate) fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     current().open(bytes, &path.display().to_string()).map_err(|e| std::io::Error::other(e.report()))
 }
 
+/// As [`read`], for text.
+pub(crate) fn read_text(path: &std::path::Path) -> std::io::Result<String> {
+    read(path).and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other))
+}
+
 /// The id of a password that was given without one.
 pub const DEFAULT_VAULT_ID: &str = "default";
 
