@@ -102,7 +102,7 @@ impl Scope {
     pub(super) fn template(&self, name: &str) -> Result<Option<(Arc<Template>, String)>, Error> {
         let Ok(path) = self.search.find("templates", name) else { return Ok(None) };
         let shown = path.display().to_string();
-        let source = std::fs::read_to_string(&path).map_err(|e| Error::other(format!("{shown}: {e}")))?;
+        let source = crate::vault::read_text(&path).map_err(|e| Error::other(format!("{shown}: {e}")))?;
         let shape = Shape::default();
         let compiled = self.engine.compiled(&source, &shape).map_err(|e| self.at_file(e, &source, Some(&shown)))?;
         Ok(Some((compiled.template.clone(), shown)))
