@@ -102,7 +102,8 @@ fn prepare_template(call: &Call) -> Result<Decision, String> {
         ("template_fullpath", json!(path.display().to_string())),
     ]);
     let scope = call.scope.with(vars);
-    let rendered = scope.render_file(&source).map_err(|e| format!("template {}: {e}", path.display()))?;
+    let rendered =
+        scope.render_template(&source, Some(&path)).map_err(|e| format!("template {}: {e}", path.display()))?;
     place(call, dest, &src, rendered.into_bytes(), Some(&path))
 }
 
