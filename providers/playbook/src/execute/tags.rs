@@ -47,7 +47,7 @@ pub(crate) fn chosen(tags: &[String], only: &[String], skip: &[String]) -> bool 
         return false;
     }
     let leave = any(skip, &|w| match w {
-        "all" => !(has("always") && !skip.iter().any(|s| s == "always")),
+        "all" => !has("always") || skip.iter().any(|s| s == "always"),
         "tagged" => !tags.is_empty(),
         "untagged" => tags.is_empty(),
         _ => false,
