@@ -47,7 +47,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     match call.action.as_str() {
         "debug" => {
             // The command's `-v` is not known here; a run by itself is not verbose.
-            let level = call.scope.variable("ansible_verbosity").and_then(|v| i64::try_from(v).ok()).unwrap_or(0);
+            let level = call.scope.variable("ansible_verbosity").and_then(|v| to_json(&v).as_i64()).unwrap_or(0);
             if call.args.get("verbosity").and_then(Json::as_i64).unwrap_or(0) > level {
                 return done(fields([
                     ("changed", json!(false)),

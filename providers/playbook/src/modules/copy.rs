@@ -87,7 +87,7 @@ fn written(value: &Json) -> String {
     match value {
         Json::String(s) => s.clone(),
         Json::Object(_) | Json::Array(_) => content::python_json(value),
-        other => text(&minijinja::Value::from_serialize(other)),
+        other => text(&crate::render::Value::from(other)),
     }
 }
 

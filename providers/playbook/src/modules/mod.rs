@@ -255,7 +255,7 @@ impl Call {
         match self.args.get(key)? {
             Json::Null => None,
             Json::String(s) => Some(s.clone()),
-            other => Some(text(&minijinja::Value::from_serialize(other))),
+            other => Some(text(&crate::render::Value::from(other))),
         }
     }
 

@@ -261,7 +261,7 @@ pub(super) fn is_path(action: &str, key: &str) -> bool {
 }
 
 fn plain(value: &Json) -> String {
-    text(&minijinja::Value::from_serialize(value))
+    text(&crate::render::Value::from(value))
 }
 
 impl Opt {

@@ -160,7 +160,7 @@ fn body(call: &Call, request: &mut Request) -> Result<(), String> {
 const FORM: &str = "application/x-www-form-urlencoded";
 
 fn word(value: &Json) -> String {
-    crate::render::text(&minijinja::Value::from_serialize(value))
+    crate::render::text(&crate::render::Value::from(value))
 }
 
 fn urlencoded(value: &Json) -> Result<String, String> {
