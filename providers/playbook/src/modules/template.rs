@@ -64,7 +64,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     header.extend((!own.trim().is_empty()).then(|| own.trim().to_owned()));
     let source = if header.is_empty() { body.to_owned() } else { format!("#jinja2: {}\n{body}", header.join(", ")) };
     let scope = call.scope.with(variables(&path, &src, &dest));
-    let rendered = scope.render_file(&source).map_err(|e| match e.undefined {
+    let rendered = scope.render_template(&source, Some(&path)).map_err(|e| match e.undefined {
         true => format!("AnsibleUndefinedVariable: {}", e.message),
         false => format!("AnsibleError: {}", e.message),
     })?;
