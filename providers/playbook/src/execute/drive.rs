@@ -262,7 +262,7 @@ impl Run<'_> {
             let split = |s: &str| s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
             match keys.iter().find_map(|k| args.get(*k)) {
                 Some(Json::Array(items)) => {
-                    items.iter().map(|v| crate::render::text(&minijinja::Value::from_serialize(v))).collect()
+                    items.iter().map(|v| crate::render::text(&crate::render::Value::from(v))).collect()
                 }
                 Some(Json::String(s)) => split(s),
                 Some(Json::Null) | None => Vec::new(),
@@ -296,8 +296,7 @@ impl Run<'_> {
                 ]))
             }
             "group_by" => {
-                let Some(key) = args.get("key").map(|v| crate::render::text(&minijinja::Value::from_serialize(v)))
-                else {
+                let Some(key) = args.get("key").map(|v| crate::render::text(&crate::render::Value::from(v))) else {
                     return Ok(Some(One::failing("the 'key' param is required when using group_by")));
                 };
                 let clean = |s: &str| s.replace(' ', "-");

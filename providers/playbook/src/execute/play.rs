@@ -330,6 +330,6 @@ impl Run<'_> {
     }
 }
 
-fn v_of(v: &Json) -> minijinja::Value {
-    minijinja::Value::from_serialize(v)
+fn v_of(v: &Json) -> crate::render::Value {
+    crate::render::Value::from(v)
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use minijinja::value::{DynObject, Value};
 use serde_json::json;
 use towpath_core::{Json, Vars};
 
@@ -11,7 +10,7 @@ use super::world::Known;
 use super::{Mode, Playing, Run, lock};
 use crate::load::{Inherit, Play, RoleUse, Task};
 use crate::modules;
-use crate::render::{OMIT, RenderError, Scope, Search, drop_omitted};
+use crate::render::{OMIT, RenderError, Scope, Search, Value, drop_omitted};
 
 /// Whom a scope is for.
 pub(super) struct View<'v> {
@@ -121,8 +120,8 @@ impl Run<'_> {
         layers.extend(role_defaults.iter().rev().cloned());
         let mut objects = HashMap::from([("hostvars".to_owned(), world.hostvars())]);
         if let Some(other) = view.delegated {
-            let scope = Value::from_dyn_object(DynObject::new(world.others_see(other)));
-            objects.insert("ansible_delegated_vars".into(), Value::from_iter([(other.to_owned(), scope)]));
+            let scope = world.others_see(other).as_value();
+            objects.insert("ansible_delegated_vars".into(), Value::pairs([(other, scope)]));
         }
         let search = Search { dirs: self.search(view.task, inherit) };
         Scope::new(world.engine.clone(), layers, objects, view.known.unknown.clone(), search)
@@ -166,7 +165,7 @@ impl Run<'_> {
                     return Err(wrong(format!("`{k}` can't be the name of an environment variable")));
                 }
                 env.retain(|(have, _)| have != k);
-                env.push((k.clone(), crate::render::text(&Value::from_serialize(v))));
+                env.push((k.clone(), crate::render::text(&Value::from(v))));
             }
         }
         Ok(env)

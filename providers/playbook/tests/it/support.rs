@@ -52,7 +52,7 @@ impl Connector for DockerExec {
             return Err(Error::new(ErrorKind::Unreachable, "docker-exec", "connect", "no such container")
                 .with("host", &host.name));
         }
-        let enter = ["docker", "exec", "-i", "-u", "deploy", &id].map(str::to_owned).to_vec();
+        let enter = ["docker", "exec", "-i", "-u", "deploy", "-w", "/home/deploy", &id].map(str::to_owned).to_vec();
         Ok(Arc::new(Piped { host: host.name.clone(), enter, sudo: true }))
     }
 }

@@ -7,8 +7,8 @@ use sha2::Digest as _;
 use towpath_core::Json;
 use towpath_core::testkit::Sshd;
 
-use super::compare::tidy;
-use super::{RESET, folder, state_of};
+use super::compare::{tidy, wants_diff};
+use super::{RESET, folder, rounds_of, state_of};
 
 pub(super) fn hash(text: &str) -> String {
     hex::encode(sha2::Sha256::digest(text))
@@ -73,7 +73,7 @@ fn ask(ansible: &Path, version: &str, server: &Sshd, old: &[&(String, PathBuf)])
         companions(path, dir.path());
         server.sh(RESET);
         let mut rounds = Vec::new();
-        for round in 1..=2 {
+        for _ in 0..rounds_of(&text) {
             let answers = dir.path().join("answers");
             std::fs::write(&answers, "").unwrap();
             let out = Command::new(ansible)
@@ -96,8 +96,9 @@ fn ask(ansible: &Path, version: &str, server: &Sshd, old: &[&(String, PathBuf)])
                 String::from_utf8_lossy(&out.stderr)
             );
             let tasks: Vec<Json> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-            rounds.push(tidy(serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(&text)) })));
-            eprintln!("asked: {name}, round {round}");
+            let round = serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(&text)) });
+            rounds.push(tidy(round, wants_diff(&text)));
+            eprintln!("asked: {name}");
         }
         let stored = serde_json::json!({ "ansible": version, "hash": hash(&text), "rounds": rounds });
         std::fs::write(path.with_extension("json"), serde_json::to_string_pretty(&stored).unwrap() + "\n").unwrap();
