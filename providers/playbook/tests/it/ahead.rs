@@ -26,7 +26,8 @@ const ENDS_EARLY: &[(&str, &str, [&str; 3])] = &[
     ("rescue", "  tasks:\n  - block: [T1, B, T2]\n    rescue: [T3]\n", ["12", "13", "12"]),
     ("always", "  tasks:\n  - block: [T1, B, T2]\n    always: [T3]\n  - T2\n", ["123", "13", "123"]),
     ("ends its host", "  tasks:\n  - T1\n  - {meta: end_host, when: inventory_hostname == 'web-2'}\n  - T2\n", ["12", "1", "12"]),
-    ("ends the play", "  tasks:\n  - T1\n  - {meta: end_play, when: inventory_hostname == 'web-2'}\n  - T2\n", ["1", "1", "1"]),
+    // What ends a play is asked once, of the first host.
+    ("does not end the play", "  tasks:\n  - T1\n  - {meta: end_play, when: inventory_hostname == 'web-2'}\n  - T2\n", ["12", "12", "12"]),
     ("runs once", "  tasks:\n  - {file: {path: /tmp/t/1, state: touch}, run_once: yes}\n  - B\n  - {file: {path: /tmp/t/2, state: touch}, run_once: yes}\n", ["12", "", ""]),
     ("delegates", "  tasks:\n  - T1\n  - B\n  - {file: {path: /tmp/t/2, state: touch}, delegate_to: web-3, when: inventory_hostname == 'web-1'}\n", ["1", "1", "12"]),
     ("free", "  strategy: free\n  tasks: [T1, B, T2, T3]\n", ["123", "1", "123"]),
@@ -69,7 +70,7 @@ const FRESH: &str = r#"
     - {name: makes, command: mkdir -p /tmp/f/a}
     - {name: there, stat: {path: /tmp/f/a}, register: a2}
     - assert: {that: [not a1.stat.exists, a2.stat.exists]}
-    - {name: mode, file: {path: /tmp/f/a, mode: "0700"}}
+    - {name: mode, file: {path: /tmp/f/a, state: directory, mode: "0700"}}
     - {name: seen, stat: {path: /tmp/f/a}, register: a3}
     - assert: {that: "a3.stat.mode == '0700'"}
     - {name: as root, file: {path: /tmp/f/root, state: touch}, become: yes}
@@ -197,7 +198,7 @@ async fn round_trips_grow_with_dependencies_and_not_with_tasks() {
     let near = Targets::new(inventory.clone(), Arc::new(Far(Duration::ZERO)));
     let first = playbook.apply(&Context::new(), &near).await.unwrap();
     assert_eq!(first.hosts["far"].changed, 2 * TASKS / 3);
-    let trip = Duration::from_millis(200);
+    let trip = Duration::from_millis(500);
     let far = Targets::new(inventory, Arc::new(Far(trip)));
     let events: Arc<std::sync::Mutex<Vec<(String, TaskStatus, Json)>>> = Arc::default();
     let seen = events.clone();
@@ -212,6 +213,6 @@ async fn round_trips_grow_with_dependencies_and_not_with_tasks() {
     let trips = from.elapsed().as_secs_f64() / trip.as_secs_f64();
     assert_eq!(second.hosts["far"].changed, 0);
     // 80 questions. One by one they were 80 round trips.
-    assert!(trips < 16.0, "{trips} round trips");
+    assert!(trips < 14.0, "{trips} round trips");
     assert!(events.lock().unwrap().len() > TASKS, "every task has its result");
 }
