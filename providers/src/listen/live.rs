@@ -178,7 +178,9 @@ impl Listener for LiveProgress {
             (
                 EventKind::TaskResult {
                     item: None,
-                    task, status: TaskStatus::Ok | TaskStatus::Changed | TaskStatus::Skipped, ..
+                    task,
+                    status: TaskStatus::Ok | TaskStatus::Changed | TaskStatus::Skipped,
+                    ..
                 },
                 Some(step),
             ) => {

@@ -93,8 +93,7 @@ impl Connection for LocalConnection {
                 .caused_by(e)
         };
         let mut child = child.spawn().map_err(failed)?;
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(failed(std::io::Error::other("no pipes")));
         };

@@ -44,7 +44,7 @@ pub(super) fn validate(args: &Fields, scope: &Arc<Scope>) -> One {
 }
 
 fn shown(v: &Json) -> String {
-    text(&minijinja::Value::from_serialize(v))
+    text(&crate::render::Value::from(v))
 }
 
 fn check(spec: &Fields, given: &Fields, inside: &str, errors: &mut Vec<String>) {
@@ -55,9 +55,7 @@ fn check(spec: &Fields, given: &Fields, inside: &str, errors: &mut Vec<String>) 
     };
     let missing: Vec<&str> = spec
         .iter()
-        .filter(|(name, opt)| {
-            opt.get("required").and_then(truthy).unwrap_or(false) && value(name, opt).is_none()
-        })
+        .filter(|(name, opt)| opt.get("required").and_then(truthy).unwrap_or(false) && value(name, opt).is_none())
         .map(|(name, _)| name.as_str())
         .collect();
     if !missing.is_empty() {
@@ -140,8 +138,20 @@ fn class(v: &Json) -> &'static str {
 }
 
 fn convert(kind: &str, v: &Json) -> Result<Json, String> {
-    let quoted = || format!("\"{}\"", crate::render::text(&minijinja::Value::from_serialize(Json::Array(vec![v.clone()]))).trim_start_matches('[').trim_end_matches(']'));
-    let cannot = |article: &str| format!("{} cannot be converted to {article} {kind}", if v.is_string() { quoted() } else { class(v).to_owned() });
+    let quoted = || {
+        format!(
+            "\"{}\"",
+            crate::render::text(&crate::render::Value::from(&Json::Array(vec![v.clone()])))
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+        )
+    };
+    let cannot = |article: &str| {
+        format!(
+            "{} cannot be converted to {article} {kind}",
+            if v.is_string() { quoted() } else { class(v).to_owned() }
+        )
+    };
     Ok(match kind {
         "int" => match v {
             Json::Number(n) if !n.is_f64() => v.clone(),
@@ -151,9 +161,7 @@ fn convert(kind: &str, v: &Json) -> Result<Json, String> {
             Json::Number(_) => v.clone(),
             other => shown(other).trim().parse::<f64>().map(Json::from).map_err(|_| cannot("a"))?,
         },
-        "bool" => Json::Bool(truthy(v).ok_or_else(|| {
-            format!("The value '{}' is not a valid boolean.", shown(v))
-        })?),
+        "bool" => Json::Bool(truthy(v).ok_or_else(|| format!("The value '{}' is not a valid boolean.", shown(v)))?),
         "list" => match v {
             Json::Array(_) => v.clone(),
             Json::String(s) => s.split(',').map(|p| Json::from(p.trim())).collect(),

@@ -110,7 +110,8 @@ impl Jobs {
         }
         if clean {
             lock(&self.0).remove(jid);
-            let text = format!("d=\"$HOME/.ansible_async/{jid}\"\nprintf '%s' \"$d\"; [ ! -e \"$d\" ] || rm -rf \"$d\"\n");
+            let text =
+                format!("d=\"$HOME/.ansible_async/{jid}\"\nprintf '%s' \"$d\"; [ ! -e \"$d\" ] || rm -rf \"$d\"\n");
             let out = link.send(Script { text, foreign: false }).await?;
             return Ok(modules::fields([
                 ("changed", json!(false)),

@@ -66,7 +66,9 @@ impl Run<'_> {
                         out.push(id);
                     }
                 }
-                if out.len() == before && !self.by_name(playing, &handlers, &starts, &name).is_some_and(|id| out.contains(&id)) {
+                if out.len() == before
+                    && !self.by_name(playing, &handlers, &starts, &name).is_some_and(|id| out.contains(&id))
+                {
                     return Err(yaml::invalid(
                         &task.pos,
                         format!(
@@ -98,13 +100,7 @@ impl Run<'_> {
         let own = if own.contains("{{") {
             // Names are templated before any host is known.
             let known = Known::default();
-            let view = View {
-                host: "",
-                known: &known,
-                task: Some(handler),
-                locals: Arc::default(),
-                delegated: None,
-            };
+            let view = View { host: "", known: &known, task: Some(handler), locals: Arc::default(), delegated: None };
             match self.scope(playing, &view).render_text(own) {
                 Ok(own) => own,
                 Err(_) => return false,

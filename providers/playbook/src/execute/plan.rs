@@ -67,9 +67,10 @@ impl Run<'_> {
                     .find(|t| *t == p || p.starts_with(&format!("{t}/")) || t.starts_with(&format!("{p}/")))
                     .cloned()
             });
-            d.dirty.clone().or_else(|| overlap.map(|p| format!("an earlier task changes {p}"))).or_else(|| {
-                (failed && !d.touched.is_empty()).then(|| "earlier tasks change what it needs".to_owned())
-            })
+            d.dirty
+                .clone()
+                .or_else(|| overlap.map(|p| format!("an earlier task changes {p}")))
+                .or_else(|| (failed && !d.touched.is_empty()).then(|| "earlier tasks change what it needs".to_owned()))
         });
         match why.filter(|_| !here) {
             Some(why) => {

@@ -175,17 +175,12 @@ pub(super) fn combine(ones: &mut [One], looped: bool) -> One {
         _ => "All items completed",
     };
     let results: Vec<Json> = ones.iter().map(|o| Json::Object(o.fields.clone())).collect();
-    let mut fields = modules::fields([
-        ("changed", json!(any("changed"))),
-        ("msg", json!(msg)),
-        ("results", Json::Array(results)),
-    ]);
+    let mut fields =
+        modules::fields([("changed", json!(any("changed"))), ("msg", json!(msg)), ("results", Json::Array(results))]);
     if failed {
         fields.insert("failed".into(), true.into());
     }
-    if skipped {
-        fields.insert("skipped".into(), true.into());
-    }
+    fields.insert("skipped".into(), skipped.into());
     if unreachable.is_some() {
         fields.insert("unreachable".into(), true.into());
     }

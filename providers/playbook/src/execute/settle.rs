@@ -183,9 +183,7 @@ impl Run<'_> {
 fn failed_task(task: &Task, info: &TaskInfo) -> Json {
     let name = task.name.clone().map(|name| match &task.inherit.role {
         // Without the role's name in front, as it is written.
-        Some(used) => {
-            info.name.strip_prefix(&format!("{} : ", used.role.name)).unwrap_or(&info.name).to_owned()
-        }
+        Some(used) => info.name.strip_prefix(&format!("{} : ", used.role.name)).unwrap_or(&info.name).to_owned(),
         None if name.contains("{{") => info.name.clone(),
         None => name,
     });
@@ -197,4 +195,3 @@ fn failed_task(task: &Task, info: &TaskInfo) -> Json {
         "register": task.register,
     })
 }
-

@@ -74,11 +74,8 @@ impl Run<'_> {
         let known = self.world.known(host);
         let view = View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
         let name = task.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| default_name(task));
-        let name = if name.contains("{{") {
-            self.scope(playing, &view).render_text(&name).unwrap_or(name)
-        } else {
-            name
-        };
+        let name =
+            if name.contains("{{") { self.scope(playing, &view).render_text(&name).unwrap_or(name) } else { name };
         let name = match task.inherit.role.as_ref().filter(|_| task.action != "include_role") {
             Some(used) => format!("{} : {name}", used.role.name),
             None => name,
@@ -159,7 +156,9 @@ impl Run<'_> {
         for at in 0..items.all.len() {
             let since = Instant::now();
             let locals = Arc::new(items.locals(l, at));
-            if at > 0 && let Some(pause) = &l.pause {
+            if at > 0
+                && let Some(pause) = &l.pause
+            {
                 let seconds = scope.render(pause).ok().and_then(|v| v.as_f64().or_else(|| v.as_str()?.parse().ok()));
                 if let Some(seconds) = seconds.filter(|s| *s > 0.0 && self.mode == Mode::Apply) {
                     self.cx.sleep(PLAYBOOK, "apply", Duration::from_secs_f64(seconds)).await?;
@@ -183,23 +182,21 @@ impl Run<'_> {
         let Some(l) = on.task.loop_.as_ref().filter(|l| !l.break_when.is_empty()) else { return false };
         let mut vars = Vars::clone(locals);
         vars.extend(on.task.register.iter().map(|r| (r.clone(), Json::Object(one.fields.clone()))));
-        let view =
-            View { host: on.host, known, task: Some(on.task), locals: Arc::new(vars), delegated: None };
+        let view = View { host: on.host, known, task: Some(on.task), locals: Arc::new(vars), delegated: None };
         let scope = self.scope(on.playing, &view);
         l.break_when.iter().all(|c| scope.test(c).unwrap_or(false))
     }
 
     fn tell_item(&self, on: &On<'_>, known: &Known, locals: &Arc<Vars>, one: &One, hidden: bool, since: Instant) {
         let Some(l) = &on.task.loop_ else { return };
-        let view =
-            View { host: on.host, known, task: Some(on.task), locals: locals.clone(), delegated: None };
+        let view = View { host: on.host, known, task: Some(on.task), locals: locals.clone(), delegated: None };
         let plain = locals.get(&l.var).cloned();
         let label = match &l.label {
             Some(label) => self.scope(on.playing, &view).render(label).ok().or(plain),
             None => plain,
         };
         let mut result = on.result(one, one.status(false), hidden, since);
-        result.item = if hidden { Some("(censored due to no_log)".into()) } else { label.or(Some(Json::Null)) };
+        result.item = if hidden { Some(Json::Null) } else { label.or(Some(Json::Null)) };
         on.lane.say(PlaybookEvent::ItemFinished(result));
     }
 
@@ -232,4 +229,3 @@ fn default_name(task: &Task) -> String {
         _ => task.written.clone(),
     }
 }
-

@@ -55,8 +55,7 @@ pub(super) const PLAY: &[&str] = &[
 ];
 
 /// Further ones of a block.
-pub(super) const BLOCK: &[&str] =
-    &["always", "block", "delegate_facts", "delegate_to", "notify", "rescue", "when"];
+pub(super) const BLOCK: &[&str] = &["always", "block", "delegate_facts", "delegate_to", "notify", "rescue", "when"];
 
 /// Further ones of a task.
 pub(super) const TASK: &[&str] = &[

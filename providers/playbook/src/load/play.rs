@@ -137,8 +137,7 @@ fn load_play(loader: &Loader, node: &Node, around: &Inherit, over: &Vars) -> Res
             "max_fail_percentage" => play.max_fail_percentage = Some(value.json()),
             "force_handlers" => {
                 let yes = truthy(&value.json());
-                play.force_handlers =
-                    Some(yes.ok_or_else(|| value.wrong("`force_handlers` must be yes or no"))?);
+                play.force_handlers = Some(yes.ok_or_else(|| value.wrong("`force_handlers` must be yes or no"))?);
             }
             "roles" | "tasks" | "pre_tasks" | "post_tasks" | "handlers" => {}
             "when" | "delegate_to" | "delegate_facts" | "notify" => {

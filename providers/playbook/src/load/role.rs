@@ -41,10 +41,19 @@ pub(crate) struct RoleUse {
     pub(crate) key: String,
     /// Whether it may run again.
     pub(crate) again: bool,
-    /// Names of the roles around it, outermost first.
+    /// Names of the roles whose tasks include or import it, the innermost first.
     pub(crate) parents: Vec<String>,
     /// Whether it is a dependency.
     pub(crate) dependency: bool,
+}
+
+impl RoleUse {
+    /// The names of this role and of those around it, the innermost first.
+    fn and_parents(&self) -> Vec<String> {
+        let mut names = vec![self.role.name.clone()];
+        names.extend(self.parents.iter().cloned());
+        names
+    }
 }
 
 /// Handlers of one role or of the play itself.
@@ -103,8 +112,7 @@ fn part_vars(dir: &Path, folder: &str, from: Option<&str>, pos: &Pos) -> Result<
 
 /// The YAML files of a folder and of folders in it, sorted; none if there is no such folder.
 pub(crate) fn yaml_files(dir: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     let mut files = Vec::new();
     for path in entries {
@@ -179,9 +187,12 @@ impl Loader {
         let path = self.find_role(&r.name, &r.pos, inherit)?;
         let name = r.name.clone();
         let role = Arc::new(Role {
-            name: path.file_name().map_or_else(|| name.clone(), |n| {
-                if name.contains('/') { n.to_string_lossy().into_owned() } else { name.clone() }
-            }),
+            name: path.file_name().map_or_else(
+                || name.clone(),
+                |n| {
+                    if name.contains('/') { n.to_string_lossy().into_owned() } else { name.clone() }
+                },
+            ),
             defaults: Arc::new(part_vars(&path, "defaults", r.defaults_from.as_deref(), &r.pos)?),
             vars: Arc::new(part_vars(&path, "vars", r.vars_from.as_deref(), &r.pos)?),
             path: path.clone(),
@@ -201,7 +212,7 @@ impl Loader {
             role: role.clone(),
             key: r.key.clone(),
             again: r.again.or(allowed).unwrap_or(false),
-            parents: seen.clone(),
+            parents: inherit.role.iter().filter(|_| seen.is_empty()).flat_map(|r| r.and_parents()).collect(),
             dependency: !seen.is_empty(),
         });
         // Those around it, those that it needs, itself.

@@ -41,7 +41,10 @@ async fn roles_handlers_loops_and_services() {
         - shell: 'echo "always" > /tmp/always; sleep 300 & echo done'
 "#,
     );
-    world.write("roles/base/defaults/main.yml", "users: [{name: ann, shell: /bin/sh}, {name: bob}]\nport: 8080\nweb_port: 1\n");
+    world.write(
+        "roles/base/defaults/main.yml",
+        "users: [{name: ann, shell: /bin/sh}, {name: bob}]\nport: 8080\nweb_port: 1\n",
+    );
     world.write(
         "roles/base/tasks/main.yml",
         "- user: {name: '{{ item.name }}', shell: '{{ item.shell | default(omit) }}'}\n  loop: '{{ users }}'\n  loop_control: {label: '{{ item.name }}'}\n- include_tasks: more.yml\n",

@@ -426,9 +426,12 @@ fn said(kind: &EventKind) -> Option<(&'static str, String)> {
             ("bad", format!("attempt {attempt} failed, again in {wait_s:.1} s: {}", error.message))
         }
         EventKind::Change { change, made: true } => ("note", format!("{}: {:?}", change.subject, change.action)),
-        EventKind::TaskResult { item: None, task, status: status @ (TaskStatus::Failed | TaskStatus::Unreachable), .. } => {
-            ("bad", format!("{}: {task}", status_name(*status)))
-        }
+        EventKind::TaskResult {
+            item: None,
+            task,
+            status: status @ (TaskStatus::Failed | TaskStatus::Unreachable),
+            ..
+        } => ("bad", format!("{}: {task}", status_name(*status))),
         EventKind::Progress { message, done, total } => {
             let part = match (done, total) {
                 (Some(d), Some(t)) => format!(" ({d} of {t})"),
