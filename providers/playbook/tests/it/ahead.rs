@@ -25,13 +25,33 @@ const ENDS_EARLY: &[(&str, &str, [&str; 3])] = &[
     ("serial without a limit", "  serial: 1\n  tasks: [T1, B, T2]\n", ["12", "1", ""]),
     ("rescue", "  tasks:\n  - block: [T1, B, T2]\n    rescue: [T3]\n", ["12", "13", "12"]),
     ("always", "  tasks:\n  - block: [T1, B, T2]\n    always: [T3]\n  - T2\n", ["123", "13", "123"]),
-    ("ends its host", "  tasks:\n  - T1\n  - {meta: end_host, when: inventory_hostname == 'web-2'}\n  - T2\n", ["12", "1", "12"]),
+    (
+        "ends its host",
+        "  tasks:\n  - T1\n  - {meta: end_host, when: inventory_hostname == 'web-2'}\n  - T2\n",
+        ["12", "1", "12"],
+    ),
     // What ends a play is asked once, of the first host.
-    ("does not end the play", "  tasks:\n  - T1\n  - {meta: end_play, when: inventory_hostname == 'web-2'}\n  - T2\n", ["12", "12", "12"]),
-    ("runs once", "  tasks:\n  - {file: {path: /tmp/t/1, state: touch}, run_once: yes}\n  - B\n  - {file: {path: /tmp/t/2, state: touch}, run_once: yes}\n", ["12", "", ""]),
-    ("delegates", "  tasks:\n  - T1\n  - B\n  - {file: {path: /tmp/t/2, state: touch}, delegate_to: web-3, when: inventory_hostname == 'web-1'}\n", ["1", "1", "12"]),
+    (
+        "does not end the play",
+        "  tasks:\n  - T1\n  - {meta: end_play, when: inventory_hostname == 'web-2'}\n  - T2\n",
+        ["12", "12", "12"],
+    ),
+    (
+        "runs once",
+        "  tasks:\n  - {file: {path: /tmp/t/1, state: touch}, run_once: yes}\n  - B\n  - {file: {path: /tmp/t/2, state: touch}, run_once: yes}\n",
+        ["12", "", ""],
+    ),
+    (
+        "delegates",
+        "  tasks:\n  - T1\n  - B\n  - {file: {path: /tmp/t/2, state: touch}, delegate_to: web-3, when: inventory_hostname == 'web-1'}\n",
+        ["1", "1", "12"],
+    ),
     ("free", "  strategy: free\n  tasks: [T1, B, T2, T3]\n", ["123", "1", "123"]),
-    ("skips by what it registered", "  tasks:\n  - {stat: {path: '/tmp/{{ inventory_hostname }}'}, register: s}\n  - {file: {path: /tmp/t/1, state: touch}, when: s.stat.exists}\n  - T2\n", ["12", "2", "2"]),
+    (
+        "skips by what it registered",
+        "  tasks:\n  - {stat: {path: '/tmp/{{ inventory_hostname }}'}, register: s}\n  - {file: {path: /tmp/t/1, state: touch}, when: s.stat.exists}\n  - T2\n",
+        ["12", "2", "2"],
+    ),
 ];
 
 fn expand(text: &str) -> String {
@@ -215,4 +235,27 @@ async fn round_trips_grow_with_dependencies_and_not_with_tasks() {
     // 80 questions. One by one they were 80 round trips.
     assert!(trips < 14.0, "{trips} round trips");
     assert!(events.lock().unwrap().len() > TASKS, "every task has its result");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_that_does_something_waits_for_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    let inventory = Inventory { hosts: vec![host("near", "")], ..Inventory::default() };
+    let near = Targets::new(inventory, Arc::new(Far(Duration::from_millis(50))));
+    let copy = |n: u32| {
+        format!(
+            "    - copy: {{dest: {at}/c{n}, content: \"{{{{ lookup('pipe', 'echo x >> {at}/count; echo y') }}}}\"}}\n"
+        )
+    };
+    let stat = format!("    - stat: {{path: {at}/c}}\n");
+    let mut counts = Vec::new();
+    for tasks in [copy(1), format!("{stat}{stat}{}{stat}", copy(2))] {
+        write(dir.path(), "site.yml", &format!("- hosts: all\n  gather_facts: no\n  tasks:\n{tasks}"));
+        let playbook = Playbook::new(Playbook::file("site.yml"), dir.path()).unwrap();
+        playbook.apply(&Context::new(), &near).await.unwrap();
+        counts.push(std::fs::read_to_string(dir.path().join("count")).unwrap().lines().count());
+        std::fs::remove_file(dir.path().join("count")).unwrap();
+    }
+    assert_eq!(counts[0], counts[1], "behind other tasks it runs as often as alone");
 }
