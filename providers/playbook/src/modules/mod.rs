@@ -5,12 +5,17 @@ mod attrs;
 mod command;
 mod content;
 mod copy;
+mod debconf;
+mod dpkg_selections;
 mod file;
+mod getent;
+mod group;
 mod lineinfile;
 mod service;
 mod spec;
 mod stat;
-mod users;
+mod steps;
+mod user;
 
 use std::sync::Arc;
 
@@ -61,14 +66,17 @@ static ALL: &[&Module] = &[
     &command::SHELL,
     &copy::COPY,
     &copy::TEMPLATE,
+    &debconf::MODULE,
+    &dpkg_selections::MODULE,
     &file::MODULE,
+    &getent::MODULE,
+    &group::MODULE,
     &lineinfile::MODULE,
     &service::SERVICE,
     &service::SYSTEMD,
     &service::SYSVINIT,
     &stat::MODULE,
-    &users::GROUP,
-    &users::USER,
+    &user::MODULE,
 ];
 
 /// A task's arguments, templated and checked.
