@@ -1,21 +1,26 @@
 //! Native modules. Each has a probe, which only reads, and a change.
 
 mod action;
+mod apt;
+mod apt_repository;
 mod attrs;
 mod command;
 mod content;
 mod copy;
+mod deb822_repository;
 mod debconf;
 mod dpkg_selections;
 mod file;
 mod getent;
 mod group;
 mod lineinfile;
+mod package;
 mod service;
 mod spec;
 mod stat;
 mod steps;
 mod user;
+mod yum_repository;
 
 use std::sync::Arc;
 
@@ -61,22 +66,27 @@ static ALL: &[&Module] = &[
     &action::INCLUDE_VARS,
     &action::PING,
     &action::SET_FACT,
+    &apt::MODULE,
+    &apt_repository::MODULE,
     &command::COMMAND,
     &command::RAW,
     &command::SHELL,
     &copy::COPY,
     &copy::TEMPLATE,
+    &deb822_repository::MODULE,
     &debconf::MODULE,
     &dpkg_selections::MODULE,
     &file::MODULE,
     &getent::MODULE,
     &group::MODULE,
     &lineinfile::MODULE,
+    &package::MODULE,
     &service::SERVICE,
     &service::SYSTEMD,
     &service::SYSVINIT,
     &stat::MODULE,
     &user::MODULE,
+    &yum_repository::MODULE,
 ];
 
 /// A task's arguments, templated and checked.

@@ -9,9 +9,6 @@ use super::{Fields, Output, head};
 /// Other words for where administrators' programs are.
 pub(super) const PATHS: &str = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n";
 
-/// What a program says in a language that can be read. Not for the playbook's own commands.
-pub(super) const PLAIN: &str = "LC_ALL=C; export LC_ALL\n";
-
 /// A script of two parts. The mark between them is random, so that no command's output can be taken for it.
 pub(super) struct Steps {
     mark: String,
