@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
@@ -7,7 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use towpath::listen::{JsonLines, LiveProgress, Progress, RunFiles, RunPage};
 use towpath::pipeline::{self, Pipeline, PipelinePlan, ResumeOptions, RunOptions, Values};
-use towpath::{Event, Faults, Json, Listener, Masker, Result, RunId};
+use towpath::{Event, Faults, Json, Listener, Masker, Result, RunId, Secret};
 
 use crate::errors::{from_python, invalid, parse, raise, to_json, to_python};
 use crate::provider::{Object, Provider};
@@ -23,6 +24,7 @@ pub(crate) struct Maker {
     base_dir: PathBuf,
     label: Option<String>,
     masker: Masker,
+    secrets: BTreeMap<String, Secret>,
     watch: Watch,
     teller: Option<Teller>,
 }
@@ -87,6 +89,9 @@ impl Maker {
             .base_dir(&self.base_dir)
             .masker(self.masker.clone())
             .cancel(cancel.clone());
+        for (name, value) in &self.secrets {
+            engine = engine.secret(name, value.clone());
+        }
         if let Some(label) = &self.label {
             engine = engine.label(label);
         }
@@ -118,12 +123,14 @@ impl Engine {
         label: Option<String>,
         on_event: Option<Py<PyAny>>,
         watch: Given,
+        secrets: BTreeMap<String, String>,
     ) -> PyResult<Self> {
         let teller = on_event.map(Teller::start).transpose()?;
         let (store, masker) = (Arc::clone(&store.0), Masker::default());
         let (progress, journal, run_page, abort_in_step) = watch;
         let watch = Watch { progress, journal, run_page, abort_in_step };
-        Ok(Self(Maker { store, environment, base_dir, label, masker, watch, teller }))
+        let secrets = secrets.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+        Ok(Self(Maker { store, environment, base_dir, label, masker, secrets, watch, teller }))
     }
 
     /// Calls a verb of the engine.

@@ -158,7 +158,7 @@ def balancing(folder: Path, at: Dict[str, Any]) -> None:
 def everything(folder: Path) -> towpath.Pipeline:
     p = towpath.Pipeline("all")
     version = p.parameter("version", "v1")
-    p.connector(towpath.ssh.Ssh(accept_new=True))
+    p.connector(towpath.ssh.Ssh(host_keys="accept_new"))
     fleet = p.provision("fleet", local(folder)).timeout(60)
     site = (
         p.configure("site", Playbook(file="site.yml"), fleet.inventory())

@@ -261,7 +261,7 @@ fn seen() -> In<Vec<Observation>> {
 fn everything(dir: &Path) -> Pipeline {
     let p = PipelineBuilder::new("all");
     let version = p.parameter("version", "v1".to_owned());
-    p.connector("ssh", json!({ "accept_new": true }));
+    p.connector("ssh", json!({ "host_keys": "accept_new" }));
     let fleet = p.provision("fleet", given_local(dir)).timeout(Duration::from_secs(60));
     let site = p
         .configure("site", site(), fleet.inventory())

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ struct Shared {
     environment: String,
     listeners: Listeners,
     masker: Masker,
+    given: Arc<BTreeMap<String, Secret>>,
     journal: Journal,
     store: Option<Arc<dyn Store>>,
 }
@@ -86,6 +88,19 @@ impl ContextBuilder {
         self
     }
 
+    /// Gives a secret that [`SecretRef::Given`] names. It is masked from now on, and stored nowhere.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, value: Secret) -> Self {
+        self.shared.masker.learn(&value);
+        Arc::make_mut(&mut self.shared.given).insert(name.into(), value);
+        self
+    }
+
+    pub(crate) fn secrets(mut self, given: Arc<BTreeMap<String, Secret>>) -> Self {
+        self.shared.given = given;
+        self
+    }
+
     /// Cancels when `token` does.
     #[must_use]
     pub fn cancel(mut self, token: CancellationToken) -> Self {
@@ -127,6 +142,7 @@ impl Context {
                 environment: "default".to_owned(),
                 listeners: Listeners::default(),
                 masker: Masker::default(),
+                given: Arc::default(),
                 journal: Journal::in_memory(),
                 store: None,
             },
@@ -299,7 +315,14 @@ impl Context {
 
     /// Resolves a secret and masks it from now on.
     pub async fn resolve(&self, secret: &SecretRef) -> Result<Secret> {
-        let value = secret.resolve().await?;
+        let given = match secret {
+            SecretRef::Given(name) => self.shared.given.get(name).cloned(),
+            _ => None,
+        };
+        let value = match given {
+            Some(value) => value,
+            None => secret.resolve().await?,
+        };
         self.learn_secret(&value);
         Ok(value)
     }

@@ -91,6 +91,9 @@ pub enum EventKind {
         /// Where it stands: `roles/web/tasks/main.yml:12`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         file: Option<String>,
+        /// The item of its loop, as its label says; the result of the whole task follows without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<Json>,
         /// How it went.
         status: TaskStatus,
         /// What it returned, without what `no_log` hides.

@@ -33,11 +33,18 @@ impl Faults {
         Self(Some(Arc::new(f)))
     }
 
-    /// Ends the process (SIGABRT) inside `step`, after the intent of its first effect is written.
+    /// Ends the process (SIGABRT) inside `step`, after the intent of its first effect is written; if it has none, before its
+    /// end is written.
     pub fn abort_in_step(step: impl Into<String>) -> Self {
-        let prefix = format!("{}/", step.into());
+        let step = step.into();
+        let prefix = format!("{step}/");
         Self::at_every_point(move |point| {
-            if matches!(point, FaultPoint::BeforeAct(path) if path.starts_with(&prefix)) {
+            let here = match point {
+                FaultPoint::BeforeAct(path) => path.starts_with(&prefix),
+                FaultPoint::BeforeAppend(Record::StepFinished { step: ended, .. }) => *ended == step,
+                _ => false,
+            };
+            if here {
                 std::process::abort();
             }
         })

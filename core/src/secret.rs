@@ -43,6 +43,10 @@ pub enum SecretRef {
     File(PathBuf),
     /// The standard output of this command, without one trailing newline: program, then arguments; no shell.
     Command(Vec<String>),
+    /// The value that the program itself gives under this name, in code only: [`Engine::secret`](crate::pipeline::Engine::secret),
+    /// [`ContextBuilder::secret`](crate::ContextBuilder::secret). It is stored nowhere, so only a program that gives it again
+    /// can continue the run.
+    Given(String),
 }
 
 impl SecretRef {
@@ -50,7 +54,8 @@ impl SecretRef {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound): the variable or file does not exist.
+    /// [`NotFound`](ErrorKind::NotFound): the variable or file does not exist; [`Given`](Self::Given) needs
+    /// [`Context::resolve`](crate::Context::resolve).
     /// [`ToolFailed`](ErrorKind::ToolFailed): the command failed; its output is not shown, since it may hold the secret.
     pub async fn resolve(&self) -> Result<Secret> {
         let fail = |kind, message: String| Error::new(kind, "core", "secret", message);
@@ -68,6 +73,11 @@ impl SecretRef {
                     .with("file", path.display())
                     .caused_by(e)),
             },
+            Self::Given(name) => Err(fail(
+                ErrorKind::NotFound,
+                "only a program can give this secret, in code: name a variable, file or command instead, or continue the run with that program".into(),
+            )
+            .with("secret", name)),
             Self::Command(argv) => {
                 let (program, args) = argv
                     .split_first()

@@ -13,7 +13,7 @@ use towpath_core::pipeline::{
 };
 use towpath_core::{
     Context, Error, ErrorKind, Event, EventKind, LeaseAnswer, LeaseOwner, LeaseRequest, MemoryStore, OwnerProcess,
-    Record, Registry, RunFilter, RunState, StepState, Store,
+    Record, Registry, RunFilter, RunState, Secret, SecretRef, StepState, Store,
 };
 
 #[derive(Default)]
@@ -323,4 +323,38 @@ async fn the_scheduler_gives_the_same_commands_for_the_same_journal() {
         assert!(!next.is_empty(), "after {end} records something is always left to do");
         assert_eq!(over, matches!(next[..], [Command::Finish { .. }]), "{next:?}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_given_in_code_is_stored_nowhere_and_a_warning_says_what_that_means() {
+    let mut registry = Registry::new();
+    registry.function("use/v1", |cx: Context, _: Values| async move {
+        let secret = cx.resolve(&SecretRef::Given("db".into())).await?;
+        assert_eq!(secret.expose(), "correct horse");
+        cx.effect_idempotent("use", json!({ "with": secret.expose() }), |_| async { Ok(()) }).await?;
+        Ok(Values::from([("said".to_owned(), json!(secret.expose()))]))
+    });
+    let registry = Arc::new(registry);
+    let store = Arc::new(MemoryStore::new());
+    let seen: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let events = Arc::clone(&seen);
+    let engine = Engine::new(Arc::clone(&registry), Arc::clone(&store) as Arc<dyn Store>)
+        .listener(Arc::new(move |e: &Event| events.lock().unwrap().push(e.clone())));
+    let p = PipelineBuilder::new("p");
+    p.call("use", "use/v1");
+    let p = p.finish();
+
+    let without = engine.run(&p, RunOptions::default()).await.unwrap();
+    let error = format!("{:?}", without.steps[0].error);
+    assert_eq!(without.state, RunState::Failed);
+    assert!(error.contains("secret") && error.contains("db"), "{error}");
+
+    let engine = engine.secret("db", Secret::new("correct horse"));
+    let report = engine.run(&p, RunOptions::default()).await.unwrap();
+    assert_eq!(report.state, RunState::Done, "{report:?}");
+    let journal = serde_json::to_string(&store.journal(&report.run).await.unwrap()).unwrap();
+    assert!(journal.contains("use/use") && !journal.contains("correct horse"), "{journal}");
+    let told = serde_json::to_string(&*seen.lock().unwrap()).unwrap();
+    assert!(told.contains("secrets given in code (`db`)") && !told.contains("correct horse"), "{told}");
+    assert!(!format!("{engine:?}").contains("correct horse"));
 }

@@ -36,23 +36,16 @@ fn the_readme_shows_the_files() {
     }
 }
 
-/// Every value of `written` is in `built`, which may spell defaults out.
-fn assert_within(written: &Value, built: &Value, at: &str) {
-    match (written, built) {
-        (Value::Object(written), Value::Object(built)) => {
-            for (key, value) in written {
-                let found = built.get(key).unwrap_or_else(|| panic!("{at} has no `{key}`"));
-                assert_within(value, found, &format!("{at}/{key}"));
-            }
+/// The program takes the artifact's digest when it runs.
+fn forget_digest(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(map) => {
+            map.iter_mut().for_each(|(k, v)| *v = if k == "digest" { "".into() } else { forget_digest(v.take()) })
         }
-        (Value::Array(written), Value::Array(built)) => {
-            assert_eq!(written.len(), built.len(), "{at}");
-            written.iter().zip(built).enumerate().for_each(|(i, (w, b))| assert_within(w, b, &format!("{at}/{i}")));
-        }
-        // The program takes the digest when it runs.
-        (Value::String(written), Value::String(_)) if written.is_empty() && at.ends_with("/digest") => {}
-        _ => assert_eq!(written, built, "{at}"),
+        Value::Array(items) => items.iter_mut().for_each(|v| *v = forget_digest(v.take())),
+        _ => {}
     }
+    value
 }
 
 #[test]
@@ -61,6 +54,6 @@ fn the_builder_and_the_file_give_one_pipeline() {
     let built = web::pipeline().unwrap();
     built.check(&towpath::registry()).unwrap();
     let written = Pipeline::load(Path::new("web.yml"), &towpath::registry()).unwrap();
-    assert_within(&serde_json::to_value(&written).unwrap(), &serde_json::to_value(&built).unwrap(), "pipeline");
-    assert_eq!(built.steps.len(), written.steps.len());
+    let registry = towpath::registry();
+    assert_eq!(forget_digest(written.bare(&registry)), forget_digest(built.bare(&registry)));
 }

@@ -19,6 +19,7 @@ if _sys.executable:
 from . import exceptions, local, pipeline, playbook, ssh, types, vocabulary
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
+from ._play import Play, play
 from ._steps import StepContext, Unchanged, step, unchanged
 from ._towpath import Cancel, Store
 from .connection import Connection, ExecOutput, connect
@@ -100,6 +101,7 @@ __all__ = [
     "Output",
     "Param",
     "Pipeline",
+    "Play",
     "ProtocolError",
     "Provider",
     "Provisioner",
@@ -123,6 +125,7 @@ __all__ = [
     "log_sink",
     "monitor",
     "open_store",
+    "play",
     "playbook",
     "provider",
     "provisioner",

@@ -1,7 +1,7 @@
 """The native half. Everything crosses as JSON; the modules around it give it types."""
 
 from os import PathLike
-from typing import Any, Callable, Optional, Sequence, Tuple, Union, final
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union, final
 
 def main(args: Sequence[str]) -> int: ...
 def install_launcher(program: str, args: Sequence[str]) -> None: ...
@@ -42,6 +42,7 @@ class Engine:
         label: Optional[str],
         on_event: Optional[Callable[[Any], object]],
         watch: Tuple[bool, Union[str, PathLike[str], None], Union[str, PathLike[str], None], Optional[str]],
+        secrets: Dict[str, str],
     ) -> Engine: ...
     def call(self, verb: str, arguments: Any, cancel: Optional[Cancel] = None) -> Any: ...
     def provider(self, role: str, name: str, config: Any) -> Provider: ...

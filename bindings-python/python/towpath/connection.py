@@ -115,7 +115,7 @@ def connect(
     base_dir: Union[str, os.PathLike[str]] = ".",
     cancel: Optional[Cancel] = None,
 ) -> Connection:
-    """Connects and authenticates. `connectors`: their settings by name, `{"ssh": {"accept_new": True}}`.
+    """Connects and authenticates. `connectors`: their settings by name, `{"ssh": {"host_keys": "accept_new"}}`.
 
     In a step use `cx.connect(host)`: what runs on the host is cancelled with the step then.
     """

@@ -27,7 +27,8 @@ class Engine:
     when a call returns. `progress`: shows runs on standard error. `journal`: a file that every event of a run is appended to,
     as JSON lines. `run_page`: a self-contained HTML page about the run, written while it goes on. A folder that exists takes
     `<run>.jsonl` and `<run>.html` of each run. `abort_in_step`: ends this process (SIGABRT) in this step, after the intent of
-    its first effect is written, to show that nothing is lost. Every call releases the interpreter while it waits. Ctrl-C cancels what runs, waits until it has
+    its first effect is written, to show that nothing is lost. `secrets`: values that `{"given": name}` names; they are masked and
+    stored nowhere, so only a program that gives them again can continue a run. Every call releases the interpreter while it waits. Ctrl-C cancels what runs, waits until it has
     stopped, and is raised then; so does `cancel`, with `CancelledError` or a report whose state is `cancelled`.
     """
 
@@ -43,11 +44,12 @@ class Engine:
         journal: Optional[Union[str, os.PathLike[str]]] = None,
         run_page: Optional[Union[str, os.PathLike[str]]] = None,
         abort_in_step: Optional[str] = None,
+        secrets: Optional[Mapping[str, str]] = None,
     ) -> None:
         self.store = open_store(store) if isinstance(store, str) else store
         self.environment = environment
         listen = None if on_event is None else _listener(on_event)
-        self._native = _towpath.Engine(self.store, environment, os.fspath(base_dir), label, listen, (progress, journal, run_page, abort_in_step))
+        self._native = _towpath.Engine(self.store, environment, os.fspath(base_dir), label, listen, (progress, journal, run_page, abort_in_step), dict(secrets or {}))
 
     def __repr__(self) -> str:
         return f"Engine({self.store.location()}, environment={self.environment!r})"

@@ -222,7 +222,7 @@ class Pipeline:
         return Param(name)
 
     def connector(self, config: Config) -> None:
-        """Sets the config of a connector: `p.connector(towpath.ssh.Ssh(accept_new=True))`."""
+        """Sets the config of a connector: `p.connector(towpath.ssh.Ssh(host_keys="accept_new"))`."""
         _role(config, "connector")
         self._data.setdefault("connectors", {})[config.provider] = config.config
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, List, Union
 from ._data import Config, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import BecomeSpec
+    from .vocabulary import BecomeSpec, Files, HostKeys, SecretRef
 
 
 class ReleaseDirs(Config):
@@ -51,24 +51,27 @@ class ReleaseDirs(Config):
 class Ssh(Config):
     """Settings of the connector `ssh`. Every key may also stand in a host's `connection.options`, where it wins.
 
-    What is given nowhere comes from `~/.ssh/config`, then from the defaults named here.
+    What is given nowhere comes from `~/.ssh/config`, then `/etc/ssh/ssh_config`, then from the defaults named
+    here.
 
-    accept_new: Accepts and records the key of a host that is in no `known_hosts`. A *changed* key is refused
-        even so. `false` by default.
+    host_keys: Which keys of hosts are trusted. `strict` by default.
     known_hosts: File of known host keys; the first one of several is written to. `~/.ssh/known_hosts` by
         default.
     host_key: The only key that the host may show, as in a `.pub` file. With it `known_hosts` is not read.
     identity_file: Private key to log in with. `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa` by default.
+    passphrase: Passphrase of private keys that have one. Without it such a key is used through the agent
+        only.
     certificate_file: Certificate that goes with the key. `<identity_file>-cert.pub` is used by itself.
     identities_only: Uses no other key that the agent holds. `false` by default.
     identity_agent: Socket of the agent; `none` for no agent. `SSH_AUTH_SOCK` by default.
     proxy_jump: Host to go through: `[user@]host[:port]`, several with commas; `none` for none.
+    files: How files travel. `auto` by default.
     connect_timeout_s: Longest wait for connecting and logging in, in seconds. 10 by default.
     keepalive_s: Seconds of silence after which the host is asked whether it is still there; three times
         without an answer end the connection. 15 by default, `0` never asks.
     idle_s: Seconds that a transport is kept after its last use. 60 by default.
-    ssh_config: OpenSSH client configuration to read; `none` for none. `~/.ssh/config` by default, if it is
-        there.
+    ssh_config: OpenSSH client configuration to read; `none` for none. `~/.ssh/config`, then
+        `/etc/ssh/ssh_config` by default, as far as they are there.
     """
 
     role = "connector"
@@ -79,14 +82,16 @@ class Ssh(Config):
         def __init__(
             self,
             *,
-            accept_new: Union[bool, Ref, None] = None,
+            host_keys: Union[HostKeys, Ref, None] = None,
             known_hosts: Union[str, Ref, None] = None,
             host_key: Union[str, Ref, None] = None,
             identity_file: Union[str, Ref, None] = None,
+            passphrase: Union[SecretRef, Ref, None] = None,
             certificate_file: Union[str, Ref, None] = None,
             identities_only: Union[bool, Ref, None] = None,
             identity_agent: Union[str, Ref, None] = None,
             proxy_jump: Union[str, Ref, None] = None,
+            files: Union[Files, Ref, None] = None,
             connect_timeout_s: Union[int, Ref, None] = None,
             keepalive_s: Union[int, Ref, None] = None,
             idle_s: Union[int, Ref, None] = None,

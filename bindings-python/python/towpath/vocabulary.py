@@ -31,6 +31,12 @@ CheckProbe = Dict[str, Any]
 
 Strings may hold `{{ name }}`, replaced by the host's variable of this name."""
 
+Files = Literal["auto", "sftp", "shell"]
+"""How files travel."""
+
+HostKeys = Literal["strict", "accept_new", "off"]
+"""Which keys of hosts are trusted."""
+
 LocalMode = Literal["auto", "namespace", "plain"]
 """How a local host is kept apart from this machine."""
 
@@ -740,9 +746,11 @@ __all__ = [
     "CheckResult",
     "ConnectionSpec",
     "Environment",
+    "Files",
     "Gate",
     "Group",
     "Host",
+    "HostKeys",
     "ImageInput",
     "Inventory",
     "LocalBalancerConfig",

@@ -47,7 +47,7 @@ impl PipelineBuilder {
         Param::new(name)
     }
 
-    /// Sets the config of a connector: `ssh`, `{"accept_new": true}`.
+    /// Sets the config of a connector: `ssh`, `{"host_keys": "accept_new"}`.
     pub fn connector(&self, name: impl Into<String>, config: Json) {
         self.lock().connectors.insert(name.into(), config);
     }

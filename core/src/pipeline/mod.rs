@@ -3,6 +3,7 @@
 //! A [`Pipeline`] is data. Write it with [`PipelineBuilder`], in Python or in YAML; all three give the same value.
 //! [`Engine`] plans and runs it over a [`Registry`](crate::Registry) of providers and a [`Store`](crate::Store).
 
+mod bare;
 mod builder;
 mod check;
 mod engine;

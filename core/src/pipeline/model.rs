@@ -18,7 +18,7 @@ pub struct Pipeline {
     /// Parameters and their values; a run may give others. Inputs and configs use them as `{param: name}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: Values,
-    /// Settings of connectors by their name: `ssh: {accept_new: true}`.
+    /// Settings of connectors by their name: `ssh: {host_keys: accept_new}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub connectors: Values,
     /// The steps. Their order counts only for display: what runs when follows from inputs and `after`.

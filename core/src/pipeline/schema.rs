@@ -25,8 +25,9 @@ pub(crate) fn misfits(schema: &Json, value: &Json) -> Vec<Misfit> {
     found
 }
 
-struct Walker<'a> {
-    root: &'a Json,
+/// Walks a value along a schema whose `$ref`s are found in `root`.
+pub(super) struct Walker<'a> {
+    pub(super) root: &'a Json,
 }
 
 impl<'a> Walker<'a> {
@@ -100,6 +101,24 @@ impl<'a> Walker<'a> {
                 found.push(Misfit { pointer: at.to_owned(), message: format!("the field `{key}` is missing") });
             }
         }
+    }
+
+    /// The plain schema that a value was written for: references followed, the best of several choices taken.
+    pub(super) fn meant(&self, schema: &'a Json, value: &Json) -> &'a Json {
+        let mut schema = self.follow(schema);
+        for _ in 0..16 {
+            let choices = ["anyOf", "oneOf", "allOf"].iter().find_map(|k| schema.get(k)).and_then(Json::as_array);
+            let best = choices.into_iter().flatten().min_by_key(|choice| {
+                let mut misfits = Vec::new();
+                self.walk(choice, value, String::new(), &mut misfits);
+                rank(&misfits)
+            });
+            match best {
+                Some(best) => schema = self.follow(best),
+                None => break,
+            }
+        }
+        schema
     }
 
     fn follow(&self, schema: &'a Json) -> &'a Json {

@@ -6,17 +6,26 @@ mod given;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use towpath::Connector as _;
 use towpath::ssh::{Ssh, SshConfig};
 
-/// The example, which `cargo test` has built beside this test.
+/// The example, which `cargo test` has built beside this test; a run of this test alone has not.
 fn program() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let path = deps.ancestors().nth(2).unwrap().join("examples/quickstart");
-    assert!(path.exists(), "build it first: cargo build -p towpath-examples --example quickstart");
-    path
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let deps = std::env::current_exe().unwrap();
+        let path = deps.ancestors().nth(2).unwrap().join("examples/quickstart");
+        if !path.exists() {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "-q", "-p", "towpath-examples", "--example", "quickstart"]);
+            assert!(build.status().unwrap().success(), "the example builds");
+        }
+        path
+    });
+    built.clone()
 }
 
 /// A folder of its own for everything; ended and removed when the test is over, whatever became of it.

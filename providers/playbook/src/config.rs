@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use towpath_core::pipeline::ProviderSpec;
-use towpath_core::{Configurator, Json, Provisioner, Registry, Vars};
+use towpath_core::{Configurator, Json, Provisioner, Registry, SecretRef, Vars};
 
 use crate::inventory::{AnsibleInventory, INVENTORY, InventoryConfig};
 use crate::{PLAYBOOK, Playbook};
@@ -37,6 +37,61 @@ pub struct PlaybookConfig {
     #[serde(default = "default_forks")]
     #[schemars(range(min = 1, max = 1000))]
     pub forks: usize,
+
+    /// Changes nothing, and says what would change: check mode. Tasks run, and each module foresees its change.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub check: bool,
+
+    /// Shows texts before and after a change in results.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub diff: bool,
+
+    /// Leaves out all tasks before the one of this name, which may be a pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at_task: Option<String>,
+
+    /// Runs handlers on hosts that failed, too, where a play says nothing else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force_handlers: bool,
+
+    /// How much is told, for the variable `ansible_verbosity`. From 0 to 6.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = 6))]
+    pub verbosity: u8,
+
+    /// Becomes another user where the playbook and the inventory say nothing else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub r#become: bool,
+
+    /// Whom to become by default; `root` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub become_user: Option<String>,
+
+    /// How to become another user by default: `sudo` or `su`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub become_method: Option<String>,
+
+    /// The password that sudo or su asks for, where the inventory has none. Resolved when it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub become_password: Option<SecretRef>,
+
+    /// Whom to log in as, where inventory and playbook say nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_user: Option<String>,
+
+    /// Where the inventory was read from, for the variables `inventory_file`, `inventory_dir` and `ansible_inventory_sources`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inventory_sources: Vec<PathBuf>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(v: &bool) -> bool {
+    !v
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(v: &u8) -> bool {
+    *v == 0
 }
 
 fn default_forks() -> usize {
@@ -53,7 +108,61 @@ impl PlaybookConfig {
             tags: Vec::new(),
             skip_tags: Vec::new(),
             forks: default_forks(),
+            check: false,
+            diff: false,
+            start_at_task: None,
+            force_handlers: false,
+            verbosity: 0,
+            r#become: false,
+            become_user: None,
+            become_method: None,
+            become_password: None,
+            remote_user: None,
+            inventory_sources: Vec::new(),
         }
+    }
+
+    /// Check mode: changes nothing.
+    #[must_use]
+    pub fn check(mut self, yes: bool) -> Self {
+        self.check = yes;
+        self
+    }
+
+    /// Diff mode: results hold texts before and after.
+    #[must_use]
+    pub fn diff(mut self, yes: bool) -> Self {
+        self.diff = yes;
+        self
+    }
+
+    /// Leaves out all tasks before this one.
+    #[must_use]
+    pub fn start_at_task(mut self, name: impl Into<String>) -> Self {
+        self.start_at_task = Some(name.into());
+        self
+    }
+
+    /// Runs handlers on hosts that failed, too.
+    #[must_use]
+    pub fn force_handlers(mut self, yes: bool) -> Self {
+        self.force_handlers = yes;
+        self
+    }
+
+    /// Becomes this user where nothing else is said.
+    #[must_use]
+    pub fn become_user(mut self, user: impl Into<String>) -> Self {
+        self.r#become = true;
+        self.become_user = Some(user.into());
+        self
+    }
+
+    /// Logs in as this user where nothing else is said.
+    #[must_use]
+    pub fn remote_user(mut self, user: impl Into<String>) -> Self {
+        self.remote_user = Some(user.into());
+        self
     }
 
     /// Sets a variable, above all others.

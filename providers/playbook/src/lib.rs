@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ask;
 mod carry;
 mod config;
 mod execute;
@@ -10,6 +11,7 @@ mod provider;
 mod render;
 mod report;
 
+pub use ask::{Ask, Question, Step};
 pub use config::*;
 pub use inventory::{AnsibleInventory, InventoryConfig, load_inventory};
 pub use provider::*;

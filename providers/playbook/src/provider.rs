@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -8,18 +9,27 @@ use towpath_core::{
     Capabilities, Configurator, Configured, Context, Error, ErrorKind, Plan, Preflight, Result, Targets,
 };
 
-use crate::execute::{Mode, Run};
+use crate::execute::{Mode, Run, Setup};
 use crate::load::{Item, Loader, Play, load_playbook};
-use crate::{PLAYBOOK, PlaybookConfig, modules};
+use crate::render::Engine;
+use crate::{Ask, PLAYBOOK, PlaybookConfig, Report, modules};
 
 /// Runs an Ansible playbook.
 ///
 /// An interrupted apply is done again from its start; `command` and `shell` run again too.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Playbook {
     config: PlaybookConfig,
     path: PathBuf,
     loader: Loader,
+    report: Option<Arc<dyn Report>>,
+    ask: Option<Arc<dyn Ask>>,
+}
+
+impl std::fmt::Debug for Playbook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Playbook").field("config", &self.config).field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl Playbook {
@@ -40,7 +50,23 @@ impl Playbook {
         let path = base_dir.join(&config.file);
         let playbook_dir = path.parent().unwrap_or(base_dir).to_path_buf();
         let roles_path = config.roles_path.iter().map(|p| base_dir.join(p)).collect();
-        Ok(Self { config, path, loader: Loader { playbook_dir, roles_path } })
+        let extra = Arc::new(config.extra_vars.clone());
+        let loader = Loader { playbook_dir, roles_path, extra, engine: Arc::new(Engine::new()) };
+        Ok(Self { config, path, loader, report: None, ask: None })
+    }
+
+    /// Tells everything that happens in a run, in the words and the order of Ansible.
+    #[must_use]
+    pub fn with_report(mut self, report: Arc<dyn Report>) -> Self {
+        self.report = Some(report);
+        self
+    }
+
+    /// Asks somebody for what `vars_prompt` wants to know, and before each task (`--step`).
+    #[must_use]
+    pub fn with_ask(mut self, ask: Arc<dyn Ask>) -> Self {
+        self.ask = Some(ask);
+        self
     }
 
     /// The config.
@@ -54,8 +80,15 @@ impl Playbook {
 
     async fn run(&self, cx: &Context, targets: &Targets, mode: Mode) -> Result<(Configured, Plan)> {
         cx.check(PLAYBOOK, if mode == Mode::Plan { "plan" } else { "apply" })?;
-        let plays = self.load()?;
-        Run::new(cx, &self.config, &self.loader, targets, mode)?.plays(&plays).await
+        // Names of imported files may hold extra variables.
+        let mut loader = self.loader.clone();
+        let mut extra = self.config.extra_vars.clone();
+        extra.extend(targets.extra_vars.clone());
+        loader.extra = Arc::new(extra);
+        let plays = load_playbook(&loader, &self.path)?;
+        let (report, ask) = (self.report.as_ref().filter(|_| mode == Mode::Apply), self.ask.as_ref());
+        let setup = Setup { cx, config: &self.config, loader: &loader, targets, mode, report, ask };
+        Run::new(setup)?.plays(&self.config.file, &plays).await
     }
 }
 
@@ -106,7 +139,7 @@ impl Configurator for Playbook {
             for role in &play.roles {
                 walk(&role.path, &mut files);
             }
-            items.extend(play.pre_tasks.iter().chain(&play.tasks).chain(&play.post_tasks).chain(&play.handlers));
+            items.extend(play.items());
             for (file, _) in &play.vars_files {
                 files.extend(file.as_str().map(|f| self.loader.playbook_dir.join(f)));
             }
@@ -152,10 +185,8 @@ fn walk(dir: &Path, files: &mut BTreeSet<PathBuf>) {
 fn each_task<'a>(items: impl IntoIterator<Item = &'a Item>, see: &mut dyn FnMut(&'a crate::load::Task)) {
     for item in items {
         match item {
-            Item::Task(t) | Item::Include(t) => see(t),
-            Item::Block { block, rescue, always, .. } => each_task(block.iter().chain(rescue).chain(always), see),
-            Item::Handlers(handlers) => each_task(handlers, see),
-            Item::Meta(..) => {}
+            Item::Task(t) => see(t),
+            Item::Block(b) => each_task(b.block.iter().chain(&b.rescue).chain(&b.always), see),
         }
     }
 }
@@ -164,10 +195,20 @@ fn each_task<'a>(items: impl IntoIterator<Item = &'a Item>, see: &mut dyn FnMut(
 pub(crate) fn missing(plays: &[Play]) -> Vec<String> {
     let mut out = Vec::new();
     for play in plays {
-        let items = play.pre_tasks.iter().chain(&play.tasks).chain(&play.post_tasks).chain(&play.handlers);
-        each_task(items, &mut |t| {
-            let include = t.action.starts_with("include_") || t.action == "setup" || t.action == "gather_facts";
-            if !include && modules::find(&t.action).is_none() {
+        each_task(play.items(), &mut |t| {
+            const OWN: [&str; 9] = [
+                "add_host",
+                "async_status",
+                "gather_facts",
+                "group_by",
+                "include_role",
+                "include_tasks",
+                "meta",
+                "set_stats",
+                "setup",
+            ];
+            let own = OWN.contains(&t.action.as_str()) || t.action == "validate_argument_spec";
+            if !own && modules::find(&t.action).is_none() {
                 out.push(format!(
                     "{}: the module `{}` has no native version; the task will fail when it is reached",
                     t.pos, t.action

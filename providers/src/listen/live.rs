@@ -177,7 +177,10 @@ impl Listener for LiveProgress {
             // Many and small: the step's line shows the newest.
             (
                 EventKind::TaskResult {
-                    task, status: TaskStatus::Ok | TaskStatus::Changed | TaskStatus::Skipped, ..
+                    item: None,
+                    task,
+                    status: TaskStatus::Ok | TaskStatus::Changed | TaskStatus::Skipped,
+                    ..
                 },
                 Some(step),
             ) => {

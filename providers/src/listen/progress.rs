@@ -69,6 +69,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
         EventKind::StepRetry { attempt, wait_s, error } => {
             format!("attempt {attempt} failed, again in {wait_s:.1} s: {error}")
         }
+        EventKind::TaskResult { item: Some(_), .. } => return None,
         EventKind::TaskResult { task, status: TaskStatus::Changed, .. } => format!("changed: {task}"),
         EventKind::TaskResult { task, status: TaskStatus::Ignored, .. } => format!("failed, ignored: {task}"),
         EventKind::TaskResult { task, file, status: TaskStatus::Failed | TaskStatus::Unreachable, .. } => {

@@ -1,18 +1,20 @@
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use towpath_core::pipeline::ProviderSpec;
 use towpath_core::{
     Become, BecomeMethod, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput,
-    Host, Json, Preflight, Process, PutOptions, RemoteGroup, Result, Source, Stream,
+    Host, Json, Preflight, Process, PutOptions, RemoteGroup, Result, RunId, Source, Stream,
 };
 
-use crate::config::{Settings, SshConfig};
-use crate::exec::{Input, Place};
+use crate::config::{HostKeys, SshConfig};
+use crate::exec::Place;
 use crate::pool::Pool;
+use crate::settings::Settings;
+use crate::start::Input;
 use crate::{PROVIDER, exec, files, process};
 
 /// Reaches hosts over SSH. Clones share their transports.
@@ -20,8 +22,8 @@ use crate::{PROVIDER, exec, files, process};
 pub struct Ssh {
     config: SshConfig,
     pool: Arc<Pool>,
-    /// Whether it was said that checking is off.
-    warned: Arc<AtomicBool>,
+    /// The runs in which it was said that checking is off.
+    warned: Arc<Mutex<HashSet<Option<RunId>>>>,
 }
 
 impl Ssh {
@@ -58,10 +60,14 @@ impl Connector for Ssh {
                 .warnings
                 .push("neither a key file nor an agent: hosts need their own `identity_file` or password".into());
         }
-        if settings.host_key.is_none() && !settings.accept_new && !settings.known_hosts.iter().any(|p| p.is_file()) {
-            found
-                .warnings
-                .push("no known_hosts file: hosts need their own `known_hosts` or `host_key`, or `accept_new`".into());
+        if settings.host_key.is_none()
+            && settings.host_keys == HostKeys::Strict
+            && !settings.known_hosts.iter().any(|p| p.is_file())
+        {
+            found.warnings.push(
+                "no known_hosts file: hosts need their own `known_hosts` or `host_key`, or `host_keys: accept_new`"
+                    .into(),
+            );
         }
         Ok(found)
     }
@@ -73,11 +79,13 @@ impl Connector for Ssh {
                 .with("kind", &host.connection.kind));
         }
         let slot = self.pool.slot(&self.config, host)?;
-        if slot.is_unchecked() && !self.warned.swap(true, Ordering::Relaxed) {
-            cx.warn(
-                "StrictHostKeyChecking is off in the SSH configuration: keys of hosts that were never seen are accepted and \
-                 recorded; a changed key is refused even so",
-            );
+        let first = || self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(cx.run().cloned());
+        if slot.is_unchecked() && first() {
+            cx.warn(format!(
+                "host keys are not checked (`host_keys: off` or `StrictHostKeyChecking no`), for {} and maybe other hosts: \
+                 somebody in between would not be noticed",
+                host.name
+            ));
         }
         // Entered first, so that nobody sweeps it away in between.
         slot.enter();

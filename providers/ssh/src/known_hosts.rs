@@ -6,13 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
 use sha1::{Digest as _, Sha1};
 use towpath_core::{Error, ErrorKind, Result};
 
 use crate::PROVIDER;
-use crate::config::Settings;
-use crate::ssh_config::wildcard;
+use crate::config::HostKeys;
+use crate::settings::Settings;
+use crate::ssh_config::algorithms::allows;
+use crate::ssh_config::{Algorithms, wildcard};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Marker {
@@ -28,8 +31,19 @@ pub(crate) struct Known {
     /// The name in `known_hosts`, or that a key was pinned.
     name: String,
     pinned: bool,
-    accept_new: bool,
+    host_keys: HostKeys,
+    algorithms: Algorithms,
+    hash_names: bool,
     write_to: Option<PathBuf>,
+}
+
+/// A host that is trusted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Trust {
+    /// As one knows it.
+    Known,
+    /// Since checking is off: another key is known.
+    Changed,
 }
 
 /// The order and files in which new keys are written: one at a time.
@@ -40,7 +54,9 @@ impl Known {
     pub(crate) fn read(settings: &Settings) -> Result<Self> {
         let mut this = Self {
             name: settings.key_name.clone(),
-            accept_new: settings.accept_new,
+            host_keys: settings.host_keys,
+            algorithms: settings.algorithms.clone(),
+            hash_names: settings.hash_names,
             write_to: settings.known_hosts.first().cloned(),
             ..Self::default()
         };
@@ -82,10 +98,16 @@ impl Known {
     }
 
     /// Trusts the host, or says why not.
-    pub(crate) fn check(&self, shown: &PublicKeyOrCertificate) -> Result<()> {
+    pub(crate) fn check(&self, shown: &PublicKeyOrCertificate) -> Result<Trust> {
         match shown {
             PublicKeyOrCertificate::PublicKey { key, .. } => self.check_key(key),
-            PublicKeyOrCertificate::Certificate(certificate) => self.check_certificate(certificate),
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                self.check_revoked(certificate)?;
+                match self.check_certificate(certificate) {
+                    Err(_) if self.host_keys == HostKeys::Off && !self.pinned => Ok(Trust::Changed),
+                    done => done.map(|()| Trust::Known),
+                }
+            }
         }
     }
 
@@ -97,16 +119,30 @@ impl Known {
         self.write_to.as_ref().map_or_else(|| "known_hosts".into(), |p| p.display().to_string())
     }
 
-    fn check_key(&self, key: &PublicKey) -> Result<()> {
+    fn check_size(&self, key: &KeyData) -> Result<()> {
+        match (key.rsa(), self.algorithms.rsa_bits) {
+            (Some(rsa), Some(bits)) if u64::from(rsa.key_size()) < bits => {
+                Err(self
+                    .denied(format!("the host's RSA key has {} bits, and RequiredRSASize is {bits}", rsa.key_size())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_key(&self, key: &PublicKey) -> Result<Trust> {
         let print = key.fingerprint(HashAlg::Sha256);
         let same = |k: &PublicKey| k.key_data() == key.key_data();
         if self.keys.iter().any(|(m, k)| *m == Marker::Revoked && same(k)) {
             return Err(self.denied(format!("the host shows a key that is marked as revoked ({print})")));
         }
+        self.check_size(key.key_data())?;
         let mut plain = self.keys.iter().filter(|(m, _)| *m == Marker::Plain).map(|(_, k)| k).peekable();
         if plain.peek().is_some() {
             if plain.any(same) {
-                return Ok(());
+                return Ok(Trust::Known);
+            }
+            if self.host_keys == HostKeys::Off && !self.pinned {
+                return Ok(Trust::Changed);
             }
             let place = if self.pinned { "the option `host_key`".into() } else { self.place() };
             return Err(self.denied(format!(
@@ -114,14 +150,21 @@ impl Known {
                  reinstalled, or somebody sits in between; check the fingerprint, then remove the old line"
             )));
         }
-        if !self.accept_new {
-            return Err(self.denied(format!(
+        match self.host_keys {
+            HostKeys::Strict => Err(self.denied(format!(
                 "the host key is unknown: it is {print}, and {} has no line for it. Check the fingerprint and add it, or \
-                 set `accept_new`",
+                 set `host_keys: accept_new`",
                 self.place()
-            )));
+            ))),
+            HostKeys::AcceptNew => self.learn(key).map(|()| Trust::Known),
+            HostKeys::Off => {
+                // Any key is taken, so one that can't be recorded is, too.
+                if let Err(error) = self.learn(key) {
+                    tracing::debug!(error = error.report(), "A host key was not recorded.");
+                }
+                Ok(Trust::Known)
+            }
         }
-        self.learn(key)
     }
 
     fn learn(&self, key: &PublicKey) -> Result<()> {
@@ -139,7 +182,7 @@ impl Known {
         let bare = PublicKey::new(key.key_data().clone(), "");
         let write = || -> std::io::Result<()> {
             let line = bare.to_openssh().map_err(std::io::Error::other)?;
-            append(path, &text, &format!("{} {}\n", self.name, line.trim()))
+            append(path, &text, &format!("{} {}\n", self.written_name(), line.trim()))
         };
         write().map_err(|e| {
             Error::new(ErrorKind::Denied, PROVIDER, "connect", "a new host key can't be recorded")
@@ -148,13 +191,34 @@ impl Known {
         })
     }
 
+    /// The name as it is recorded; hidden with HashKnownHosts.
+    fn written_name(&self) -> String {
+        if !self.hash_names {
+            return self.name.clone();
+        }
+        let salt = rand::random::<[u8; 20]>();
+        format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(hmac_sha1(&salt, self.name.as_bytes())))
+    }
+
+    fn check_revoked(&self, certificate: &Certificate) -> Result<()> {
+        let revoked = |data: &KeyData| self.keys.iter().any(|(m, k)| *m == Marker::Revoked && k.key_data() == data);
+        if revoked(certificate.signature_key()) || revoked(certificate.public_key()) {
+            return Err(self.denied("the host shows a certificate whose key is marked as revoked".into()));
+        }
+        Ok(())
+    }
+
     fn check_certificate(&self, certificate: &Certificate) -> Result<()> {
         let signer = certificate.signature_key();
-        let is = |marker, data: &russh::keys::ssh_key::public::KeyData| {
-            self.keys.iter().any(|(m, k)| *m == marker && k.key_data() == data)
-        };
-        if is(Marker::Revoked, signer) || is(Marker::Revoked, certificate.public_key()) {
-            return Err(self.denied("the host shows a certificate whose key is marked as revoked".into()));
+        let is = |marker, data: &KeyData| self.keys.iter().any(|(m, k)| *m == marker && k.key_data() == data);
+        self.check_size(certificate.public_key())?;
+        self.check_size(signer)?;
+        let signed_with = certificate.signature().algorithm();
+        if !allows(self.algorithms.authority.as_deref(), signed_with.as_str()) {
+            return Err(self.denied(format!(
+                "the host's certificate is signed with {}, which CASignatureAlgorithms leaves out",
+                signed_with.as_str()
+            )));
         }
         if !is(Marker::Authority, signer) {
             return Err(self.denied("the host shows a certificate of an authority that is not trusted".into()));

@@ -3,21 +3,24 @@
 mod auth;
 mod config;
 mod connector;
-mod deployer;
-mod elf;
 mod exec;
 mod files;
+mod keys;
 mod known_hosts;
-mod layout;
 mod pool;
 mod process;
+mod release_dirs;
+mod running;
 mod session;
+mod settings;
 mod ssh_config;
+mod start;
 mod wrapper;
 
-pub use config::SshConfig;
+pub use config::{HostKeys, SshConfig};
 pub use connector::Ssh;
-pub use deployer::{ReleaseDirs, ReleaseDirsConfig};
+pub use files::Files;
+pub use release_dirs::{ReleaseDirs, ReleaseDirsConfig};
 
 use towpath_core::Registry;
 
@@ -27,7 +30,7 @@ pub(crate) const PROVIDER: &str = "ssh";
 /// Registers the connector `ssh` and the deployer `release-dirs`.
 pub fn register(registry: &mut Registry) {
     registry.connector::<SshConfig, _>(PROVIDER, |config, _| Ok(std::sync::Arc::new(Ssh::new(config))));
-    registry.deployer::<ReleaseDirsConfig, _>(deployer::PROVIDER, |config, setup| {
+    registry.deployer::<ReleaseDirsConfig, _>(release_dirs::PROVIDER, |config, setup| {
         Ok(std::sync::Arc::new(ReleaseDirs::new(config).base_dir(&setup.base_dir)))
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,20 @@ use russh::{Channel, ChannelOpenFailure};
 use towpath_core::{Context, Endpoint, Error, ErrorKind, Host, Result, Stream};
 
 use crate::PROVIDER;
-use crate::config::{Settings, SshConfig};
+use crate::config::{HostKeys, SshConfig};
+use crate::exec::Place;
+use crate::files::{Files, Sftp};
+use crate::keys::Keys;
 use crate::session::{Held, Transport};
+use crate::settings::Settings;
 use crate::ssh_config::Proxy;
 
 /// All hosts that one [`Ssh`](crate::Ssh) has talked to.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
-    sweeping: std::sync::atomic::AtomicBool,
+    keys: Arc<Keys>,
+    sweeping: AtomicBool,
 }
 
 /// The transports to one host. There is a second one only where the first carries as many sessions as the host allows
@@ -29,6 +34,11 @@ pub(crate) struct Slot {
     jump: Option<Arc<Slot>>,
     users: AtomicUsize,
     transports: tokio::sync::Mutex<Vec<Arc<Transport>>>,
+    keys: Arc<Keys>,
+    /// The session that all transfers of files share.
+    sftp: tokio::sync::Mutex<Option<Arc<Sftp>>>,
+    without_commands: AtomicBool,
+    without_sftp: AtomicBool,
     used: Mutex<Instant>,
 }
 
@@ -61,6 +71,10 @@ impl Pool {
                 jump,
                 users: AtomicUsize::new(0),
                 transports: tokio::sync::Mutex::default(),
+                keys: Arc::clone(&self.keys),
+                sftp: tokio::sync::Mutex::default(),
+                without_commands: AtomicBool::new(false),
+                without_sftp: AtomicBool::new(false),
                 used: Mutex::new(Instant::now()),
             })
         });
@@ -127,9 +141,61 @@ fn jump_host(list: &str, behind: &Host) -> Result<Host> {
 }
 
 impl Slot {
-    /// Whether the SSH configuration turned host key checking off.
+    /// Whether any host key is accepted here or on the way.
     pub(crate) fn is_unchecked(&self) -> bool {
-        self.settings.unchecked
+        let own = self.settings.host_keys == HostKeys::Off && self.settings.host_key.is_none();
+        own || self.jump.as_ref().is_some_and(|j| j.is_unchecked())
+    }
+
+    pub(crate) fn files(&self) -> Files {
+        self.settings.files
+    }
+
+    pub(crate) fn connect_timeout_s(&self) -> u64 {
+        self.settings.connect_timeout_s.max(1)
+    }
+
+    /// Remembers that this account runs no commands.
+    pub(crate) fn runs_no_commands(&self) {
+        self.without_commands.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_without_commands(&self) -> bool {
+        self.without_commands.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the host has no SFTP server, or one that can't replace files.
+    pub(crate) fn has_no_sftp(&self) {
+        self.without_sftp.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_without_sftp(&self) -> bool {
+        self.without_sftp.load(Ordering::Relaxed)
+    }
+
+    /// The SFTP session, opened if there is none. Callers that come at the same time wait for one opening.
+    pub(crate) async fn sftp(&self, cx: &Context, place: &Place, operation: &'static str) -> Result<Arc<Sftp>> {
+        self.touch();
+        let mut open = self.sftp.lock().await;
+        if let Some(sftp) = open.as_ref().filter(|s| !s.is_closed()) {
+            return Ok(Arc::clone(sftp));
+        }
+        let new = Arc::new(Sftp::open(cx, place, operation).await?);
+        *open = Some(Arc::clone(&new));
+        Ok(new)
+    }
+
+    /// Drops a session that broke.
+    pub(crate) async fn forget_sftp(&self, broken: &Arc<Sftp>) {
+        let mut open = self.sftp.lock().await;
+        if open.as_ref().is_some_and(|s| Arc::ptr_eq(s, broken)) {
+            *open = None;
+        }
+    }
+
+    /// Ends the session for files if nothing travels: it holds its transport.
+    async fn rest_sftp(&self) {
+        self.sftp.lock().await.take_if(|s| Arc::strong_count(s) == 1);
     }
 
     pub(crate) fn address(&self) -> String {
@@ -155,12 +221,14 @@ impl Slot {
         if self.users.load(Ordering::Relaxed) > 0 || idle < Duration::from_secs(self.settings.idle_s) {
             return;
         }
+        self.rest_sftp().await;
         // One in use by a stream or a process has a second reference.
         self.transports.lock().await.retain(|t| Arc::strong_count(t) > 1);
     }
 
     /// Closes what nobody else uses.
     pub(crate) async fn close(&self) {
+        self.rest_sftp().await;
         let mut all = self.transports.lock().await;
         for transport in all.iter().filter(|t| Arc::strong_count(t) == 1) {
             transport.disconnect().await;
@@ -175,7 +243,7 @@ impl Slot {
         if let Some(first) = all.first() {
             return Ok(Arc::clone(first));
         }
-        let new = Arc::new(Box::pin(Transport::open(cx, &self.settings, self.jump.clone())).await?);
+        let new = Arc::new(Box::pin(Transport::open(cx, &self.settings, &self.keys, self.jump.clone())).await?);
         all.push(Arc::clone(&new));
         Ok(new)
     }
@@ -200,7 +268,7 @@ impl Slot {
             return Err(Error::new(ErrorKind::Denied, PROVIDER, "exec", "the host opens no more sessions")
                 .with("address", self.address()));
         }
-        let new = Arc::new(Box::pin(Transport::open(cx, &self.settings, self.jump.clone())).await?);
+        let new = Arc::new(Box::pin(Transport::open(cx, &self.settings, &self.keys, self.jump.clone())).await?);
         self.transports.lock().await.push(Arc::clone(&new));
         match new.session().await {
             Ok(channel) => Ok((new, channel)),

@@ -13,7 +13,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{mpsc, watch};
 use towpath_core::{Context, Error, ErrorKind, Exec, ExitStatus, Process, ProcessControl, RemoteGroup, Result};
 
-use crate::exec::{Input, Place, Running, deadline, impatient, signal_name, start};
+use crate::exec::{Place, deadline, impatient};
+use crate::running::{Running, signal_name};
+use crate::start::{Input, start};
 
 /// Most output that waits to be read. Output can't be left on the wire: it would hold up all that shares the transport.
 const MOST_WAITING: usize = 64 << 20;

@@ -1,6 +1,7 @@
 //! One transport: connected, its host key checked, logged in.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +10,17 @@ use std::time::Duration;
 
 use russh::client::{Config, Handle, Handler, Msg};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{Channel, Disconnect};
+use russh::{Channel, Disconnect, Preferred};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use towpath_core::{Context, Error, ErrorKind, Result, Stream};
 
-use crate::config::Settings;
-use crate::known_hosts::Known;
+use crate::keys::Keys;
+use crate::known_hosts::{Known, Trust};
 use crate::pool::Slot;
-use crate::ssh_config::Proxy;
+use crate::settings::Settings;
+use crate::ssh_config::algorithms::apply;
+use crate::ssh_config::{Family, Proxy};
 use crate::{PROVIDER, auth};
 
 /// An authenticated transport. Dropping the last reference closes it.
@@ -34,17 +37,28 @@ impl fmt::Debug for Transport {
 /// Checks the host key.
 pub(crate) struct Client {
     known: Known,
-    refused: Arc<Mutex<Option<Error>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What the check of the host's key has found.
+#[derive(Default)]
+struct Seen {
+    refused: Option<Error>,
+    changed: bool,
 }
 
 impl Handler for Client {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> std::result::Result<bool, Self::Error> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match self.known.check(shown) {
-            Ok(()) => Ok(true),
+            Ok(trust) => {
+                seen.changed = trust == Trust::Changed;
+                Ok(true)
+            }
             Err(e) => {
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                seen.refused = Some(e);
                 Ok(false)
             }
         }
@@ -62,10 +76,10 @@ fn unreachable(message: impl Into<String>) -> Error {
 
 impl Transport {
     /// Connects and logs in, through the jump host if there is one.
-    pub(crate) async fn open(cx: &Context, settings: &Settings, jump: Option<Arc<Slot>>) -> Result<Self> {
+    pub(crate) async fn open(cx: &Context, settings: &Settings, keys: &Keys, jump: Option<Arc<Slot>>) -> Result<Self> {
         let limit = Duration::from_secs(settings.connect_timeout_s.max(1));
         let work = async {
-            match tokio::time::timeout(limit, Self::open_now(cx, settings, jump)).await {
+            match tokio::time::timeout(limit, Self::open_now(cx, settings, keys, jump)).await {
                 Ok(done) => done,
                 Err(_) => Err(unreachable(format!("no answer within {} s", limit.as_secs()))),
             }
@@ -75,31 +89,28 @@ impl Transport {
             .map_err(|e| e.with_missing("address", format!("{}:{}", settings.address, settings.port)))
     }
 
-    async fn open_now(cx: &Context, settings: &Settings, jump: Option<Arc<Slot>>) -> Result<Self> {
+    async fn open_now(cx: &Context, settings: &Settings, keys: &Keys, jump: Option<Arc<Slot>>) -> Result<Self> {
         let known = Known::read(settings)?;
         let mut config = Config {
             inactivity_timeout: None,
             keepalive_interval: (settings.keepalive_s > 0).then(|| Duration::from_secs(settings.keepalive_s)),
-            keepalive_max: 3,
+            keepalive_max: settings.keepalive_max,
             nodelay: true,
             ..Config::default()
         };
-        let keys = known.prefer(config.preferred.key.to_vec());
-        if known.has_authority() {
-            config.preferred.host_key_certificates = keys.clone().into();
-        }
-        config.preferred.key = keys.into();
+        config.preferred = preferred(settings, &known)?;
         let stream = dial(cx, settings, jump).await?;
-        let refused = Arc::new(Mutex::new(None));
-        let client = Client { known, refused: Arc::clone(&refused) };
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let client = Client { known, seen: Arc::clone(&seen) };
         let mut handle = match russh::client::connect_stream(Arc::new(config), stream, client).await {
             Ok(handle) => handle,
             Err(e) => {
-                let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let refused = seen.lock().unwrap_or_else(PoisonError::into_inner).refused.take();
                 return Err(refused.unwrap_or_else(|| unreachable("the SSH handshake failed").caused_by(e)));
             }
         };
-        auth::log_in(cx, &mut handle, settings).await?;
+        let changed = seen.lock().unwrap_or_else(PoisonError::into_inner).changed;
+        auth::log_in(cx, &mut handle, settings, keys, changed).await?;
         Ok(Self { handle })
     }
 
@@ -129,6 +140,53 @@ impl Transport {
     }
 }
 
+/// The algorithms that are offered: those of russh, narrowed and ordered by OpenSSH's configuration.
+fn preferred(settings: &Settings, known: &Known) -> Result<Preferred> {
+    let lists = &settings.algorithms;
+    let mut preferred = Preferred::DEFAULT;
+    let none = |option: &str, list: &str| {
+        let message = format!("`{option}` leaves no algorithm that is known here");
+        Error::new(ErrorKind::InvalidInput, PROVIDER, "connect", message).with("list", list)
+    };
+    if let Some(list) = &lists.kex {
+        // Markers of extensions stand among the methods.
+        let (marks, methods): (Vec<_>, Vec<_>) = preferred.kex.iter().partition(|n| {
+            let name: &str = n.as_ref();
+            name.starts_with("ext-info-") || name.starts_with("kex-strict-")
+        });
+        let mut methods = apply(list, &methods, |n: &russh::kex::Name| n.as_ref().to_owned());
+        if methods.is_empty() {
+            return Err(none("KexAlgorithms", list));
+        }
+        methods.extend(marks);
+        preferred.kex = methods.into();
+    }
+    if let Some(list) = &lists.ciphers {
+        preferred.cipher = apply(list, &preferred.cipher, |n| n.as_ref().to_owned()).into();
+        if preferred.cipher.is_empty() {
+            return Err(none("Ciphers", list));
+        }
+    }
+    if let Some(list) = &lists.macs {
+        preferred.mac = apply(list, &preferred.mac, |n| n.as_ref().to_owned()).into();
+        if preferred.mac.is_empty() {
+            return Err(none("MACs", list));
+        }
+    }
+    let all = known.prefer(preferred.key.to_vec());
+    let (mut keys, mut certificates) = (all.clone(), if known.has_authority() { all } else { Vec::new() });
+    if let Some(list) = &lists.host_key {
+        keys = apply(list, &keys, |a| a.as_str().to_owned());
+        certificates = apply(list, &certificates, russh::keys::Algorithm::to_certificate_type);
+        if keys.is_empty() && certificates.is_empty() {
+            return Err(none("HostKeyAlgorithms", list));
+        }
+    }
+    preferred.key = keys.into();
+    preferred.host_key_certificates = certificates.into();
+    Ok(preferred)
+}
+
 async fn dial(cx: &Context, settings: &Settings, jump: Option<Arc<Slot>>) -> Result<Box<dyn Stream>> {
     if let Some(jump) = jump {
         let to = towpath_core::Endpoint::Tcp(settings.address.clone(), settings.port);
@@ -137,11 +195,22 @@ async fn dial(cx: &Context, settings: &Settings, jump: Option<Arc<Slot>>) -> Res
     if let Some(Proxy::Command(command)) = &settings.proxy {
         return through_command(command);
     }
-    let stream = TcpStream::connect((settings.address.as_str(), settings.port))
-        .await
-        .map_err(|e| unreachable("nobody answers").caused_by(e))?;
+    let stream = connect(settings).await.map_err(|e| unreachable("nobody answers").caused_by(e))?;
     let _ = stream.set_nodelay(true);
     Ok(Box::new(stream))
+}
+
+async fn connect(settings: &Settings) -> std::io::Result<TcpStream> {
+    let to = (settings.address.as_str(), settings.port);
+    if settings.family == Family::Any {
+        return TcpStream::connect(to).await;
+    }
+    let fits = |a: &SocketAddr| a.is_ipv4() == (settings.family == Family::V4);
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(to).await?.filter(fits).collect();
+    if addresses.is_empty() {
+        return Err(std::io::Error::other("the host has no address of the family that AddressFamily names"));
+    }
+    TcpStream::connect(addresses.as_slice()).await
 }
 
 fn through_command(command: &str) -> Result<Box<dyn Stream>> {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pipeline::{Pipeline, Values};
 use crate::{
     Context, Error, ErrorKind, ErrorRecord, Faults, LeaseOwner, Listener, Listeners, Masker, OwnerProcess, Record,
-    Registry, Result, RunId, RunInfo, RunState, StepState, Store,
+    Registry, Result, RunId, RunInfo, RunState, Secret, StepState, Store,
 };
 
 pub use executor::{Embedded, Executor};
@@ -46,6 +46,7 @@ pub struct Engine {
     faults: Faults,
     cancel: CancellationToken,
     masker: Masker,
+    secrets: Arc<BTreeMap<String, Secret>>,
     owner: LeaseOwner,
     executor: Arc<dyn Executor>,
     lease: Duration,
@@ -63,6 +64,7 @@ impl Engine {
             faults: Faults::none(),
             cancel: CancellationToken::new(),
             masker: Masker::default(),
+            secrets: Arc::default(),
             owner: LeaseOwner {
                 id: RunId::new().0,
                 run: None,
@@ -116,6 +118,15 @@ impl Engine {
         self
     }
 
+    /// Gives a secret that [`SecretRef::Given`](crate::SecretRef::Given) names. It is masked, and stored nowhere: a run that
+    /// needs it can only be continued by a program that gives it again, and a warning says so when it starts.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, value: Secret) -> Self {
+        self.masker.learn(&value);
+        Arc::make_mut(&mut self.secrets).insert(name.into(), value);
+        self
+    }
+
     /// Shown to those who wait for this engine's leases: `build-3 pid 4711 (anna)`.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
@@ -158,6 +169,7 @@ impl Engine {
             .listeners(self.listeners.clone())
             .store(Arc::clone(&self.store))
             .masker(self.masker.clone())
+            .secrets(Arc::clone(&self.secrets))
             .cancel(cancel)
             .build()
     }

@@ -339,7 +339,7 @@ impl Engine {
                 Error::new(ErrorKind::Internal, "core", "run", "a pipeline can't be written as JSON").caused_by(e)
             })?;
             if let Some(old) = self.unfinished(&definition.pipeline.name).await? {
-                if old.definition == value && !fresh {
+                if !fresh && (old.definition == value || self.same(&Definition::of(&old)?, &definition)) {
                     return self.drive(definition, old, true, &lease, cancel.clone()).await;
                 }
                 if !fresh {
@@ -370,6 +370,11 @@ impl Engine {
         let freed = lease.give_back().await;
         let report = result?;
         freed.map(|()| report)
+    }
+
+    /// Whether two definitions mean the same run: a builder spells defaults out, a file does not.
+    fn same(&self, one: &Definition, other: &Definition) -> bool {
+        one.expected == other.expected && one.pipeline.bare(&self.registry) == other.pipeline.bare(&self.registry)
     }
 
     async fn unfinished(&self, pipeline: &str) -> Result<Option<RunInfo>> {
@@ -430,6 +435,7 @@ impl Engine {
             .listeners(self.listeners.clone())
             .store(Arc::clone(&self.store))
             .masker(self.masker.clone())
+            .secrets(Arc::clone(&self.secrets))
             .journal(run.id.clone(), journal)
             .cancel(cancel.clone())
             .build();
@@ -442,6 +448,10 @@ impl Engine {
             graph: graph(work.pipeline()),
             uses: uses(work.pipeline()),
         });
+        if !self.secrets.is_empty() {
+            let names = self.secrets.keys().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+            cx.warn(format!("secrets given in code ({names}) are stored nowhere: only a program that gives them can continue this run"));
+        }
         work.recount(&scheduler);
         let state = Arc::clone(&self.executor).execute(Arc::clone(&work), &mut scheduler).await;
         let state = match state {

@@ -4,21 +4,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use globset::Glob;
-use towpath_core::{Inventory, Result, Vars};
+use serde_json::json;
+use towpath_core::{Inventory, Json, Result, Vars};
 
 use crate::load::{yaml, yaml_files};
 
 /// An inventory, looked up.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Index {
     pub(crate) names: Vec<String>,
     /// Hosts by group, with those of groups inside.
     pub(crate) groups: BTreeMap<String, Vec<String>>,
     /// Group names of a host, outermost first; without `all`.
     of_host: BTreeMap<String, Vec<String>>,
-    group_vars: BTreeMap<String, Arc<Vars>>,
-    host_vars: BTreeMap<String, Arc<Vars>>,
+    /// From files beside the playbook, and from the inventory.
+    group_vars: BTreeMap<String, [Arc<Vars>; 2]>,
+    host_vars: BTreeMap<String, [Arc<Vars>; 2]>,
+    /// What a host is called and where it belongs, as variables.
+    magic: BTreeMap<String, Arc<Vars>>,
+}
+
+/// Variables in folders beside playbooks, read once.
+#[derive(Debug, Default)]
+pub(crate) struct Beside(std::collections::HashMap<(String, String), Arc<Vars>>);
+
+impl Beside {
+    fn get(&mut self, dir: &Path, folder: &str, name: &str) -> Result<Arc<Vars>> {
+        let key = (folder.to_owned(), name.to_owned());
+        if let Some(have) = self.0.get(&key) {
+            return Ok(have.clone());
+        }
+        let read = Arc::new(beside(dir, folder, name)?);
+        self.0.insert(key, read.clone());
+        Ok(read)
+    }
 }
 
 /// Variables in `group_vars` or `host_vars` of a folder.
@@ -39,7 +58,7 @@ pub(crate) fn beside(dir: &Path, folder: &str, name: &str) -> Result<Vars> {
 }
 
 impl Index {
-    pub(crate) fn new(inventory: &Inventory, dir: &Path) -> Result<Self> {
+    pub(crate) fn new(inventory: &Inventory, dir: &Path, files: &mut Beside) -> Result<Self> {
         let names: Vec<String> = inventory.hosts.iter().map(|h| h.name.clone()).collect();
         let mut depth: BTreeMap<String, usize> = inventory.groups.keys().map(|g| (g.clone(), 1)).collect();
         // Deeper than its parents; bounded, should groups contain each other.
@@ -76,29 +95,50 @@ impl Index {
                 members.iter().filter(|(_, m)| m.contains(&h.name)).map(|(g, _)| g.clone()).collect();
             mine.sort_by_key(|g| (depth.get(g).copied().unwrap_or(1), g.clone()));
             of_host.insert(h.name.clone(), mine);
-            let mut vars = h.vars.clone();
-            vars.extend(beside(dir, "host_vars", &h.name)?);
-            host_vars.insert(h.name.clone(), Arc::new(vars));
+            let beside = files.get(dir, "host_vars", &h.name)?;
+            host_vars.insert(h.name.clone(), [beside, Arc::new(h.vars.clone())]);
         }
         let mut group_vars = BTreeMap::new();
         let mut all = inventory.vars.clone();
         all.extend(inventory.groups.get("all").map(|g| g.vars.clone()).unwrap_or_default());
-        all.extend(beside(dir, "group_vars", "all")?);
-        group_vars.insert("all".to_owned(), Arc::new(all));
+        group_vars.insert("all".to_owned(), [files.get(dir, "group_vars", "all")?, Arc::new(all)]);
         for (g, group) in &inventory.groups {
-            let mut vars = group.vars.clone();
-            vars.extend(beside(dir, "group_vars", g)?);
-            group_vars.insert(g.clone(), Arc::new(vars));
+            group_vars.insert(g.clone(), [files.get(dir, "group_vars", g)?, Arc::new(group.vars.clone())]);
         }
-        Ok(Self { names, groups, of_host, group_vars, host_vars })
+        let mut index = Self { names, groups, of_host, group_vars, host_vars, magic: BTreeMap::new() };
+        let magic = index.names.iter().map(|n| (n.clone(), Arc::new(index.own(n)))).collect();
+        index.magic = magic;
+        Ok(index)
+    }
+
+    fn own(&self, host: &str) -> Vars {
+        crate::modules::fields([
+            ("inventory_hostname", json!(host)),
+            ("inventory_hostname_short", json!(host.split('.').next())),
+            ("group_names", json!(self.group_names(host))),
+        ])
+    }
+
+    /// The variables that say who a host is.
+    pub(crate) fn magic(&self, host: &str) -> Arc<Vars> {
+        self.magic.get(host).cloned().unwrap_or_else(|| {
+            let mut own = self.own(host);
+            own.insert("group_names".into(), Json::Array(Vec::new()));
+            Arc::new(own)
+        })
     }
 
     /// Variables of the inventory, highest precedence first.
     pub(crate) fn layers(&self, host: &str) -> Vec<Arc<Vars>> {
-        let mut out: Vec<Arc<Vars>> = self.host_vars.get(host).cloned().into_iter().collect();
+        let mut out: Vec<Arc<Vars>> = self.host_vars.get(host).into_iter().flatten().cloned().collect();
         let groups = self.of_host.get(host).map(Vec::as_slice).unwrap_or_default();
-        out.extend(groups.iter().rev().filter_map(|g| self.group_vars.get(g).cloned()));
-        out.extend(self.group_vars.get("all").cloned());
+        // What stands beside the playbook is above all that the inventory says about groups.
+        for place in [0, 1] {
+            let part = |g: &str| self.group_vars.get(g).and_then(|v| v.get(place)).cloned();
+            out.extend(groups.iter().rev().filter_map(|g| part(g)));
+            out.extend(part("all"));
+        }
+        out.retain(|layer| !layer.is_empty());
         out
     }
 
@@ -106,57 +146,5 @@ impl Index {
         let mut names = self.of_host.get(host).cloned().unwrap_or_default();
         names.sort();
         if names.is_empty() { vec!["ungrouped".into()] } else { names }
-    }
-
-    /// A part of a pattern that is not understood: `web[0]`, `web[1:3]`. It must not be taken for something else.
-    fn subscript(pattern: &str) -> Option<&str> {
-        let is_subscript = |term: &&str| {
-            let inside = term.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(inside, _)| inside);
-            let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit() || b == b':' || b == b'-');
-            !term.contains('~') && inside.is_some_and(|i| !i.is_empty() && digits(i))
-        };
-        pattern.split(',').find(is_subscript)
-    }
-
-    fn one(&self, term: &str) -> Vec<String> {
-        if term == "all" || term == "*" {
-            return self.names.clone();
-        }
-        if let Some(members) = self.groups.get(term) {
-            return members.clone();
-        }
-        // `~` begins a regular expression, which must match from a name's start.
-        let regex = term.strip_prefix('~').map(|r| regex::Regex::new(&format!("^(?:{r})")).ok());
-        let matcher = Glob::new(term).map(|g| g.compile_matcher()).ok();
-        let hit = |n: &str| match &regex {
-            Some(regex) => regex.as_ref().is_some_and(|r| r.is_match(n)),
-            None => n == term || matcher.as_ref().is_some_and(|m| m.is_match(n)),
-        };
-        let of_groups: BTreeSet<&String> = self.groups.iter().filter(|(g, _)| hit(g)).flat_map(|(_, m)| m).collect();
-        self.names.iter().filter(|n| hit(n) || of_groups.contains(n)).cloned().collect()
-    }
-
-    /// Hosts of an Ansible pattern, in the inventory's order. The error says what is not understood.
-    pub(crate) fn select(&self, pattern: &str) -> std::result::Result<Vec<String>, String> {
-        if let Some(part) = Self::subscript(pattern) {
-            return Err(format!("`{part}`: subscripts in patterns of hosts are not supported yet"));
-        }
-        let terms: Vec<&str> = pattern.split([',', ':']).map(str::trim).filter(|t| !t.is_empty()).collect();
-        let mut chosen: BTreeSet<String> = BTreeSet::new();
-        if !terms.iter().any(|t| !t.starts_with(['!', '&'])) && !terms.is_empty() {
-            chosen.extend(self.names.iter().cloned());
-        }
-        for t in terms.iter().filter(|t| !t.starts_with(['!', '&'])) {
-            chosen.extend(self.one(t));
-        }
-        for t in terms.iter().filter_map(|t| t.strip_prefix('&')) {
-            let keep = self.one(t);
-            chosen.retain(|n| keep.contains(n));
-        }
-        for t in terms.iter().filter_map(|t| t.strip_prefix('!')) {
-            let out = self.one(t);
-            chosen.retain(|n| !out.contains(n));
-        }
-        Ok(self.names.iter().filter(|n| chosen.contains(*n)).cloned().collect())
     }
 }

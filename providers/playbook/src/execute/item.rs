@@ -1,321 +1,234 @@
-//! One item of a task: decide, probe, change, or foresee what would change.
+//! One item of a task: whether it runs, how often it is tried, and what its result means.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use towpath_core::{Certainty, Change, Context, Json, Vars};
+use towpath_core::{Error, ErrorKind, Json, Result, TaskStatus, Vars};
 
-use super::state::HostState;
-use super::task::{Done, Item, Stop, failure, flag, stop};
-use super::{Mode, Playing, Run, facts, lock};
+use super::include::Inclusion;
+use super::result::{One, failure, flag, unreachable};
+use super::task::{On, keyword};
+use super::vars::View;
+use super::world::Known;
+use super::{Mode, Run};
 use crate::PLAYBOOK;
-use crate::carry::Script;
-use crate::load::Task;
-use crate::modules::{self, Call, Decision, Fields};
-use crate::render::{RenderError, Scope, drop_omitted, truthy};
+use crate::modules::{self, Fields};
+use crate::render::{RenderError, Scope};
+use crate::report::PlaybookEvent;
+
+/// What ends an item before it has a result.
+pub(super) enum Stop {
+    /// The host is lost.
+    Unreachable(Error),
+    /// The whole run must end.
+    Fatal(Error),
+}
+
+pub(super) fn stop(e: Error) -> Stop {
+    match e.kind() {
+        ErrorKind::Unreachable | ErrorKind::Denied | ErrorKind::Protocol => Stop::Unreachable(e),
+        _ => Stop::Fatal(e),
+    }
+}
+
+fn number(scope: &Arc<Scope>, value: &Option<Json>, default: f64) -> f64 {
+    let value = value.as_ref().and_then(|v| scope.render(v).ok());
+    value.and_then(|v| v.as_f64().or_else(|| v.as_str()?.trim().parse().ok())).unwrap_or(default)
+}
 
 impl Run<'_> {
-    /// Notes a task whose result only the run can tell.
-    pub(super) fn unknowable(&self, task: &Task, host: &mut HostState, title: &str, why: String) -> Done {
-        let change =
-            Change::cannot_know(&host.host.name, format!("task {title}"), towpath_core::Action::Run, why.clone());
-        lock(&self.plan).changes.push(change);
-        host.dirty.get_or_insert_with(|| format!("`{title}` before it can't be known"));
-        let mut fields = modules::fields([("changed", json!(true))]);
-        for (k, v) in &task.args {
-            if task.action == "set_fact" {
-                host.unknown.insert(k.clone(), format!("`{k}` is set from something that only the run can tell"));
-                host.vars.remove(k);
-            }
-            let _ = v;
-        }
-        if task.action == "set_fact" || task.action == "debug" || task.action == "assert" {
-            fields.insert("changed".into(), false.into());
-        }
-        Done { fields, skipped: false, unknown: Some(why) }
-    }
-
     /// One item, tried again as `until` says.
     pub(super) async fn item(
         &self,
-        cx: &Context,
-        playing: &Playing<'_>,
-        task: &Arc<Task>,
-        host: &mut HostState,
-        item: Option<(usize, &Json)>,
-        title: &str,
-    ) -> Item<Done> {
-        let retries = |scope: &Arc<Scope>, v: &Option<Json>, default: u64| {
-            v.as_ref()
-                .and_then(|v| scope.render(v).ok())
-                .and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok()))
-                .unwrap_or(default)
-        };
-        let mut attempt = 0;
+        on: &On<'_>,
+        known: &Known,
+        locals: Arc<Vars>,
+        includes: &mut Vec<Inclusion>,
+    ) -> Result<One> {
+        let task = on.task;
+        let tries = task.until.is_some() || task.retries.is_some();
+        let mut attempt: u64 = 0;
         loop {
             attempt += 1;
-            let locals = Self::locals(task, item);
-            let scope = self.scope(playing, Some(task), host, locals.clone());
-            let mut done = self.once(cx, playing, task, host, &scope, title).await?;
-            let Some(until) = &task.until else { return Ok(done) };
-            if done.skipped || self.mode == Mode::Plan {
-                return Ok(done);
+            let since = Instant::now();
+            let (mut one, scope) = self.attempt(on, known, &locals, includes).await?;
+            if !tries || one.skipped || one.unreachable.is_some() || self.mode == Mode::Plan {
+                return Ok(one);
             }
-            done.fields.insert("attempts".into(), json!(attempt));
-            let mut vars = locals;
-            vars.extend(task.register.as_ref().map(|r| (r.clone(), Json::Object(done.fields.clone()))));
-            let after = self.scope(playing, Some(task), host, vars);
-            match until.iter().map(|c| after.test(c)).collect::<std::result::Result<Vec<_>, _>>() {
-                Ok(all) if all.iter().all(|b| *b) => return Ok(done),
-                Ok(_) if attempt <= retries(&scope, &task.retries, 3) => {}
-                Ok(_) => {
-                    done.fields.insert("failed".into(), true.into());
-                    return Ok(done);
+            let most = number(&scope, &task.retries, 3.0).max(0.0) as u64;
+            one.fields.insert("attempts".into(), json!(attempt));
+            let done = match &task.until {
+                None => Ok(!flag(&one.fields, "failed")),
+                Some(until) => self.verdict(on, known, &locals, &one, until),
+            };
+            match done {
+                Ok(true) => return Ok(one),
+                Ok(false) if attempt <= most => {}
+                Ok(false) => {
+                    one.fields.insert("attempts".into(), json!(most.max(1)));
+                    one.fields.insert("failed".into(), true.into());
+                    return Ok(one);
                 }
-                Err(e) => return Ok(Done { fields: failure(e.message), ..done }),
+                Err(e) => return Ok(One { delegated: one.delegated, ..One::undefined(e) }),
             }
-            let delay = retries(&scope, &task.delay, 5);
-            cx.sleep(PLAYBOOK, "apply", Duration::from_secs(delay)).await.map_err(Stop::Fatal)?;
+            one.fields.insert("retries".into(), json!(most + 1));
+            let hidden = keyword(&scope, &task.inherit.no_log, true);
+            let result = on.result(&one, TaskStatus::Failed, hidden, since);
+            on.lane.say(PlaybookEvent::Retrying { result, left: most + 1 - attempt });
+            let delay = Duration::try_from_secs_f64(number(&scope, &task.delay, 5.0)).unwrap_or_default();
+            self.cx.sleep(PLAYBOOK, "apply", delay).await?;
+            // Time has passed: what was asked before may be otherwise now.
+            self.connections.forget_all();
         }
     }
 
-    async fn once(
+    /// Conditions over a result, which is known under the name that the task registers.
+    fn verdict(
         &self,
-        cx: &Context,
-        playing: &Playing<'_>,
-        task: &Arc<Task>,
-        host: &mut HostState,
-        scope: &Arc<Scope>,
-        title: &str,
-    ) -> Item<Done> {
-        let plan = self.mode == Mode::Plan;
-        let target = host.host.name.clone();
-        let failing = |e: RenderError| Done { fields: failure(e.message), skipped: false, unknown: None };
-        for (condition, _) in &task.inherit.when {
+        on: &On<'_>,
+        known: &Known,
+        locals: &Arc<Vars>,
+        one: &One,
+        conditions: &[Json],
+    ) -> std::result::Result<bool, RenderError> {
+        let mut known = known.clone();
+        if let Some(register) = &on.task.register {
+            known.set(register, Json::Object(one.fields.clone()));
+        }
+        super::result::facts(on.task, &one.fields, &mut known);
+        let delegated = one.delegated.as_deref();
+        let view = View { host: on.host, known: &known, task: Some(on.task), locals: locals.clone(), delegated };
+        let scope = self.scope(on.playing, &view);
+        let mut all = true;
+        for c in conditions {
+            all &= scope.test(c)?;
+        }
+        Ok(all)
+    }
+
+    /// The host that a task is delegated to.
+    pub(super) fn delegation(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<String>, RenderError> {
+        let Some(to) = &on.task.inherit.delegate_to else { return Ok(None) };
+        let to = scope.render(to)?;
+        let name = crate::render::text(&minijinja::Value::from_serialize(&to));
+        Ok(Some(name).filter(|n| !n.is_empty() && !to.is_null() && n != crate::render::OMIT))
+    }
+
+    /// One try.
+    async fn attempt(
+        &self,
+        on: &On<'_>,
+        known: &Known,
+        locals: &Arc<Vars>,
+        includes: &mut Vec<Inclusion>,
+    ) -> Result<(One, Arc<Scope>)> {
+        let task = on.task;
+        let view = View { host: on.host, known, task: Some(task), locals: locals.clone(), delegated: None };
+        let mut scope = self.scope(on.playing, &view);
+        let mut delegated = None;
+        if task.inherit.delegate_to.is_some() {
+            match self.delegation(on, &scope) {
+                Ok(to) => delegated = to,
+                Err(e) => {
+                    // What is skipped may be undefined.
+                    let one = match self.condition(on, &scope) {
+                        Ok(Some(skipped)) => skipped,
+                        _ => One::undefined(e),
+                    };
+                    return Ok((one, scope));
+                }
+            }
+            if let Some(to) = &delegated {
+                scope = self.scope(on.playing, &View { delegated: Some(to), ..view });
+            }
+        }
+        let to = delegated.as_deref();
+        let mut one = match self.condition(on, &scope) {
+            Err(one) => one,
+            Ok(Some(skipped)) => skipped,
+            Ok(None) if task.includes() => self.inclusion(on, &scope, locals, includes),
+            Ok(None) if task.meta().is_some() => One::of(modules::fields([("changed", json!(false))])),
+            Ok(None) => match self.carry_out(&On { known: Some(known), ..*on }, &scope, to).await {
+                Ok(one) => self.judge(on, known, locals, &scope, one)?,
+                Err(Stop::Fatal(e)) => return Err(e),
+                Err(Stop::Unreachable(e)) if self.mode == Mode::Plan => return Err(e.with_missing("host", on.host)),
+                Err(Stop::Unreachable(e)) => {
+                    let e = unreachable(e, on.host).with_missing("task", &on.info.name);
+                    let mut one = One::of(modules::fields([
+                        ("changed", json!(false)),
+                        ("msg", json!(e.report())),
+                        ("unreachable", json!(true)),
+                    ]));
+                    one.unreachable = Some(e.with_missing("file", &task.pos));
+                    one
+                }
+            },
+        };
+        one.delegated = delegated.filter(|_| !one.skipped);
+        Ok((one, scope))
+    }
+
+    /// `when`: nothing if it holds, the skipped result if not; a result that failed, if it can't be told.
+    fn condition(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<One>, One> {
+        let title = &on.info.name;
+        for (condition, _) in &on.task.inherit.when {
             let verdict = scope.test(condition);
             if let Some(why) = scope.touched() {
-                return Ok(self.unknowable(task, host, title, why));
+                return Err(self.unknowable(on.task, on.host, title, why));
             }
             match verdict {
                 Ok(true) => {}
                 Ok(false) => {
-                    if plan {
-                        let mut change = Change::will_not(&target, format!("task {title}"));
-                        change.reason = Some("its condition is false".into());
-                        lock(&self.plan).changes.push(change);
+                    if self.mode == Mode::Plan {
+                        self.note_skipped(on.host, title);
                     }
-                    let fields = modules::fields([
+                    return Ok(Some(One::skip(modules::fields([
                         ("changed", json!(false)),
                         ("skipped", json!(true)),
                         ("skip_reason", json!("Conditional result was False")),
                         ("false_condition", condition.clone()),
-                    ]);
-                    return Ok(Done { fields, skipped: true, unknown: None });
+                    ]))));
                 }
-                Err(e) => return Ok(failing(e)),
-            }
-        }
-        if matches!(task.action.as_str(), "setup" | "gather_facts") {
-            let out = self
-                .send(cx, playing, host, None, Script { text: facts::SCRIPT.to_owned(), foreign: false })
-                .await
-                .map_err(stop)?;
-            host.facts = Arc::new(facts::parse(&out.text()));
-            return Ok(Done { fields: modules::fields([("changed", json!(false))]), skipped: false, unknown: None });
-        }
-        let Some(module) = modules::find(&task.action) else {
-            let why = format!("the module `{}` has no native version; there are: {}", task.action, modules::names());
-            if plan {
-                return Ok(self.unknowable(task, host, title, why));
-            }
-            return Ok(Done { fields: failure(why), skipped: false, unknown: None });
-        };
-        // `args` may be one expression that gives all arguments.
-        let rendered = scope.render(&Json::Object(task.args.clone()));
-        let environment = self.environment(task, scope);
-        let become_ = self.become_of(Some(task), playing, scope, host.host.connection.r#become.clone()).await;
-        if let Some(why) = scope.touched() {
-            return Ok(self.unknowable(task, host, title, why));
-        }
-        let (args, env, become_) = match (rendered, environment, become_) {
-            (Ok(a), Ok(e), Ok(b)) => (drop_omitted(a), e, b),
-            (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => return Ok(failing(e)),
-        };
-        let args = args.as_object().cloned().unwrap_or_default();
-        let check = plan || task.inherit.check_mode.as_ref().and_then(truthy).unwrap_or(false);
-        let call = Call {
-            action: task.action.clone(),
-            args: Fields::new(),
-            given: args.clone(),
-            scope: scope.clone(),
-            env,
-            check,
-            diff: plan,
-        };
-        let mut decision = module.begin(&format!("ansible.legacy.{}", task.action), call);
-        let mut fields;
-        let mut unknown = None;
-        loop {
-            match decision {
-                Err(message) => {
-                    fields = failure(message);
-                    break;
-                }
-                Ok(Decision::Done(result)) => {
-                    fields = result;
-                    break;
-                }
-                Ok(Decision::Probe(text, decide)) => {
-                    let out = self
-                        .send(cx, playing, host, become_.clone(), Script { text, foreign: false })
-                        .await
-                        .map_err(stop)?;
-                    decision = decide(out);
-                }
-                Ok(Decision::Drive(_)) => {
-                    fields = failure("this module can't drive the connection yet");
-                    break;
-                }
-                Ok(Decision::Change(pending)) => {
-                    if check {
-                        if plan {
-                            return Ok(self.foresee(task, host, scope, title, pending));
-                        }
-                        fields = pending.expected;
-                        break;
-                    }
-                    let script = Script { text: pending.script, foreign: pending.foreign };
-                    let out = self.send(cx, playing, host, become_.clone(), script).await.map_err(stop)?;
-                    fields = (pending.finish)(out);
-                    break;
+                Err(e) => {
+                    let shown = crate::render::text(&minijinja::Value::from_serialize(condition));
+                    let message = format!("The conditional check '{shown}' failed. The error was: {}", e.message);
+                    return Err(One::of(modules::fields([("failed", json!(true)), ("msg", json!(message))])));
                 }
             }
         }
-        if scope.touched().is_some() {
-            return Ok(self.unknowable(task, host, title, scope.touched().unwrap_or_default()));
-        }
-        if plan {
-            let local = module.place == modules::Place::Here;
-            let path = ["path", "dest"]
-                .iter()
-                .find_map(|k| fields.get(*k))
-                .and_then(Json::as_str)
-                .or_else(|| args.get("path").and_then(Json::as_str));
-            let overlap = path.and_then(|p| {
-                host.touched
-                    .iter()
-                    .find(|t| *t == p || p.starts_with(&format!("{t}/")) || t.starts_with(&format!("{p}/")))
-                    .cloned()
-            });
-            let doubt = host.dirty.clone().or_else(|| overlap.map(|p| format!("an earlier task changes {p}")));
-            match doubt.filter(|_| !local) {
-                Some(why) => {
-                    lock(&self.plan).changes.push(Change::cannot_know(
-                        &target,
-                        format!("task {title}"),
-                        towpath_core::Action::Update,
-                        why.clone(),
-                    ));
-                    unknown = Some(why);
-                    fields.remove("failed");
-                }
-                None if !host.touched.is_empty() && flag(&fields, "failed") && !local => {
-                    let why = "earlier tasks change what it needs".to_owned();
-                    lock(&self.plan).changes.push(Change::cannot_know(
-                        &target,
-                        format!("task {title}"),
-                        towpath_core::Action::Update,
-                        why.clone(),
-                    ));
-                    fields.remove("failed");
-                    unknown = Some(why);
-                }
-                None if !flag(&fields, "failed") => {
-                    lock(&self.plan).changes.push(Change::will_not(&target, format!("task {title}")))
-                }
-                None => {}
-            }
-            return Ok(Done { fields, skipped: false, unknown });
-        }
-        // The result as conditions see it: by its registered name.
-        let verdict = |fields: &Fields, conditions: &[Json]| -> std::result::Result<Vec<bool>, RenderError> {
-            let own: Vars = task.register.iter().map(|r| (r.clone(), Json::Object(fields.clone()))).collect();
-            let scope = scope.with(own);
-            conditions.iter().map(|c| scope.test(c)).collect()
-        };
-        fields.entry("failed").or_insert(false.into());
-        if let Some(c) = &task.changed_when {
-            match verdict(&fields, c) {
-                Ok(all) => fields.insert("changed".into(), json!(all.iter().all(|b| *b))),
-                Err(e) => return Ok(failing(e)),
-            };
-        }
-        if let Some(c) = &task.failed_when {
-            match verdict(&fields, c) {
-                Ok(all) => {
-                    let failed = all.iter().all(|b| *b);
-                    fields.insert("failed_when_result".into(), json!(failed));
-                    fields.insert("failed".into(), json!(failed))
-                }
-                Err(e) => return Ok(failing(e)),
-            };
-        }
-        Ok(Done { fields, skipped: false, unknown: None })
+        Ok(None)
     }
 
-    /// Notes a change that a run would make.
-    fn foresee(
-        &self,
-        task: &Task,
-        host: &mut HostState,
-        scope: &Arc<Scope>,
-        title: &str,
-        pending: modules::Pending,
-    ) -> Done {
-        let target = host.host.name.clone();
-        // Whether `no_log` holds may itself be unknown, so in a plan its presence is enough.
-        let hidden = task.inherit.no_log.is_some();
-        let subject = if hidden { format!("task {title}") } else { format!("task {title}: {}", pending.subject) };
-        let quiet = task.changed_when.as_ref().is_some_and(|c| c.iter().any(|c| matches!(scope.test(c), Ok(false))));
-        let mut fields = pending.expected;
-        if !pending.certain {
-            let why = "only running it can tell what it changes".to_owned();
-            let mut change = Change::cannot_know(&target, &subject, pending.action, &why);
-            if quiet {
-                // The author says that it changes nothing.
-                change.certainty = Certainty::WillNot;
-                change.action = towpath_core::Action::None;
-                change.reason = Some("`changed_when` is false".into());
-                fields.insert("changed".into(), false.into());
-            } else {
-                host.dirty.get_or_insert_with(|| format!("`{title}` runs before it, and may change anything"));
-            }
-            lock(&self.plan).changes.push(change);
-            return Done { fields, skipped: false, unknown: Some(why) };
+    /// `changed_when` and `failed_when`.
+    fn judge(&self, on: &On<'_>, known: &Known, locals: &Arc<Vars>, scope: &Arc<Scope>, mut one: One) -> Result<One> {
+        let _ = scope;
+        if self.mode == Mode::Plan || one.skipped {
+            return Ok(one);
         }
-        let mut change = Change::will(&target, &subject, pending.action);
-        if !hidden {
-            change = change.from_to(pending.before, pending.after);
+        one.fields.entry("changed").or_insert(false.into());
+        one.fields.entry("failed").or_insert(false.into());
+        let failing = |e: RenderError| One::of(failure(e.message));
+        if let Some(c) = &on.task.changed_when {
+            match self.verdict(on, known, locals, &one, c) {
+                Ok(changed) => one.fields.insert("changed".into(), json!(changed)),
+                Err(e) => return Ok(failing(e)),
+            };
         }
-        let again = pending.path.as_ref().is_some_and(|p| host.touched.contains(p));
-        if let Some(why) =
-            host.dirty.clone().or_else(|| again.then(|| "an earlier task changes the same file".to_owned()))
-        {
-            change.certainty = Certainty::CannotKnow;
-            change.reason = Some(why);
+        if let Some(c) = &on.task.failed_when {
+            match self.verdict(on, known, locals, &one, c) {
+                Ok(failed) => {
+                    one.fields.insert("failed_when_result".into(), json!(failed));
+                    one.fields.insert("failed".into(), json!(failed))
+                }
+                Err(e) => return Ok(failing(e)),
+            };
         }
-        if quiet {
-            fields.insert("changed".into(), false.into());
-        }
-        match &pending.path {
-            Some(path) => host.touched.push(path.clone()),
-            None => {
-                host.changed.insert(pending.subject.clone());
-            }
-        }
-        let unknown = (change.certainty == Certainty::CannotKnow).then(|| change.reason.clone().unwrap_or_default());
-        lock(&self.plan).changes.push(change);
-        Done { fields, skipped: false, unknown }
+        Ok(one)
     }
+}
+
+/// Whether a result says that nothing was done in check mode.
+pub(super) fn says_skipped(fields: &Fields) -> bool {
+    flag(fields, "skipped")
 }

@@ -1,435 +1,231 @@
-//! One task on one host.
+//! One task on one host: its items, and what they give together.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use serde_json::json;
-use towpath_core::{Become, Context, Error, ErrorKind, EventKind, Json, Result, TaskStatus, Vars};
+use towpath_core::{Json, Result, TaskStatus, Vars};
 
-use super::state::HostState;
-use super::{Mode, Playing, Run, facts, lock};
+use super::include::Inclusion;
+use super::out::Lane;
+use super::result::{One, combine, facts, flag, shown};
+use super::vars::View;
+use super::world::Known;
+use super::{Mode, Playing, Run};
 use crate::PLAYBOOK;
-use crate::carry::{Output, Script};
 use crate::load::Task;
-use crate::modules::{self, Fields};
+use crate::modules;
 use crate::render::{RenderError, Scope, truthy};
+use crate::report::{HostResult, PlaybookEvent, TaskInfo};
 
-/// How one item went.
-pub(super) struct Done {
-    pub(super) fields: Fields,
-    pub(super) skipped: bool,
-    /// In a plan: why the result can't be known.
-    pub(super) unknown: Option<String>,
+/// What a task gave on a host, before the play takes note of it.
+pub(super) struct Outcome {
+    pub(super) host: String,
+    /// One for each item, or one.
+    pub(super) ones: Vec<One>,
+    /// All together.
+    pub(super) all: One,
+    pub(super) status: TaskStatus,
+    pub(super) ignore_unreachable: bool,
+    pub(super) hidden: bool,
+    /// Handlers to notify, by their places.
+    pub(super) notify: Vec<usize>,
+    pub(super) includes: Vec<Inclusion>,
+    pub(super) delegate_facts: bool,
 }
 
-/// What ends a task on a host.
-pub(super) enum Stop {
-    Unreachable(Error),
-    Fatal(Error),
+/// What stays the same for all items of a task on a host; and which item it is.
+#[derive(Clone, Copy)]
+pub(super) struct On<'t> {
+    pub(super) playing: &'t Playing<'t>,
+    pub(super) task: &'t Arc<Task>,
+    pub(super) info: &'t Arc<TaskInfo>,
+    pub(super) host: &'t str,
+    pub(super) lane: &'t Lane,
+    /// What is known about the host now.
+    pub(super) known: Option<&'t Known>,
+    /// The number of the item.
+    pub(super) at: usize,
 }
 
-pub(super) type Item<T> = std::result::Result<T, Stop>;
-
-pub(super) fn stop(e: Error) -> Stop {
-    match e.kind() {
-        ErrorKind::Unreachable | ErrorKind::Denied => Stop::Unreachable(e),
-        _ => Stop::Fatal(e),
+impl On<'_> {
+    pub(super) fn result(&self, one: &One, status: TaskStatus, hidden: bool, since: Instant) -> HostResult {
+        HostResult {
+            host: self.host.to_owned(),
+            delegated: one.delegated.clone(),
+            task: self.info.clone(),
+            status,
+            result: shown(&one.fields, hidden),
+            item: None,
+            looped: self.task.loop_.is_some(),
+            seconds: since.elapsed().as_secs_f64(),
+        }
     }
 }
 
-pub(super) fn flag(fields: &Fields, name: &str) -> bool {
-    fields.get(name).and_then(Json::as_bool).unwrap_or(false)
-}
-
-pub(super) fn failure(message: impl Into<String>) -> Fields {
-    modules::fields([("changed", json!(false)), ("failed", json!(true)), ("msg", json!(message.into()))])
+/// Whether a keyword is set; a value that can't be told counts as `doubtful`.
+pub(super) fn keyword(scope: &Arc<Scope>, value: &Option<Json>, doubtful: bool) -> bool {
+    value.as_ref().is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(doubtful))
 }
 
 impl Run<'_> {
-    pub(super) async fn send(
-        &self,
-        cx: &Context,
-        playing: &Playing<'_>,
-        host: &mut HostState,
-        become_: Option<Become>,
-        script: Script,
-    ) -> Result<Output> {
-        if host.connection.is_none() {
-            if let Some(user) = &playing.play.remote_user {
-                if host.host.connection.user.is_none() {
-                    host.host.connection.user = user.as_str().map(str::to_owned);
-                }
-            }
-        }
-        host.run(cx, &*self.targets.connector, become_, script).await
-    }
-
-    /// Gathers facts.
-    pub(super) fn gather<'f>(
-        &'f self,
-        playing: &'f Playing<'_>,
-        name: String,
-    ) -> BoxFuture<'f, Result<Vec<EventKind>>> {
-        Box::pin(async move {
-            let started = Instant::now();
-            let mut host = self.host(&name)?.lock().await;
-            if host.failed.is_some() {
-                return Ok(Vec::new());
-            }
-            let cx = self.cx.for_host(&name);
-            let scope = self.scope(playing, None, &host, Vars::new());
-            let become_ = self
-                .become_of(None, playing, &scope, host.host.connection.r#become.clone())
-                .await
-                .map_err(|e| crate::load::yaml::invalid(&playing.play.pos, e.message))?;
-            let script = Script { text: facts::SCRIPT.to_owned(), foreign: false };
-            let status = match self.send(&cx, playing, &mut host, become_, script).await {
-                Ok(out) => {
-                    host.facts = Arc::new(facts::parse(&out.text()));
-                    host.summary.ok += 1;
-                    TaskStatus::Ok
-                }
-                Err(e) => match stop(e) {
-                    Stop::Fatal(e) => return Err(e),
-                    Stop::Unreachable(e) => {
-                        if self.mode == Mode::Plan {
-                            return Err(e.with_missing("host", &name));
-                        }
-                        host.summary.unreachable = 1;
-                        host.failed = Some(unreachable(e, &name));
-                        TaskStatus::Unreachable
-                    }
-                },
-            };
-            self.publish(&host);
-            let task = "Gathering Facts".to_owned();
-            let file = Some(playing.play.pos.to_string());
-            Ok(vec![EventKind::TaskResult {
-                task,
-                file,
-                status,
-                result: Json::Null,
-                seconds: started.elapsed().as_secs_f64(),
-            }])
-        })
-    }
-
-    fn publish(&self, host: &HostState) {
-        let mut all = Vars::clone(&host.facts);
-        all.extend(host.vars.clone());
-        self.board.write().unwrap_or_else(PoisonError::into_inner).insert(host.host.name.clone(), Arc::new(all));
-    }
-
-    fn items(&self, task: &Task, scope: &Arc<Scope>) -> std::result::Result<Option<Vec<Json>>, RenderError> {
-        let Some(l) = &task.loop_ else { return Ok(None) };
-        let wrong = |message: String| RenderError { message, undefined: false };
-        let value = scope.render(&l.items)?;
-        let list = match (l.kind.as_str(), value) {
-            ("loop", Json::Array(items)) | ("with_list", Json::Array(items)) => items,
-            ("loop", other) => return Err(wrong(format!("`loop` wants a list, not {other}"))),
-            ("with_items" | "with_flattened", Json::Array(items)) => items
-                .into_iter()
-                .flat_map(|i| match i {
-                    Json::Array(inner) => inner,
-                    one => vec![one],
-                })
-                .collect(),
-            ("with_items", one) => vec![one],
-            ("with_dict", Json::Object(map)) => {
-                map.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
-            }
-            ("with_indexed_items", Json::Array(items)) => {
-                items.into_iter().enumerate().map(|(i, v)| json!([i, v])).collect()
-            }
-            (kind, _) => return Err(wrong(format!("`{kind}` is not supported; use `loop`"))),
-        };
-        Ok(Some(list))
-    }
-
-    pub(super) fn locals(task: &Task, item: Option<(usize, &Json)>) -> Vars {
-        let mut vars = Vars::new();
-        if let (Some(l), Some((i, item))) = (&task.loop_, item) {
-            vars.insert(l.var.clone(), item.clone());
-            vars.insert("ansible_loop_var".into(), json!(l.var));
-            if let Some(index) = &l.index_var {
-                vars.insert(index.clone(), json!(i));
-            }
-        }
-        vars
-    }
-
-    /// What an include includes on a host: arguments and loop variables.
-    pub(super) async fn inclusions(&self, playing: &Playing<'_>, task: &Task, name: &str) -> Result<Vec<(Vars, Vars)>> {
-        let mut host = self.host(name)?.lock().await;
-        let scope = self.scope(playing, Some(task), &host, Vars::new());
-        let work = || -> std::result::Result<Vec<(Vars, Vars)>, RenderError> {
-            let items =
-                if task.loop_.is_some() { self.items(task, &scope)?.unwrap_or_default() } else { vec![Json::Null] };
-            let mut out = Vec::new();
-            for (i, item) in items.iter().enumerate() {
-                let locals = Self::locals(task, Some((i, item)));
-                let scope = self.scope(playing, Some(task), &host, locals.clone());
-                let mut go = true;
-                for (condition, _) in &task.inherit.when {
-                    go = go && scope.test(condition)?;
-                }
-                if go {
-                    let args = scope.render(&Json::Object(task.args.clone()))?;
-                    out.push((args.as_object().cloned().unwrap_or_default(), locals));
-                }
-            }
-            Ok(out)
-        };
-        match work() {
-            Ok(found) => {
-                if found.is_empty() {
-                    host.summary.skipped += 1
-                } else {
-                    host.summary.ok += 1
-                }
-                Ok(found)
-            }
-            Err(e) => {
-                host.summary.failed += 1;
-                host.failed = Some(self.failed(task, name, &failure(e.message), false));
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    fn title(task: &Task, scope: &Arc<Scope>) -> String {
-        let name = task.name.clone().unwrap_or_else(|| task.action.clone());
-        let name = scope.render_text(&name).unwrap_or(name);
-        match &task.inherit.role {
-            Some(role) => format!("{} : {name}", role.name),
+    /// The task as people see it.
+    pub(super) fn info(&self, playing: &Playing<'_>, task: &Task, host: &str) -> Arc<TaskInfo> {
+        let known = self.world.known(host);
+        let view = View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
+        let name = task.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| default_name(task));
+        let name =
+            if name.contains("{{") { self.scope(playing, &view).render_text(&name).unwrap_or(name) } else { name };
+        let name = match task.inherit.role.as_ref().filter(|_| task.action != "include_role") {
+            Some(used) => format!("{} : {name}", used.role.name),
             None => name,
-        }
-    }
-
-    fn failed(&self, task: &Task, host: &str, result: &Fields, hidden: bool) -> Error {
-        let name = task.name.clone().unwrap_or_else(|| task.action.clone());
-        let mut error = Error::new(ErrorKind::ToolFailed, PLAYBOOK, "apply", "a task failed")
-            .with("host", host)
-            .with("task", name)
-            .with("file", &task.pos);
-        if hidden {
-            return error.caused_by("the result is hidden by `no_log`");
-        }
-        let mut cause = String::new();
-        let mut add = |r: &Fields| {
-            for key in ["msg", "rc", "stderr", "stdout", "assertion"] {
-                match r.get(key) {
-                    Some(Json::String(s)) if !s.is_empty() => cause.push_str(&format!("{key}: {}\n", tail(s))),
-                    Some(Json::Number(n)) => cause.push_str(&format!("{key}: {n}\n")),
-                    _ => {}
-                }
-            }
         };
-        add(result);
-        for item in result.get("results").and_then(Json::as_array).into_iter().flatten() {
-            if let Some(r) = item.as_object().filter(|r| flag(r, "failed")) {
-                add(r);
-            }
-        }
-        if let Some(rc) = result.get("rc") {
-            error = error.with("exit_status", rc);
-        }
-        error.caused_by(cause.trim_end().to_owned())
-    }
-
-    /// Runs a task on a host and gives the event of its result.
-    pub(super) fn task<'f>(
-        &'f self,
-        playing: &'f Playing<'_>,
-        task: &'f Arc<Task>,
-        name: String,
-    ) -> BoxFuture<'f, Result<Vec<EventKind>>> {
-        Box::pin(async move {
-            let started = Instant::now();
-            let cx = self.cx.for_host(&name);
-            cx.check(PLAYBOOK, "apply")?;
-            let mut host = self.host(&name)?.lock().await;
-            let scope = self.scope(playing, Some(task), &host, Vars::new());
-            let title = Self::title(task, &scope);
-            let hidden = task
-                .inherit
-                .no_log
-                .as_ref()
-                .is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(true));
-            let done = match self.all_items(&cx, playing, task, &mut host, &scope, &title).await {
-                Ok(done) => done,
-                Err(Stop::Fatal(e)) => return Err(e.with_missing("host", &name).with_missing("file", &task.pos)),
-                Err(Stop::Unreachable(e)) => {
-                    if self.mode == Mode::Plan {
-                        return Err(e.with_missing("host", &name));
-                    }
-                    host.summary.unreachable = 1;
-                    host.failed =
-                        Some(unreachable(e, &name).with_missing("task", &title).with_missing("file", &task.pos));
-                    let file = Some(task.pos.to_string());
-                    let seconds = started.elapsed().as_secs_f64();
-                    return Ok(vec![EventKind::TaskResult {
-                        task: title,
-                        file,
-                        status: TaskStatus::Unreachable,
-                        result: Json::Null,
-                        seconds,
-                    }]);
-                }
-            };
-            let Done { fields, skipped, unknown } = done;
-            let ignore = task
-                .inherit
-                .ignore_errors
-                .as_ref()
-                .is_some_and(|v| scope.render(v).ok().as_ref().and_then(truthy).unwrap_or(false));
-            if let Some(facts) = fields.get("ansible_facts").and_then(Json::as_object) {
-                for (k, v) in facts {
-                    host.unknown.remove(k);
-                    host.vars.insert(k.clone(), v.clone());
-                }
-            }
-            if let Some(register) = &task.register {
-                match &unknown {
-                    Some(why) => {
-                        host.vars.remove(register);
-                        host.unknown.insert(register.clone(), why.clone());
-                    }
-                    None => {
-                        host.unknown.remove(register);
-                        host.vars.insert(register.clone(), Json::Object(fields.clone()));
-                    }
-                }
-            }
-            let (failed, changed) = (flag(&fields, "failed"), flag(&fields, "changed"));
-            let status = if skipped {
-                host.summary.skipped += 1;
-                TaskStatus::Skipped
-            } else if failed && ignore {
-                host.summary.ok += 1;
-                host.summary.ignored += 1;
-                if changed {
-                    host.summary.changed += 1;
-                }
-                TaskStatus::Ignored
-            } else if failed {
-                host.summary.failed += 1;
-                let shown = if hidden { failure("hidden by `no_log`") } else { fields.clone() };
-                host.vars.insert("ansible_failed_result".into(), Json::Object(shown));
-                host.vars.insert("ansible_failed_task".into(), json!({ "name": task.name, "action": task.action }));
-                host.failed = Some(self.failed(task, &name, &fields, hidden));
-                TaskStatus::Failed
-            } else {
-                host.summary.ok += 1;
-                if changed {
-                    host.summary.changed += 1;
-                }
-                if changed { TaskStatus::Changed } else { TaskStatus::Ok }
-            };
-            if self.mode == Mode::Plan && failed {
-                // A plan reports no failure as an error: it says what would go wrong.
-                if let Some(e) = host.failed.take() {
-                    host.summary.failed = 0;
-                    host.ended = true;
-                    lock(&self.plan).warnings.push(format!("{name}: {title} would fail: {}", e.report()));
-                }
-            }
-            if changed && !failed {
-                for n in &task.notify {
-                    let n = scope.render_text(n).unwrap_or_else(|_| n.clone());
-                    host.notified.push(n);
-                }
-            }
-            self.publish(&host);
-            let result = if hidden {
-                json!({ "censored": "hidden by `no_log`", "changed": changed })
-            } else {
-                Json::Object(fields)
-            };
-            let file = Some(task.pos.to_string());
-            Ok(vec![EventKind::TaskResult {
-                task: title,
-                file,
-                status,
-                result,
-                seconds: started.elapsed().as_secs_f64(),
-            }])
+        Arc::new(TaskInfo {
+            name,
+            action: task.written.clone(),
+            file: std::path::absolute(task.pos.file.as_ref()).unwrap_or_else(|_| task.pos.file.as_ref().clone()),
+            line: task.pos.line,
+            handler: task.inherit.handler,
+            args: task.args.clone(),
         })
     }
 
-    async fn all_items(
+    /// Runs a task on a host, and tells how it went.
+    pub(super) async fn task(
         &self,
-        cx: &Context,
         playing: &Playing<'_>,
         task: &Arc<Task>,
-        host: &mut HostState,
-        scope: &Arc<Scope>,
-        title: &str,
-    ) -> Item<Done> {
-        if task.loop_.is_none() {
-            return self.item(cx, playing, task, host, None, title).await;
-        }
-        let items = match self.items(task, scope) {
-            Ok(items) => items.unwrap_or_default(),
-            Err(e) => {
-                if let Some(why) = scope.touched() {
-                    return Ok(self.unknowable(task, host, title, why));
-                }
-                // As Ansible: what a false condition skips may be undefined.
-                let skip = task.inherit.when.iter().any(|(c, _)| matches!(scope.test(c), Ok(false)));
-                let fields = modules::fields([
-                    ("changed", json!(false)),
-                    ("skipped", json!(true)),
-                    ("skip_reason", json!("Conditional result was False")),
-                ]);
-                return Ok(if skip {
-                    Done { fields, skipped: true, unknown: None }
-                } else {
-                    Done { fields: failure(e.message), skipped: false, unknown: None }
-                });
-            }
+        info: &Arc<TaskInfo>,
+        host: &str,
+        lane: &Lane,
+    ) -> Result<Outcome> {
+        let since = Instant::now();
+        self.cx.check(PLAYBOOK, "apply")?;
+        let on = On { playing, task, info, host, lane, known: None, at: 0 };
+        let mut known = self.world.known(host);
+        let view = View { host, known: &known, task: Some(task), locals: Arc::default(), delegated: None };
+        let scope = self.scope(playing, &view);
+        let hidden = keyword(&scope, &task.inherit.no_log, true);
+        let ignore = keyword(&scope, &task.inherit.ignore_errors, false);
+        let ignore_unreachable = keyword(&scope, &task.inherit.ignore_unreachable, false);
+        let mut includes = Vec::new();
+        let (mut ones, looped) = match self.all(&on, &scope, &mut known, hidden, &mut includes).await {
+            Ok(all) => all,
+            Err(e) => return Err(e.with_missing("host", host).with_missing("file", &task.pos)),
         };
-        let (mut results, mut changed, mut failed, mut skipped, mut unknown) = (Vec::new(), false, false, true, None);
-        for (i, item) in items.iter().enumerate() {
-            let done = self.item(cx, playing, task, host, Some((i, item)), title).await?;
-            changed |= flag(&done.fields, "changed");
-            failed |= flag(&done.fields, "failed");
-            skipped &= done.skipped;
-            unknown = unknown.or(done.unknown);
-            let mut fields = done.fields;
-            if let Some(l) = &task.loop_ {
-                fields.insert(l.var.clone(), item.clone());
-                fields.insert("ansible_loop_var".into(), json!(l.var));
+        let changed = ones.iter().any(|o| flag(&o.fields, "changed") && !flag(&o.fields, "failed"));
+        let mut all = combine(&mut ones, looped);
+        let failed = flag(&all.fields, "failed") || all.unreachable.is_some();
+        let mut notify = Vec::new();
+        if (changed || flag(&all.fields, "changed")) && !failed && !task.inherit.notify.is_empty() {
+            notify = self.notified(playing, task, &scope)?;
+        }
+        let status = all.status(ignore);
+        if self.mode == Mode::Apply || all.unknown.is_none() {
+            all.fields.entry("changed").or_insert(false.into());
+        }
+        if !looped {
+            ones = vec![One { fields: all.fields.clone(), delegated: all.delegated.clone(), ..One::default() }];
+        }
+        if !task.meta().is_some_and(|_| status != TaskStatus::Skipped) {
+            lane.say(PlaybookEvent::TaskFinished(on.result(&all, status, hidden, since)));
+        }
+        let delegate_facts = keyword(&scope, &task.inherit.delegate_facts, false);
+        let host = host.to_owned();
+        Ok(Outcome { host, ones, all, status, ignore_unreachable, hidden, notify, includes, delegate_facts })
+    }
+
+    async fn all(
+        &self,
+        on: &On<'_>,
+        scope: &Arc<Scope>,
+        known: &mut Known,
+        hidden: bool,
+        includes: &mut Vec<Inclusion>,
+    ) -> Result<(Vec<One>, bool)> {
+        let task = on.task;
+        let items = match self.items(task, scope) {
+            Ok(items) => items,
+            Err(e) => return Ok((vec![self.no_items(on, scope, e)], false)),
+        };
+        let (Some(items), Some(l)) = (items, &task.loop_) else {
+            let one = self.item(on, known, Arc::default(), includes).await?;
+            return Ok((vec![one], false));
+        };
+        let mut ones = Vec::new();
+        for at in 0..items.all.len() {
+            let since = Instant::now();
+            let locals = Arc::new(items.locals(l, at));
+            if at > 0
+                && let Some(pause) = &l.pause
+            {
+                let seconds = scope.render(pause).ok().and_then(|v| v.as_f64().or_else(|| v.as_str()?.parse().ok()));
+                if let Some(seconds) = seconds.filter(|s| *s > 0.0 && self.mode == Mode::Apply) {
+                    self.cx.sleep(PLAYBOOK, "apply", Duration::from_secs_f64(seconds)).await?;
+                }
             }
-            results.push(Json::Object(fields));
+            let mut one = self.item(&On { at, ..*on }, known, locals.clone(), includes).await?;
+            facts(task, &one.fields, known);
+            one.fields.extend(Vars::clone(&locals).into_iter().filter(|(k, _)| k != "ansible_loop"));
+            self.tell_item(on, known, &locals, &one, hidden, since);
+            let stop = one.unreachable.is_some() || self.breaks(on, known, &locals, &one);
+            ones.push(one);
+            if stop {
+                break;
+            }
         }
-        let msg = if failed { "One or more items failed" } else { "All items completed" };
-        let mut fields =
-            modules::fields([("changed", json!(changed)), ("msg", json!(msg)), ("results", Json::Array(results))]);
-        if failed {
-            fields.insert("failed".into(), true.into());
+        Ok((ones, true))
+    }
+
+    /// `break_when`: the result is known under the name that the task registers.
+    fn breaks(&self, on: &On<'_>, known: &Known, locals: &Arc<Vars>, one: &One) -> bool {
+        let Some(l) = on.task.loop_.as_ref().filter(|l| !l.break_when.is_empty()) else { return false };
+        let mut vars = Vars::clone(locals);
+        vars.extend(on.task.register.iter().map(|r| (r.clone(), Json::Object(one.fields.clone()))));
+        let view = View { host: on.host, known, task: Some(on.task), locals: Arc::new(vars), delegated: None };
+        let scope = self.scope(on.playing, &view);
+        l.break_when.iter().all(|c| scope.test(c).unwrap_or(false))
+    }
+
+    fn tell_item(&self, on: &On<'_>, known: &Known, locals: &Arc<Vars>, one: &One, hidden: bool, since: Instant) {
+        let Some(l) = &on.task.loop_ else { return };
+        let view = View { host: on.host, known, task: Some(on.task), locals: locals.clone(), delegated: None };
+        let plain = locals.get(&l.var).cloned();
+        let label = match &l.label {
+            Some(label) => self.scope(on.playing, &view).render(label).ok().or(plain),
+            None => plain,
+        };
+        let mut result = on.result(one, one.status(false), hidden, since);
+        result.item = if hidden { Some("(censored due to no_log)".into()) } else { label.or(Some(Json::Null)) };
+        on.lane.say(PlaybookEvent::ItemFinished(result));
+    }
+
+    /// What a loop whose items can't be told gives. As Ansible: what a false condition skips may be undefined.
+    fn no_items(&self, on: &On<'_>, scope: &Arc<Scope>, e: RenderError) -> One {
+        if let Some(why) = scope.touched() {
+            return self.unknowable(on.task, on.host, &on.info.name, why);
         }
-        if skipped {
-            fields.insert("skipped".into(), true.into());
+        let false_one = on.task.inherit.when.iter().find(|(c, _)| matches!(scope.test(c), Ok(false)));
+        match false_one {
+            Some((condition, _)) => One::skip(modules::fields([
+                ("changed", json!(false)),
+                ("skipped", json!(true)),
+                ("skip_reason", json!("Conditional result was False")),
+                ("false_condition", condition.clone()),
+            ])),
+            None => One::undefined(e),
         }
-        Ok(Done { fields, skipped, unknown })
     }
 }
 
-fn unreachable(e: Error, host: &str) -> Error {
-    if e.kind() == ErrorKind::Unreachable {
-        e.with_missing("host", host)
-    } else {
-        Error::new(ErrorKind::Unreachable, PLAYBOOK, "apply", "a host can't be reached")
-            .with("host", host)
-            .caused_by(e.report())
-    }
-}
-
-fn tail(s: &str) -> &str {
-    match s.char_indices().rev().nth(4000) {
-        Some((at, _)) => s.get(at..).unwrap_or(s),
-        None => s,
+/// What a task without a name is called.
+fn default_name(task: &Task) -> String {
+    let named = |key: &str| task.args.get(key).and_then(Json::as_str);
+    match task.action.as_str() {
+        "include_role" => match named("name").or_else(|| named("role")) {
+            Some(role) => format!("{} : {role}", task.written),
+            None => task.written.clone(),
+        },
+        _ => task.written.clone(),
     }
 }

@@ -1,173 +1,152 @@
-//! What a task sees: variables by Ansible's precedence, who it becomes, its environment.
+//! What a task sees: variables by Ansible's precedence.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use minijinja::value::{DynObject, Enumerator, Object, Value};
+use minijinja::value::{DynObject, Value};
 use serde_json::json;
-use towpath_core::{Become, BecomeMethod, BecomeSpec, Json, Secret, Vars};
+use towpath_core::{Json, Vars};
 
-use super::state::HostState;
-use super::{Mode, Playing, Run};
-use crate::load::{Play, Role, Task};
+use super::world::Known;
+use super::{Mode, Playing, Run, lock};
+use crate::load::{Inherit, Play, RoleUse, Task};
 use crate::modules;
-use crate::render::{OMIT, RenderError, Scope, Search, drop_omitted, to_json, truthy};
+use crate::render::{OMIT, RenderError, Scope, Search, drop_omitted};
 
-/// `hostvars`.
-#[derive(Debug)]
-struct HostVars(HashMap<String, Value>, Vec<String>);
-
-impl Object for HostVars {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.0.get(key.as_str()?).cloned()
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.1.iter().map(|n| Value::from(n.as_str())).collect())
-    }
+/// Whom a scope is for.
+pub(super) struct View<'v> {
+    pub(super) host: &'v str,
+    pub(super) known: &'v Known,
+    pub(super) task: Option<&'v Task>,
+    /// Variables of a loop's item and of a delegation.
+    pub(super) locals: Arc<Vars>,
+    /// The host that the task is delegated to.
+    pub(super) delegated: Option<&'v str>,
 }
+
 impl Run<'_> {
-    fn magic(&self, playing: &Playing<'_>, role: Option<&Role>, host: &HostState) -> Vars {
+    /// Magic variables that are the same for all hosts, from what the play's state is now.
+    pub(super) fn refresh_magic(&self, playing: &Playing<'_>) {
+        let index = self.world.index();
+        let state = lock(&playing.state);
+        let alive = |names: &[String]| {
+            names.iter().filter(|n| !state.lost(n) && !lock(&self.dead).contains(*n)).cloned().collect::<Vec<_>>()
+        };
+        let names: Vec<&str> = state.uses.iter().filter(|u| !u.dependency).map(|u| u.role.name.as_str()).collect();
+        let mut needed: Vec<&str> = Vec::new();
+        for u in state.uses.iter().filter(|u| u.dependency) {
+            if !needed.contains(&u.role.name.as_str()) {
+                needed.push(&u.role.name);
+            }
+        }
+        let mut either: Vec<&str> = Vec::new();
+        for n in names.iter().chain(&needed) {
+            if !either.contains(n) {
+                either.push(n);
+            }
+        }
+        let hosts = alive(&playing.all);
+        let path =
+            |p: &std::path::Path| std::path::absolute(p).unwrap_or_else(|_| p.to_path_buf()).display().to_string();
+        let config = self.config;
+        let tags = if config.tags.is_empty() { vec!["all".to_owned()] } else { config.tags.clone() };
+        let version = json!({
+            "full": "2.18.0", "major": 2, "minor": 18, "revision": 0, "string": "2.18.0",
+        });
+        let sources: Vec<String> = config.inventory_sources.iter().map(|p| path(p)).collect();
         let mut vars = modules::fields([
-            ("inventory_hostname", json!(host.host.name)),
-            ("inventory_hostname_short", json!(host.host.name.split('.').next())),
-            ("group_names", json!(self.index.group_names(&host.host.name))),
-            ("groups", json!(self.index.groups)),
-            ("playbook_dir", json!(self.loader.playbook_dir.display().to_string())),
-            ("play_hosts", json!(playing.names)),
-            ("ansible_play_hosts", json!(playing.names)),
-            ("ansible_play_hosts_all", json!(playing.names)),
-            ("ansible_play_batch", json!(playing.names)),
-            ("ansible_play_name", json!(playing.play.name)),
-            ("ansible_check_mode", json!(self.mode == Mode::Plan)),
-            ("ansible_diff_mode", json!(false)),
+            ("groups", json!(index.groups)),
+            ("playbook_dir", json!(path(&self.loader.playbook_dir))),
+            ("play_hosts", json!(alive(&playing.batch))),
+            ("ansible_play_hosts", json!(hosts)),
+            ("ansible_play_hosts_all", json!(playing.all)),
+            ("ansible_play_batch", json!(alive(&playing.batch))),
+            ("ansible_play_name", json!(playing.name)),
+            ("role_names", json!(names)),
+            ("ansible_play_role_names", json!(names)),
+            ("ansible_dependent_role_names", json!(needed)),
+            ("ansible_role_names", json!(either)),
+            ("ansible_check_mode", json!(self.mode == Mode::Plan || config.check)),
+            ("ansible_diff_mode", json!(config.diff)),
+            ("ansible_forks", json!(config.forks)),
+            ("ansible_verbosity", json!(config.verbosity)),
+            ("ansible_run_tags", json!(tags)),
+            ("ansible_skip_tags", json!(config.skip_tags)),
+            ("ansible_inventory_sources", json!(sources)),
             ("ansible_managed", json!("Ansible managed")),
-            ("ansible_version", json!({"full": "2.18.0", "major": 2, "minor": 18, "revision": 0, "string": "2.18.0"})),
+            ("ansible_version", version),
+            ("ansible_playbook_python", json!("/usr/bin/python3")),
             ("environment_name", json!(self.cx.environment())),
             ("omit", json!(OMIT)),
         ]);
-        if let Some(role) = role {
-            let path = std::path::absolute(&role.path).unwrap_or_else(|_| role.path.clone());
-            vars.insert("role_path".into(), json!(path.display().to_string()));
-            vars.insert("role_name".into(), json!(role.name));
+        vars.extend(self.targets.limit.as_ref().map(|l| ("ansible_limit".to_owned(), json!(l))));
+        if let Some(first) = sources.first() {
+            let p = std::path::Path::new(first);
+            let dir = if p.is_dir() { p } else { p.parent().unwrap_or(p) };
+            vars.insert("inventory_file".into(), json!(first));
+            vars.insert("inventory_dir".into(), json!(dir.display().to_string()));
         }
-        vars
+        drop(state);
+        self.world.set_magic(vars);
     }
 
     /// Variables before any host is known.
-    pub(super) fn bare_scope(&self, play: &Play) -> Arc<Scope> {
-        let layers = vec![self.extra.clone(), play.vars.clone()];
-        Scope::new(self.engine.clone(), layers, HashMap::new(), Arc::default(), Search::default())
+    pub(super) fn bare_scope(&self, play: &Play, prompted: Arc<Vars>) -> Arc<Scope> {
+        let layers = vec![self.world.extra.clone(), prompted, play.vars.clone(), self.world.magic()];
+        let objects = HashMap::from([("hostvars".to_owned(), self.world.hostvars())]);
+        let search = Search { dirs: vec![self.loader.playbook_dir.clone()] };
+        Scope::new(self.world.engine.clone(), layers, objects, Arc::default(), search)
     }
 
-    /// All variables of a host at a task, by Ansible's precedence.
-    pub(super) fn scope(
-        &self,
-        playing: &Playing<'_>,
-        task: Option<&Task>,
-        host: &HostState,
-        locals: Vars,
-    ) -> Arc<Scope> {
-        let name = host.host.name.as_str();
-        let role = task.and_then(|t| t.inherit.role.as_deref());
-        let mut layers = vec![Arc::new(self.magic(playing, role, host)), self.extra.clone(), Arc::new(locals)];
-        let inherit = task.map(|t| &t.inherit);
-        layers.extend(inherit.iter().flat_map(|i| i.params.iter().rev().cloned()));
-        layers.push(Arc::new(host.vars.clone()));
-        layers.extend(inherit.iter().flat_map(|i| i.vars.iter().rev().cloned()));
-        layers.extend(inherit.iter().flat_map(|i| i.roles.iter().rev().map(|r| r.vars.clone())));
-        layers.extend(playing.play.roles.iter().rev().map(|r| r.vars.clone()));
-        layers.extend(playing.vars_files.get(name).into_iter().flatten().rev().cloned());
-        layers.push(playing.play.vars.clone());
-        layers.push(host.facts.clone());
-        layers.extend(self.index.layers(name));
-        layers.extend(inherit.iter().flat_map(|i| i.roles.iter().rev().map(|r| r.defaults.clone())));
-        layers.extend(playing.play.roles.iter().rev().map(|r| r.defaults.clone()));
-        let mut connection = Vars::new();
-        let spec = &host.host.connection;
-        connection.insert("ansible_host".into(), json!(spec.address.as_deref().unwrap_or(name)));
-        connection.extend(spec.user.as_ref().map(|u| ("ansible_user".to_owned(), json!(u))));
-        connection.extend(spec.port.as_ref().map(|p| ("ansible_port".to_owned(), json!(p))));
-        layers.push(Arc::new(connection));
-        let board = self.board.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let others = self.index.names.iter().map(|other| {
-            let mut layers = vec![Arc::new(modules::fields([
-                ("inventory_hostname", json!(other)),
-                ("group_names", json!(self.index.group_names(other))),
-                ("groups", json!(self.index.groups)),
-            ]))];
-            layers.extend(board.get(other).cloned());
-            layers.extend(self.index.layers(other));
-            let scope = Scope::new(self.engine.clone(), layers, HashMap::new(), Arc::default(), Search::default());
-            (other.clone(), Value::from_dyn_object(DynObject::new(scope)))
-        });
-        let hostvars = Value::from_object(HostVars(others.collect(), self.index.names.clone()));
-        let mut dirs: Vec<_> = role.iter().map(|r| r.path.clone()).collect();
-        dirs.extend(task.and_then(|t| t.pos.file.parent()).map(std::path::Path::to_path_buf));
-        dirs.push(self.loader.playbook_dir.clone());
-        Scope::new(
-            self.engine.clone(),
-            layers,
-            [("hostvars".to_owned(), hostvars)].into(),
-            Arc::new(host.unknown.clone()),
-            Search { dirs },
-        )
-    }
-
-    pub(super) async fn become_of(
-        &self,
-        task: Option<&Task>,
-        playing: &Playing<'_>,
-        scope: &Arc<Scope>,
-        spec: Option<BecomeSpec>,
-    ) -> std::result::Result<Option<Become>, RenderError> {
-        let wants = task.map_or(&playing.play.become_, |t| &t.inherit.become_);
-        let var = |name: &str| scope.variable(name).map(|v| to_json(&v));
-        let get = |own: &Option<Json>, name: &str| -> std::result::Result<Option<Json>, RenderError> {
-            match (var(name), own) {
-                (Some(v), _) => Ok(Some(v)),
-                (None, Some(v)) => scope.render(v).map(Some),
-                (None, None) => Ok(None),
-            }
+    /// All variables of a host at a task, highest precedence first.
+    pub(super) fn scope(&self, playing: &Playing<'_>, view: &View<'_>) -> Arc<Scope> {
+        let inherit = view.task.map_or(&playing.play.inherit, |t| &t.inherit);
+        let (role_vars, role_defaults) = {
+            let state = lock(&playing.state);
+            (state.role_vars.clone(), state.role_defaults.clone())
         };
-        if !get(&wants.on, "ansible_become")?.as_ref().and_then(truthy).unwrap_or(false) {
-            return Ok(None);
+        let world = &self.world;
+        let mut layers = vec![world.index().magic(view.host), world.magic()];
+        layers.extend(role_magic(inherit));
+        layers.extend([world.extra.clone(), view.locals.clone()]);
+        layers.extend(inherit.params.iter().rev().cloned());
+        layers.extend([view.known.set.clone(), view.known.included.clone()]);
+        layers.extend(inherit.vars.iter().rev().cloned());
+        layers.extend(inherit.roles.iter().rev().map(|r| r.vars.clone()));
+        layers.extend(role_vars.iter().rev().cloned());
+        layers.extend(playing.vars_files.get(view.host).into_iter().flatten().rev().cloned());
+        layers.extend([playing.prompted.clone(), playing.play.vars.clone(), view.known.facts.clone()]);
+        layers.extend(world.base(view.host));
+        layers.extend(inherit.roles.iter().rev().map(|r| r.defaults.clone()));
+        layers.extend(role_defaults.iter().rev().cloned());
+        let mut objects = HashMap::from([("hostvars".to_owned(), world.hostvars())]);
+        if let Some(other) = view.delegated {
+            let scope = Value::from_dyn_object(DynObject::new(world.others_see(other)));
+            objects.insert("ansible_delegated_vars".into(), Value::from_iter([(other.to_owned(), scope)]));
         }
-        let text = |v: Option<Json>| v.and_then(|v| v.as_str().map(str::to_owned));
-        let spec = spec.unwrap_or_default();
-        let method = match text(get(&wants.method, "ansible_become_method")?).as_deref() {
-            None => spec.method,
-            Some("sudo" | "ansible.builtin.sudo") => BecomeMethod::Sudo,
-            Some("su" | "ansible.builtin.su") => BecomeMethod::Su,
-            Some(other) => {
-                return Err(RenderError {
-                    message: format!("the become method `{other}` is not supported; there are sudo and su"),
-                    undefined: false,
-                });
-            }
-        };
-        let password =
-            match (text(var("ansible_become_password").or_else(|| var("ansible_become_pass"))), &spec.password) {
-                (Some(p), _) => {
-                    let secret = Secret::new(p);
-                    self.cx.learn_secret(&secret);
-                    Some(secret)
-                }
-                (None, Some(r)) => {
-                    Some(self.cx.resolve(r).await.map_err(|e| RenderError { message: e.report(), undefined: false })?)
-                }
-                (None, None) => None,
-            };
-        let flags =
-            text(get(&wants.flags, "ansible_become_flags")?).map_or(spec.flags, |f| crate::load::split_words(&f));
-        Ok(Some(Become {
-            user: text(get(&wants.user, "ansible_become_user")?).unwrap_or(spec.user),
-            method,
-            password,
-            flags,
-        }))
+        let search = Search { dirs: self.search(view.task, inherit) };
+        Scope::new(world.engine.clone(), layers, objects, view.known.unknown.clone(), search)
     }
 
+    /// Folders in which files are looked for, the most specific first.
+    fn search(&self, task: Option<&Task>, inherit: &Inherit) -> Vec<std::path::PathBuf> {
+        let mut dirs = Vec::new();
+        let mut add = |dir: std::path::PathBuf| {
+            if !dirs.contains(&dir) {
+                dirs.push(dir);
+            }
+        };
+        for role in inherit.roles.iter().rev() {
+            add(role.path.clone());
+        }
+        if let Some(dir) = task.and_then(|t| t.pos.file.parent()) {
+            add(dir.to_path_buf());
+        }
+        add(self.loader.playbook_dir.clone());
+        dirs
+    }
+
+    /// The environment of a task's commands.
     pub(super) fn environment(
         &self,
         task: &Task,
@@ -175,22 +154,42 @@ impl Run<'_> {
     ) -> std::result::Result<Vec<(String, String)>, RenderError> {
         let mut env: Vec<(String, String)> = Vec::new();
         for layer in &task.inherit.environment {
-            if let Json::Object(map) = drop_omitted(scope.render(layer)?) {
-                for (k, v) in map {
-                    let good = !k.is_empty()
-                        && k.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-                        && !k.starts_with(|c: char| c.is_ascii_digit());
-                    if !good {
-                        return Err(RenderError {
-                            message: format!("`{k}` can't be the name of an environment variable"),
-                            undefined: false,
-                        });
-                    }
-                    env.retain(|(have, _)| *have != k);
-                    env.push((k, crate::render::text(&Value::from_serialize(&v))));
+            let maps = match drop_omitted(scope.render(layer)?) {
+                Json::Array(items) => items,
+                one => vec![one],
+            };
+            for (k, v) in maps.iter().filter_map(Json::as_object).flatten() {
+                let good = !k.is_empty()
+                    && k.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                    && !k.starts_with(|c: char| c.is_ascii_digit());
+                if !good {
+                    return Err(wrong(format!("`{k}` can't be the name of an environment variable")));
                 }
+                env.retain(|(have, _)| have != k);
+                env.push((k.clone(), crate::render::text(&Value::from_serialize(v))));
             }
         }
         Ok(env)
     }
+}
+
+pub(super) fn wrong(message: String) -> RenderError {
+    RenderError { message, undefined: false }
+}
+
+fn role_magic(inherit: &Inherit) -> Option<Arc<Vars>> {
+    let used: &RoleUse = inherit.role.as_deref()?;
+    let name = &used.role.name;
+    Some(Arc::new(modules::fields([
+        ("role_path", json!(used.role.path.display().to_string())),
+        ("role_name", json!(name)),
+        ("ansible_role_name", json!(name)),
+        ("ansible_parent_role_names", json!(used.parents)),
+        ("ansible_parent_role_paths", json!(parent_paths(inherit, used))),
+    ])))
+}
+
+fn parent_paths(inherit: &Inherit, used: &RoleUse) -> Vec<String> {
+    let of = |name: &String| inherit.roles.iter().find(|r| r.name == *name);
+    used.parents.iter().filter_map(of).map(|r| r.path.display().to_string()).collect()
 }

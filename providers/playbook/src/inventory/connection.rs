@@ -105,16 +105,13 @@ fn set(host: &mut Host, name: &str, value: &str, dir: &Path) -> std::result::Res
         "identitiesonly" => options.insert("identities_only".into(), (value == "yes").into()),
         "identityagent" => options.insert("identity_agent".into(), value.into()),
         "proxyjump" => options.insert("proxy_jump".into(), value.into()),
-        "stricthostkeychecking" => {
-            match value {
-                "yes" | "ask" => None,
-                "accept-new" => options.insert("accept_new".into(), true.into()),
-                _ => {
-                    return Err("`StrictHostKeyChecking=no` would trust anybody: use `accept-new`, or add the keys to known_hosts"
-                    .into());
-                }
-            }
-        }
+        "stricthostkeychecking" => match value {
+            "yes" | "ask" => None,
+            "accept-new" => options.insert("host_keys".into(), "accept_new".into()),
+            // Each run warns of it.
+            "no" | "off" => options.insert("host_keys".into(), "off".into()),
+            _ => return Err(format!("`StrictHostKeyChecking={value}` is none of yes, ask, accept-new, no and off")),
+        },
         "connecttimeout" => match value.parse::<u64>() {
             Ok(seconds) => options.insert("connect_timeout_s".into(), seconds.into()),
             Err(_) => return Err(format!("`ConnectTimeout={value}` is no number")),

@@ -17,7 +17,7 @@ pub(super) fn read(path: &Path, text: &str, out: &mut Draft) -> Result<()> {
     let mut section = Section::Hosts("ungrouped".into());
     for (number, line) in text.lines().enumerate() {
         let wrong = |message: String| -> Error {
-            let pos = yaml::Pos { file: std::sync::Arc::new(path.to_owned()), line: number + 1 };
+            let pos = yaml::Pos { file: std::sync::Arc::new(path.to_owned()), line: number + 1, column: 1 };
             yaml::invalid(&pos, message)
         };
         let line = line.trim();

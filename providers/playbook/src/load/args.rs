@@ -96,7 +96,7 @@ pub(crate) fn split_words(text: &str) -> Vec<String> {
 }
 
 /// Reads free-form arguments. For `command`-like modules everything that is no known option stays in `_raw_params`.
-pub(super) fn parse(text: &str, raw: bool) -> Map<String, Json> {
+pub(crate) fn parse(text: &str, raw: bool) -> Map<String, Json> {
     const OPTIONS: [&str; 7] = ["creates", "removes", "chdir", "executable", "warn", "stdin", "stdin_add_newline"];
     let mut out = Map::new();
     let mut rest: Vec<String> = Vec::new();

@@ -1,135 +1,95 @@
-//! Tasks and blocks, with everything that they inherit.
+//! Tasks.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Map;
-use towpath_core::{Json, Result, Vars};
+use towpath_core::{Json, Result};
 
 use super::args;
-use super::role::{Loaded, Loader, Role, RoleRef};
+use super::block::{Found, Item, load_tasks};
+use super::include::{import_tasks, load_included_role};
+use super::inherit::Inherit;
+use super::keywords::{self, meant, unknown};
+use super::role::Loader;
 use super::yaml::{Kind, Node, Pos, read};
-use crate::render::truthy;
-
-/// Keywords of becoming another user; unset ones come from further out.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Become {
-    pub(crate) on: Option<Json>,
-    pub(crate) user: Option<Json>,
-    pub(crate) method: Option<Json>,
-    pub(crate) flags: Option<Json>,
-}
-
-/// What a task inherits from the play, blocks, roles and imports around it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Inherit {
-    pub(crate) when: Vec<(Json, Pos)>,
-    pub(crate) vars: Vec<Arc<Vars>>,
-    pub(crate) params: Vec<Arc<Vars>>,
-    pub(crate) become_: Become,
-    pub(crate) environment: Vec<Json>,
-    pub(crate) tags: Vec<String>,
-    pub(crate) ignore_errors: Option<Json>,
-    pub(crate) no_log: Option<Json>,
-    pub(crate) check_mode: Option<Json>,
-    pub(crate) any_errors_fatal: Option<Json>,
-    pub(crate) run_once: Option<Json>,
-    pub(crate) role: Option<Arc<Role>>,
-    /// The role and those that depend on it, outermost first.
-    pub(crate) roles: Vec<Arc<Role>>,
-    pub(crate) handler: bool,
-}
-
-impl Inherit {
-    /// Takes a keyword that blocks, roles and tasks share. Gives `false` for any other.
-    pub(crate) fn keyword(&mut self, key: &str, value: &Node) -> Result<bool> {
-        match key {
-            "when" => self.when.extend(value.list().into_iter().map(|n| (n.json(), n.pos.clone()))),
-            "vars" => {
-                value.pairs("vars")?;
-                if let Json::Object(map) = value.json() {
-                    self.vars.push(Arc::new(map));
-                }
-            }
-            "become" => self.become_.on = Some(value.json()),
-            "become_user" => self.become_.user = Some(value.json()),
-            "become_method" => self.become_.method = Some(value.json()),
-            "become_flags" => self.become_.flags = Some(value.json()),
-            "environment" => self.environment.extend(value.list().into_iter().map(Node::json)),
-            "tags" => self.tags.extend(value.texts("tags")?),
-            "ignore_errors" => self.ignore_errors = Some(value.json()),
-            "no_log" => self.no_log = Some(value.json()),
-            "check_mode" => self.check_mode = Some(value.json()),
-            "any_errors_fatal" => self.any_errors_fatal = Some(value.json()),
-            "run_once" => self.run_once = Some(value.json()),
-            "delegate_to" | "delegate_facts" => {
-                return Err(
-                    value.wrong("`delegate_to` is not supported yet; give the task a play of its own on that host")
-                );
-            }
-            // They change no result: how it is shown, where modules are looked for, how many hosts work at once.
-            "diff" | "collections" | "throttle" => {}
-            "ignore_unreachable" if truthy(&value.json()) == Some(false) => {}
-            "timeout" if value.json() == 0 => {}
-            "debugger" if value.json() == "never" => {}
-            "module_defaults" if value.list().is_empty() => {}
-            "ignore_unreachable" | "timeout" | "debugger" | "module_defaults" => {
-                return Err(value.wrong(format!("`{key}` is not supported yet")));
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
 
 /// A loop.
 #[derive(Debug, Clone)]
 pub(crate) struct Loop {
     pub(crate) items: Json,
-    /// `with_items` flattens one level.
+    /// `loop`, or `with_` and the name of a lookup.
     pub(crate) kind: String,
     pub(crate) var: String,
     pub(crate) index_var: Option<String>,
     pub(crate) label: Option<Json>,
+    pub(crate) pause: Option<Json>,
+    pub(crate) extended: Option<Json>,
+    pub(crate) allitems: Option<Json>,
+    pub(crate) break_when: Vec<Json>,
 }
 
 /// A task.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
     pub(crate) name: Option<String>,
+    /// The action as it is written: `ansible.builtin.copy`.
+    pub(crate) written: String,
     /// The module's short name.
     pub(crate) action: String,
     pub(crate) args: Map<String, Json>,
+    /// `args` as one expression that gives a mapping.
+    pub(crate) more_args: Option<Json>,
     pub(crate) pos: Pos,
     pub(crate) inherit: Inherit,
+    /// What a dynamic include passes on: everything but its own keywords.
+    pub(crate) outer: Option<Arc<Inherit>>,
     pub(crate) loop_: Option<Loop>,
     pub(crate) register: Option<String>,
     pub(crate) changed_when: Option<Vec<Json>>,
     pub(crate) failed_when: Option<Vec<Json>>,
-    pub(crate) notify: Vec<String>,
-    pub(crate) listen: Vec<String>,
+    pub(crate) listen: Vec<Json>,
     pub(crate) until: Option<Vec<Json>>,
     pub(crate) retries: Option<Json>,
     pub(crate) delay: Option<Json>,
-    /// How many conditions come from further out.
-    pub(crate) outer_when: usize,
+    pub(crate) async_: Option<Json>,
+    pub(crate) poll: Option<Json>,
 }
 
-/// A step of a task list.
-#[derive(Debug, Clone)]
-pub(crate) enum Item {
-    Task(Arc<Task>),
-    Block {
-        block: Vec<Item>,
-        rescue: Vec<Item>,
-        always: Vec<Item>,
-    },
-    /// `include_tasks`, `include_role`: read when reached.
-    Include(Arc<Task>),
-    /// `meta`.
-    Meta(String),
-    /// Handlers of an imported role.
-    Handlers(Vec<Item>),
+impl Task {
+    /// A task without keywords.
+    pub(crate) fn new(action: &str, pos: Pos, inherit: Inherit) -> Self {
+        Self {
+            name: None,
+            written: action.to_owned(),
+            action: short(action).to_owned(),
+            args: Map::new(),
+            more_args: None,
+            pos,
+            inherit,
+            outer: None,
+            loop_: None,
+            register: None,
+            changed_when: None,
+            failed_when: None,
+            listen: Vec::new(),
+            until: None,
+            retries: None,
+            delay: None,
+            async_: None,
+            poll: None,
+        }
+    }
+
+    /// Whether it reads more tasks when it is reached.
+    pub(crate) fn includes(&self) -> bool {
+        matches!(self.action.as_str(), "include_tasks" | "include_role")
+    }
+
+    /// What a `meta` task asks for.
+    pub(crate) fn meta(&self) -> Option<&str> {
+        (self.action == "meta").then(|| self.args.get("_raw_params").and_then(Json::as_str).unwrap_or_default())
+    }
 }
 
 /// Strips what only Ansible's own collections may carry.
@@ -141,86 +101,52 @@ fn free_form(action: &str) -> bool {
     matches!(action, "command" | "shell" | "raw" | "script" | "win_command" | "win_shell")
 }
 
-/// Reads a list of tasks and blocks.
-pub(crate) fn load_tasks(loader: &Loader, node: &Node, inherit: &Inherit) -> Result<Vec<Item>> {
-    let mut out = Vec::new();
-    for item in node.items("a list of tasks")? {
-        if item.get("block").is_some() {
-            out.push(load_block(loader, item, inherit)?);
-        } else if !item.is_null() {
-            load_task(loader, item, inherit, &mut out)?;
-        }
-    }
-    Ok(out)
-}
-
-fn load_block(loader: &Loader, node: &Node, inherit: &Inherit) -> Result<Item> {
-    let mut inner = inherit.clone();
-    for (key, value) in node.pairs("a block")? {
-        match key.as_str() {
-            "block" | "rescue" | "always" => {}
-            "name" => {}
-            _ if inner.keyword(key, value)? => {}
-            _ => return Err(value.wrong(format!("`{key}` is no keyword of a block"))),
-        }
-    }
-    let part = |key: &str| node.get(key).map_or(Ok(Vec::new()), |n| load_tasks(loader, n, &inner));
-    Ok(Item::Block { block: part("block")?, rescue: part("rescue")?, always: part("always")? })
-}
-
-fn load_task(loader: &Loader, node: &Node, inherit: &Inherit, out: &mut Vec<Item>) -> Result<()> {
-    let mut task = Task {
-        name: None,
-        action: String::new(),
-        args: Map::new(),
-        pos: node.pos.clone(),
-        inherit: inherit.clone(),
-        loop_: None,
-        register: None,
-        changed_when: None,
-        failed_when: None,
-        notify: Vec::new(),
-        listen: Vec::new(),
-        until: None,
-        retries: None,
-        delay: None,
-        outer_when: inherit.when.len(),
-    };
+pub(super) fn load_task(
+    loader: &Loader,
+    node: &Node,
+    inherit: &Inherit,
+    found: &mut Found,
+    out: &mut Vec<Item>,
+) -> Result<()> {
+    let mut task = Task::new("", node.pos.clone(), inherit.clone());
     let mut action: Option<(String, Node)> = None;
     let mut more = Map::new();
     let exprs = |n: &Node| n.list().into_iter().map(Node::json).collect::<Vec<_>>();
     for (key, value) in node.pairs("a task")? {
         match key.as_str() {
-            "name" => task.name = Some(value.text("name")?),
+            // `name: off` is no name.
+            "name" => task.name = (value.json() != Json::Bool(false)).then(|| value.text("name")).transpose()?,
             "register" => task.register = Some(value.text("register")?),
             "changed_when" => task.changed_when = Some(exprs(value)),
             "failed_when" => task.failed_when = Some(exprs(value)),
             "until" => task.until = Some(exprs(value)),
             "retries" => task.retries = Some(value.json()),
             "delay" => task.delay = Some(value.json()),
-            "notify" => task.notify = value.list().into_iter().map(|n| n.text("notify")).collect::<Result<_>>()?,
-            "listen" => task.listen = value.list().into_iter().map(|n| n.text("listen")).collect::<Result<_>>()?,
-            "loop" => set_loop(&mut task, "loop", value),
+            "async" => task.async_ = Some(value.json()),
+            "poll" => task.poll = Some(value.json()),
+            "listen" => task.listen = exprs(value),
+            "loop" => set_loop(&mut task, "loop", value)?,
             "loop_control" => {}
             "args" => match value.json() {
                 Json::Object(map) => more = map,
                 Json::Null => {}
+                text @ Json::String(_) => task.more_args = Some(text),
                 _ => return Err(value.wrong("`args` must be a mapping")),
             },
-            "async" | "poll" => return Err(value.wrong(format!("`{key}` is not supported yet"))),
-            "action" | "local_action" if key == "local_action" => {
-                return Err(value.wrong("`local_action` is not supported yet"));
+            "local_action" => {
+                one_action(&action, key, value)?;
+                action = Some(split_action(value)?);
+                task.inherit.delegate_to = Some("localhost".into());
             }
-            "action" => action = Some(split_action(value)?),
-            k if k.starts_with("with_") => set_loop(&mut task, k, value),
-            "connection" | "remote_user" | "port" => {
-                return Err(value.wrong(format!("`{key}` on a task is not supported: set it on the play or the host")));
+            "action" => {
+                one_action(&action, key, value)?;
+                action = Some(split_action(value)?);
             }
+            k if k.starts_with("with_") => set_loop(&mut task, k, value)?,
             _ if task.inherit.keyword(key, value)? => {}
-            _ if action.is_none() => action = Some((key.clone(), value.clone())),
             _ => {
-                let first = action.as_ref().map(|a| a.0.as_str()).unwrap_or_default();
-                return Err(value.wrong(format!("a task has one action, and this one has `{first}` and `{key}`")));
+                one_action(&action, key, value)?;
+                action = Some((key.clone(), value.clone()));
             }
         }
     }
@@ -228,18 +154,31 @@ fn load_task(loader: &Loader, node: &Node, inherit: &Inherit, out: &mut Vec<Item
         return Err(node.wrong("a task without an action"));
     };
     task.action = short(&name).to_owned();
+    task.written = name;
     task.args = match &value.kind {
         Kind::Map(_) => value.json().as_object().cloned().unwrap_or_default(),
         Kind::Scalar(Json::Null) => Map::new(),
         Kind::Scalar(Json::String(text)) => args::parse(text, free_form(&task.action)),
         Kind::Scalar(other) => [("_raw_params".to_owned(), other.clone())].into_iter().collect(),
-        Kind::Seq(_) => return Err(value.wrong(format!("arguments of `{name}` must be a mapping or text"))),
+        Kind::Seq(_) => return Err(value.wrong(format!("arguments of `{}` must be a mapping or text", task.written))),
     };
     for (k, v) in more {
         task.args.entry(k).or_insert(v);
     }
     loop_control(&mut task, node)?;
-    finish(loader, task, out)
+    finish(loader, task, inherit, found, out)
+}
+
+/// A second action in a task is most often a keyword with a typo.
+fn one_action(have: &Option<(String, Node)>, key: &str, value: &Node) -> Result<()> {
+    let Some((first, _)) = have else { return Ok(()) };
+    let known = [keywords::SHARED, keywords::TASK];
+    for name in [key, first.as_str()] {
+        if let Some(near) = meant(name, &known).filter(|n| *n != "action" && *n != "local_action") {
+            return Err(value.wrong(format!("`{name}` is no keyword of a task; did you mean `{near}`?")));
+        }
+    }
+    Err(value.wrong(format!("a task has one action, and this one has `{first}` and `{key}`")))
 }
 
 fn split_action(value: &Node) -> Result<(String, Node)> {
@@ -253,86 +192,95 @@ fn split_action(value: &Node) -> Result<(String, Node)> {
     Ok((name.to_owned(), Node { kind, pos: value.pos.clone() }))
 }
 
-fn set_loop(task: &mut Task, kind: &str, value: &Node) {
-    task.loop_ =
-        Some(Loop { items: value.json(), kind: kind.to_owned(), var: "item".to_owned(), index_var: None, label: None });
+fn set_loop(task: &mut Task, kind: &str, value: &Node) -> Result<()> {
+    if let Some(other) = &task.loop_ {
+        return Err(value.wrong(format!("a task has one loop, and this one has `{}` and `{kind}`", other.kind)));
+    }
+    task.loop_ = Some(Loop {
+        items: value.json(),
+        kind: kind.to_owned(),
+        var: "item".to_owned(),
+        index_var: None,
+        label: None,
+        pause: None,
+        extended: None,
+        allitems: None,
+        break_when: Vec::new(),
+    });
+    Ok(())
 }
 
 fn loop_control(task: &mut Task, node: &Node) -> Result<()> {
-    let (Some(control), Some(looping)) = (node.get("loop_control"), task.loop_.as_mut()) else { return Ok(()) };
+    let Some(control) = node.get("loop_control") else { return Ok(()) };
+    let mut unused = None;
     for (key, value) in control.pairs("loop_control")? {
+        let Some(looping) = task.loop_.as_mut() else {
+            unused.get_or_insert(key);
+            continue;
+        };
         match key.as_str() {
             "loop_var" => looping.var = value.text("loop_var")?,
             "index_var" => looping.index_var = Some(value.text("index_var")?),
             "label" => looping.label = Some(value.json()),
-            "pause" | "extended" | "extended_allitems" => {
-                return Err(value.wrong(format!("`loop_control.{key}` is not supported yet")));
-            }
-            _ => return Err(value.wrong(format!("`{key}` is no keyword of loop_control"))),
+            "pause" => looping.pause = Some(value.json()),
+            "extended" => looping.extended = Some(value.json()),
+            "extended_allitems" => looping.allitems = Some(value.json()),
+            "break_when" => looping.break_when = value.list().into_iter().map(Node::json).collect(),
+            _ => return Err(unknown(value, key, "loop_control", &[keywords::LOOP_CONTROL])),
         }
     }
     Ok(())
 }
 
-/// Resolves imports, which are read at once; everything else stays an item.
-fn finish(loader: &Loader, task: Task, out: &mut Vec<Item>) -> Result<()> {
+/// Resolves imports, which are read at once; everything else stays a task.
+fn finish(loader: &Loader, mut task: Task, outer: &Inherit, found: &mut Found, out: &mut Vec<Item>) -> Result<()> {
+    let wrong = |pos: &Pos, message: String| Err(super::yaml::invalid(pos, message));
     match task.action.as_str() {
         "meta" => {
-            let what = task.args.get("_raw_params").and_then(Json::as_str).unwrap_or_default().to_owned();
-            match what.as_str() {
-                "flush_handlers" | "noop" | "end_play" | "end_host" | "clear_facts" | "clear_host_errors"
-                | "refresh_inventory" | "reset_connection" => out.push(Item::Meta(what)),
-                _ => return Err(super::yaml::invalid(&task.pos, format!("`meta: {what}` is not known"))),
+            let what = task.meta().unwrap_or_default();
+            let known = [
+                "clear_facts",
+                "clear_host_errors",
+                "end_batch",
+                "end_host",
+                "end_play",
+                "end_role",
+                "flush_handlers",
+                "noop",
+                "refresh_inventory",
+                "reset_connection",
+            ];
+            if !known.contains(&what) {
+                return wrong(&task.pos, format!("`meta: {what}` is not known; there are {}", known.join(", ")));
             }
+            if task.inherit.handler && what == "flush_handlers" {
+                return wrong(&task.pos, "a handler can't flush handlers".into());
+            }
+            out.push(Item::Task(Arc::new(task)));
         }
         "import_tasks" | "import_role" if task.loop_.is_some() => {
-            return Err(super::yaml::invalid(&task.pos, format!("`{}` can't loop; use an include", task.action)));
+            return wrong(&task.pos, format!("`{}` can't loop; use an include", task.action));
+        }
+        "import_playbook" => return wrong(&task.pos, "`import_playbook` stands among plays, not in a play".into()),
+        "include" => {
+            return wrong(
+                &task.pos,
+                "`include` is gone since Ansible 2.16; use `include_tasks` or `import_tasks`".into(),
+            );
         }
         "import_tasks" => {
-            let file = task.args.get("_raw_params").or_else(|| task.args.get("file")).and_then(Json::as_str);
-            let file = file.ok_or_else(|| super::yaml::invalid(&task.pos, "`import_tasks` without a file"))?;
-            let path = tasks_file(loader, &task, file)?;
-            out.extend(load_tasks(loader, &read(&path)?, &task.inherit)?);
+            let path = import_tasks(loader, &task)?;
+            out.extend(load_tasks(loader, &read(Path::new(&path))?, &task.inherit, found)?);
         }
         "import_role" => {
-            let loaded = load_included_role(loader, &task, &task.args)?;
-            out.push(Item::Handlers(loaded.handlers));
-            out.extend(loaded.items);
+            let loaded = load_included_role(loader, &task, &task.args, &task.inherit)?;
+            out.extend(found.take(loaded));
         }
-        "include_tasks" | "include_role" => out.push(Item::Include(Arc::new(task))),
+        "include_tasks" | "include_role" => {
+            task.outer = Some(Arc::new(outer.clone()));
+            out.push(Item::Task(Arc::new(task)));
+        }
         _ => out.push(Item::Task(Arc::new(task))),
     }
     Ok(())
-}
-
-/// Finds a file of tasks: beside the file that names it, in the role, beside the playbook.
-pub(crate) fn tasks_file(loader: &Loader, task: &Task, file: &str) -> Result<PathBuf> {
-    let mut places = Vec::new();
-    if let Some(dir) = task.pos.file.parent() {
-        places.push(dir.to_path_buf());
-    }
-    if let Some(role) = &task.inherit.role {
-        places.push(role.path.join("tasks"));
-        places.push(role.path.clone());
-    }
-    places.push(loader.playbook_dir.clone());
-    if let Some(found) = places.iter().map(|p| p.join(file)).find(|p| p.is_file()) {
-        return Ok(found);
-    }
-    let searched = places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
-    Err(super::yaml::invalid(&task.pos, format!("there is no file of tasks `{file}`")).with("searched", searched))
-}
-
-/// Reads the role that an include or import names.
-pub(crate) fn load_included_role(loader: &Loader, task: &Task, args: &Map<String, Json>) -> Result<Loaded> {
-    let name = args.get("name").or_else(|| args.get("_raw_params")).and_then(Json::as_str);
-    let name = name.ok_or_else(|| super::yaml::invalid(&task.pos, format!("`{}` without a name", task.action)))?;
-    let tasks_from = args.get("tasks_from").and_then(Json::as_str).map(|s| s.trim_end_matches(".yml").to_owned());
-    let role = RoleRef { name: name.to_owned(), pos: task.pos.clone(), tasks_from };
-    let mut out = Loaded::default();
-    let mut inherit = task.inherit.clone();
-    // The task's own `vars` are the role's parameters.
-    inherit.params.extend(inherit.vars.last().cloned());
-    loader.load_role(&role, &inherit, &mut Vec::new(), &mut out)?;
-    Ok(out)
 }

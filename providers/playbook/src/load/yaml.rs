@@ -15,6 +15,7 @@ use crate::PLAYBOOK;
 pub(crate) struct Pos {
     pub(crate) file: Arc<PathBuf>,
     pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 impl std::fmt::Display for Pos {
@@ -95,16 +96,6 @@ impl Node {
         }
     }
 
-    /// Elements as texts; a text with commas is several.
-    pub(crate) fn texts(&self, what: &str) -> Result<Vec<String>> {
-        match &self.kind {
-            Kind::Scalar(Json::String(s)) => {
-                Ok(s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect())
-            }
-            _ => self.list().into_iter().map(|n| n.text(what)).collect(),
-        }
-    }
-
     /// An error at this place.
     pub(crate) fn wrong(&self, message: impl Into<String>) -> Error {
         invalid(&self.pos, message)
@@ -113,7 +104,7 @@ impl Node {
 
 /// An error in a playbook's file.
 pub(crate) fn invalid(pos: &Pos, message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", message).with("file", pos)
+    Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", message).with("file", format!("{pos}:{}", pos.column))
 }
 
 /// Reads a file.
@@ -143,7 +134,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
                 .with("file", place)
                 .caused_by(e.info().to_owned())
         })?;
-        let pos = Pos { file: file.clone(), line: span.start.line() };
+        let pos = Pos { file: file.clone(), line: span.start.line(), column: span.start.col() + 1 };
         let (node, anchor) = match event {
             Event::Scalar(value, style, anchor, tag) => {
                 (Node { kind: scalar(&value, style, tag.as_deref(), &pos)?, pos }, anchor)
@@ -185,7 +176,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
             },
         }
     }
-    Ok(root.unwrap_or(Node { kind: Kind::Scalar(Json::Null), pos: Pos { file, line: 1 } }))
+    Ok(root.unwrap_or(Node { kind: Kind::Scalar(Json::Null), pos: Pos { file, line: 1, column: 1 } }))
 }
 
 fn merge_keys(pairs: Vec<(String, Node)>) -> Result<Vec<(String, Node)>> {

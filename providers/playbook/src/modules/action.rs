@@ -72,7 +72,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 };
                 return done([("changed".to_owned(), json!(false)), (var, value)].into_iter().collect());
             }
-            let msg = call.args.get("msg").cloned().unwrap_or_else(|| json!("Hello world!"));
+            // It keeps its type: a list is shown as a list.
+            let msg = call.given.get("msg").cloned().unwrap_or_else(|| json!("Hello world!"));
             done(fields([("changed", json!(false)), ("msg", msg)]))
         }
         "set_fact" => {
@@ -119,8 +120,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             done(fields([("changed", json!(false)), ("msg", json!(msg))]))
         }
         "fail" => {
-            let msg = call.text("msg").unwrap_or_else(|| "Failed as requested from task".into());
-            done(fields([("changed", json!(false)), ("failed", json!(true)), ("msg", json!(msg))]))
+            let msg = call.given.get("msg").cloned().unwrap_or_else(|| "Failed as requested from task".into());
+            done(fields([("changed", json!(false)), ("failed", json!(true)), ("msg", msg)]))
         }
         _ => Ok(Decision::Probe(
             "exit 0\n".into(),

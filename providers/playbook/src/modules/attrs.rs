@@ -8,7 +8,7 @@ use towpath_core::{Json, shell_quote};
 use super::{Call, Fields};
 
 /// A shell function that prints what is at a path. `$2` is `-L` to follow links.
-pub(super) const STAT: &str = r#"tp_stat() {
+pub(crate) const STAT: &str = r#"tp_stat() {
 if [ -L "$1" ] && [ -z "$2" ]; then echo type=link; echo "target=$(readlink "$1")"
 elif [ -d "$1" ]; then echo type=directory
 elif [ -f "$1" ]; then echo type=file

@@ -32,6 +32,9 @@ use crate::carry::{Output, Script};
 use crate::render::{Scope, text, truthy};
 use spec::Rules;
 
+/// Shell functions that probes use. A shell is told them once, when it is opened.
+pub(crate) use attrs::STAT as FUNCTIONS;
+
 /// What a module returns.
 pub(crate) type Fields = Map<String, Json>;
 

@@ -5,11 +5,13 @@ mod cases;
 mod filters;
 mod lookups;
 mod python;
+mod reads;
 mod scope;
 mod tests;
 
 pub(crate) use filters::replacement;
 pub(crate) use python::{text, to_json, truthy};
+pub(crate) use reads::OnlyReads;
 pub(crate) use scope::{OMIT, RenderError, Scope, Search, drop_omitted};
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};

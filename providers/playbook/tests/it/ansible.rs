@@ -12,7 +12,7 @@ const SITE: &str = r#"
   become: yes
   vars: {items_: [{n: a, v: 1}, {n: b, v: 2}], title: "{{ items_ | map(attribute='n') | join('-') }}"}
   tasks:
-    - file: {path: /srv/d/e, state: directory, mode: u=rwx,g=rx,o=}
+    - file: {path: /srv/d/e, state: directory, mode: 'u=rwx,g=rx,o='}
     - copy: {content: "{{ items_ }}\n", dest: /srv/d/list, mode: 0640}
       notify: [two, one]
     - copy: {content: "{{ {'a': true, 'b': none} | to_nice_json }}\n", dest: /srv/d/json}

@@ -73,7 +73,7 @@ fn what_is_wrong_is_named_with_its_place() {
     refused("hosts", "[web]\nweb[3:1]\n", "is no range");
     refused("hosts", "[web]\nweb-1 speed\n", "`speed` is no `name=value`");
     refused("hosts", "web-1 ansible_port=none\n", "`ansible_port` is no port");
-    refused("hosts", "web-1 ansible_ssh_common_args='-o StrictHostKeyChecking=no'\n", "would trust anybody");
+    refused("hosts", "web-1 ansible_ssh_common_args='-o StrictHostKeyChecking=maybe'\n", "is none of yes");
     refused("hosts", "web-1 ansible_ssh_common_args='-o LocalCommand=id'\n", "`LocalCommand`");
     refused("hosts", "web-1 ansible_become_password=hunter22\n", "password in plain text");
     refused("hosts.yml", "all:\n  host:\n    web-1:\n", "not `host`");

@@ -17,7 +17,7 @@ async fn roles_handlers_loops_and_services() {
 - name: Base
   hosts: web-*
   become: true
-  roles: [base, {role: web, port: 8081}]
+  roles: [base, {role: web, web_port: 8081}]
   post_tasks:
     - name: Look
       stat: path=/etc/towpath-web.conf
@@ -41,7 +41,10 @@ async fn roles_handlers_loops_and_services() {
         - shell: 'echo "always" > /tmp/always; sleep 300 & echo done'
 "#,
     );
-    world.write("roles/base/defaults/main.yml", "users: [{name: ann, shell: /bin/sh}, {name: bob}]\nport: 8080\n");
+    world.write(
+        "roles/base/defaults/main.yml",
+        "users: [{name: ann, shell: /bin/sh}, {name: bob}]\nport: 8080\nweb_port: 1\n",
+    );
     world.write(
         "roles/base/tasks/main.yml",
         "- user: {name: '{{ item.name }}', shell: '{{ item.shell | default(omit) }}'}\n  loop: '{{ users }}'\n  loop_control: {label: '{{ item.name }}'}\n- include_tasks: more.yml\n",
@@ -56,7 +59,7 @@ async fn roles_handlers_loops_and_services() {
         "roles/web/handlers/main.yml",
         "- name: restart web\n  service: {name: towpath-web, state: restarted}\n",
     );
-    world.write("roles/web/templates/web.conf.j2", "# {{ ansible_managed }}\n{% for u in users %}\nuser {{ u.name }}\n{% endfor %}\nport {{ port }} 'quo\\ted' ü\n");
+    world.write("roles/web/templates/web.conf.j2", "# {{ ansible_managed }}\n{% for u in users %}\nuser {{ u.name }}\n{% endfor %}\nport {{ web_port }} 'quo\\ted' ü\n");
     world.write(
         "roles/web/files/init",
         "#!/bin/sh\nP=/run/towpath-web.pid\ncase $1 in\nstart) sleep 1000 & echo $! >$P;;\nstop) kill $(cat $P) && rm -f $P;;\nrestart) [ -f $P ] && $0 stop; $0 start; echo r >>/tmp/restarts;;\nstatus) [ -f $P ] && kill -0 $(cat $P);;\nesac\n",
@@ -97,13 +100,14 @@ async fn mistakes_name_their_place() {
         ("- template: src=gone.j2 dest=/x", ErrorKind::ToolFailed, "templates/gone.j2"),
         ("- frobnicate: {}", ErrorKind::ToolFailed, "frobnicate"),
         ("- command: sh -c 'echo why >&2; exit 4'", ErrorKind::ToolFailed, "why"),
-        ("- debug: msg=x\n      delegate_to: other", ErrorKind::InvalidInput, "delegate_to"),
-        ("- debug: msg=x\n      ignore_unreachable: true", ErrorKind::InvalidInput, "ignore_unreachable"),
-        ("- debug: msg=x\n      module_defaults: {file: {mode: '0600'}}", ErrorKind::InvalidInput, "module_defaults"),
-        ("- debug: msg=x\n      timeout: 3", ErrorKind::InvalidInput, "timeout"),
-        ("- debug: msg=x\n  force_handlers: yes", ErrorKind::InvalidInput, "force_handlers"),
-        ("- debug: msg=x\n  order: sorted", ErrorKind::InvalidInput, "order"),
-        ("- debug: msg=x\n- hosts: all:!web[0:1]\n  tasks: []", ErrorKind::InvalidInput, "web[0:1]"),
+        ("- debug: msg=x\n      ignore_error: true", ErrorKind::InvalidInput, "did you mean `ignore_errors`"),
+        ("- {debug: {msg: x}, command: ls}", ErrorKind::InvalidInput, "one action"),
+        ("- debug: msg=x\n  seriel: 1", ErrorKind::InvalidInput, "did you mean `serial`"),
+        ("- {block: [], rescues: []}", ErrorKind::InvalidInput, "did you mean `rescue`"),
+        ("- {debug: , loop: [], loop_control: {lable: x}}", ErrorKind::InvalidInput, "bad.yml:4:"),
+        ("- debug: msg=x\n      debugger: always", ErrorKind::InvalidInput, "debugger"),
+        ("- debug: msg=x\n  order: upwards", ErrorKind::InvalidInput, "upwards"),
+        ("- debug: msg=x\n  strategy: fast", ErrorKind::InvalidInput, "fast"),
         ("- file: {path: /x, colour: red}", ErrorKind::ToolFailed, "colour"),
     ] {
         world.write("bad.yml", &format!("- hosts: all\n  gather_facts: no\n  tasks:\n    {tasks}\n"));

@@ -5,4 +5,5 @@ mod behaviour;
 mod inventory;
 mod language;
 mod modules;
+mod shell;
 mod support;

@@ -217,7 +217,9 @@ impl Model {
                     self.changes_left_out += 1;
                 }
             }
-            EventKind::TaskResult { task, file, status, result, seconds } => {
+            // The result of the whole task follows.
+            EventKind::TaskResult { item: Some(_), .. } => {}
+            EventKind::TaskResult { task, file, status, result, seconds, .. } => {
                 self.task(step, event, (task, file.as_ref(), *status), result, *seconds);
             }
             kind => {
@@ -424,9 +426,12 @@ fn said(kind: &EventKind) -> Option<(&'static str, String)> {
             ("bad", format!("attempt {attempt} failed, again in {wait_s:.1} s: {}", error.message))
         }
         EventKind::Change { change, made: true } => ("note", format!("{}: {:?}", change.subject, change.action)),
-        EventKind::TaskResult { task, status: status @ (TaskStatus::Failed | TaskStatus::Unreachable), .. } => {
-            ("bad", format!("{}: {task}", status_name(*status)))
-        }
+        EventKind::TaskResult {
+            item: None,
+            task,
+            status: status @ (TaskStatus::Failed | TaskStatus::Unreachable),
+            ..
+        } => ("bad", format!("{}: {task}", status_name(*status))),
         EventKind::Progress { message, done, total } => {
             let part = match (done, total) {
                 (Some(d), Some(t)) => format!(" ({d} of {t})"),

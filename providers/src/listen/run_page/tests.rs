@@ -38,6 +38,7 @@ fn nothing_that_a_host_says_becomes_markup() {
     let task = |status| EventKind::TaskResult {
         task: HOSTILE.into(),
         file: Some(HOSTILE.into()),
+        item: None,
         status,
         result: json!({ "msg": HOSTILE, "stdout": HOSTILE, HOSTILE: HOSTILE }),
         seconds: 0.1,
@@ -101,7 +102,14 @@ fn a_page_stays_small_and_says_what_it_leaves_out() {
             say(EventKind::Output { stream: "stdout".into(), line: format!("line {n} {}", "x".repeat(5_000)) });
         }
         let status = if i % 3 == 0 { TaskStatus::Failed } else { TaskStatus::Changed };
-        say(EventKind::TaskResult { task: name.clone(), file: None, status, result: json!(null), seconds: 0.0 });
+        say(EventKind::TaskResult {
+            task: name.clone(),
+            file: None,
+            item: None,
+            status,
+            result: json!(null),
+            seconds: 0.0,
+        });
         say(finished(if i == 7_777 { StepState::Failed } else { StepState::Done }, (i == 7_777).then(hostile_error)));
     }
     page.on_event(&event(10_000, None, None, EventKind::RunFinished { state: RunState::Failed, seconds: 1.0 }));

@@ -4,6 +4,7 @@
 mod commands;
 mod connector;
 mod deployer;
+mod files;
 mod identities;
 mod trust;
 

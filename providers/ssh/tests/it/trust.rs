@@ -43,7 +43,7 @@ async fn host_keys() {
     assert!(refused(&host).await.message().contains("unknown"));
     assert!(!file.exists(), "nothing is learnt without being asked to");
 
-    works(&with(host.clone(), "accept_new", true)).await;
+    works(&with(host.clone(), "host_keys", "accept_new")).await;
     let learnt = std::fs::read_to_string(&file).unwrap();
     assert_eq!(learnt.lines().count(), 1, "{learnt}");
     assert!(learnt.starts_with(&format!("[127.0.0.1]:{} ssh-ed25519 ", sshd.port)));
@@ -51,8 +51,15 @@ async fn host_keys() {
 
     let other = other_key(dir.path());
     std::fs::write(&file, format!("[127.0.0.1]:{} {other}\n", sshd.port)).unwrap();
-    let error = refused(&with(host.clone(), "accept_new", true)).await;
+    let error = refused(&with(host.clone(), "host_keys", "accept_new")).await;
     assert!(error.message().contains("CHANGED"), "{error}");
+
+    works(&with(host.clone(), "host_keys", "off")).await;
+    let recorded = std::fs::read_to_string(&file).unwrap();
+    assert!(recorded.contains(&other) && recorded.lines().count() == 1, "a changed key is not recorded: {recorded}");
+    let error =
+        ssh().connect(&Context::new(), &with(host.clone(), "host_keys", "on")).await.expect_err("no such value");
+    assert!(error.report().contains("accept_new"), "{}", error.report());
 
     std::fs::write(&file, &line).unwrap();
     assert!(Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&file).output().unwrap().status.success());
@@ -61,6 +68,7 @@ async fn host_keys() {
 
     std::fs::write(&file, format!("@revoked * {}\n{line}", line.split_once(' ').unwrap().1.trim())).unwrap();
     assert!(refused(&host).await.message().contains("revoked"));
+    assert!(refused(&with(host.clone(), "host_keys", "off")).await.message().contains("revoked"));
 
     works(&with(host.clone(), "host_key", line.split_once(' ').unwrap().1.trim())).await;
     assert!(refused(&with(host.clone(), "host_key", other)).await.message().contains("CHANGED"));
@@ -165,6 +173,62 @@ async fn a_host_behind_another_one_is_reached_through_it() {
     let text = format!("Host *\n  ProxyCommand /bin/sh {} %h %p\n  User deploy\n", script.display());
     std::fs::write(&config, text).unwrap();
     works_with(&Ssh::new(SshConfig { ssh_config: Some(config), ..SshConfig::default() }), &jump.host("web1")).await;
+}
+
+#[tokio::test]
+async fn a_host_whose_key_has_changed_gets_no_password() {
+    let Some(sshd) = crate::sshd().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (known, password) = (dir.path().join("known"), dir.path().join("password"));
+    std::fs::write(&password, Sshd::PASSWORD).unwrap();
+    let mut host = with(sshd.host_as("web1", "asks"), "identity_file", "/nonexistent");
+    host = with(with(host, "identity_agent", "none"), "known_hosts", known.display().to_string());
+    host = with(host, "host_keys", "off");
+    host.connection.password = Some(SecretRef::File(password));
+    works(&host).await;
+    std::fs::write(&known, format!("[127.0.0.1]:{} {}\n", sshd.port, other_key(dir.path()))).unwrap();
+    let error = refused(&host).await;
+    assert!(error.get("tried").unwrap().contains("not sent"), "{error:?}");
+}
+
+/// As OpenSSH's own client would read it.
+#[tokio::test]
+async fn openssh_s_configuration_narrows_what_is_used() {
+    let Some(sshd) = crate::sshd().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let known = dir.path().join("known");
+    let file = dir.path().join("config");
+    let connect = |text: &str| {
+        std::fs::write(&file, format!("UserKnownHostsFile {}\n{text}\n", known.display())).unwrap();
+        let ssh = Ssh::new(SshConfig { ssh_config: Some(file.clone()), ..SshConfig::default() });
+        let mut host = with(sshd.host("web1"), "host_keys", "accept_new");
+        host.connection.options.remove("known_hosts");
+        async move {
+            let connection = ssh.connect(&Context::new(), &host).await?;
+            connection.exec(&Context::new(), &Exec::argv(["true"])).await.map(drop)
+        }
+    };
+    connect("HashKnownHosts yes\nHostKeyAlgorithms ecdsa-sha2-*\nAddressFamily inet").await.unwrap();
+    let learnt = std::fs::read_to_string(&known).unwrap();
+    assert!(learnt.starts_with("|1|") && learnt.contains(" ecdsa-sha2-nistp256 "), "{learnt}");
+    // Only the key of this kind is known now, and it is asked for.
+    connect("HostKeyAlgorithms +ssh-rsa\nCiphers aes256-ctr\nMACs hmac-sha2-256\nKexAlgorithms curve25519-*")
+        .await
+        .unwrap();
+    let error = connect("Ciphers 3des-cbc").await.expect_err("nothing left");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{}", error.report());
+    for (text, said) in [
+        ("PubkeyAcceptedAlgorithms rsa-sha2-*", "PubkeyAcceptedAlgorithms"),
+        ("PubkeyAuthentication no", "nothing to try"),
+        ("PreferredAuthentications password", "nothing to try"),
+    ] {
+        let error = connect(text).await.expect_err("no credential left");
+        assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.report());
+        assert!(error.get("tried").unwrap().contains(said), "{}", error.report());
+    }
+    let error = connect("AddressFamily inet6").await.expect_err("no such address");
+    assert!(error.report().contains("AddressFamily"), "{}", error.report());
+    connect("UserKnownHostsFile /nonexistent/file").await.unwrap();
 }
 
 async fn works_with(ssh: &Ssh, host: &Host) {

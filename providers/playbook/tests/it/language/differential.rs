@@ -95,6 +95,12 @@ impl Case {
         if self.option("check").is_some() {
             command.arg("--check");
         }
+        if self.option("force").is_some() {
+            command.arg("--force-handlers");
+        }
+        if let Some(v) = self.option("start") {
+            command.args(["--start-at-task", v]);
+        }
         let out = command
             .env("TOWPATH_RECORD", dir.join("record"))
             .env("ANSIBLE_CALLBACKS_ENABLED", "recorder")
@@ -186,12 +192,15 @@ impl Case {
     }
 }
 
-fn settings(config: PlaybookConfig, _: &Case) -> PlaybookConfig {
-    config
+fn settings(config: PlaybookConfig, case: &Case) -> PlaybookConfig {
+    let mut config = config.forks(5).check(case.option("check").is_some());
+    config.inventory_sources = vec![case.dir.path().join(case.option("inventory").unwrap_or("hosts"))];
+    config.start_at_task = case.option("start").map(str::to_owned);
+    config.force_handlers(case.option("force").is_some())
 }
 
 fn line(event: &Event) -> Option<Json> {
-    let EventKind::TaskResult { task, status, result, .. } = &event.kind else { return None };
+    let EventKind::TaskResult { task, item: None, status, result, .. } = &event.kind else { return None };
     let status = match status {
         TaskStatus::Ok => "ok",
         TaskStatus::Changed => "changed",

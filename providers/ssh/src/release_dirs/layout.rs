@@ -2,7 +2,7 @@
 
 use towpath_core::{Error, ErrorKind, Release, Result, shell_quote};
 
-use crate::deployer::{PROVIDER, ReleaseDirsConfig};
+use super::{PROVIDER, ReleaseDirsConfig};
 use crate::random_name;
 
 /// Exit codes of the scripts.

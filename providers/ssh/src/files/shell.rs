@@ -1,9 +1,11 @@
-//! Files, through a command's streams: that needs no SFTP server, and works the same as another user.
+//! Files through a command's streams: that needs no SFTP server, and works the same as another user.
 
 use bytes::Bytes;
 use towpath_core::{Context, Error, ErrorKind, Exec, ExecOutput, ExitStatus, PutOptions, Result, Source, shell_quote};
 
-use crate::exec::{Input, Place, run};
+use super::local;
+use crate::exec::{Place, run};
+use crate::start::Input;
 use crate::{PROVIDER, random_name};
 
 fn failed(operation: &'static str, place: &Place, path: &str, out: &ExecOutput) -> Error {
@@ -22,20 +24,11 @@ fn failed(operation: &'static str, place: &Place, path: &str, out: &ExecOutput) 
     if said.is_empty() { error } else { error.caused_by(said) }
 }
 
-pub(crate) async fn put(cx: &Context, place: &Place, source: Source, path: &str, options: &PutOptions) -> Result<()> {
+pub(super) async fn put(cx: &Context, place: &Place, source: Source, path: &str, options: &PutOptions) -> Result<()> {
     let (size, input) = match source {
         Source::Bytes(bytes) => (bytes.len() as u64, Input::Bytes(bytes)),
-        Source::File(local) => {
-            let unreadable = |e: std::io::Error| {
-                let kind =
-                    if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Denied };
-                Error::new(kind, PROVIDER, "put", "the local file can't be read")
-                    .with("file", local.display())
-                    .with("host", &place.host)
-                    .caused_by(e)
-            };
-            let file = tokio::fs::File::open(&local).await.map_err(unreadable)?;
-            let size = file.metadata().await.map_err(unreadable)?.len();
+        Source::File(path) => {
+            let (file, size) = local(&place.host, &path).await?;
             (size, Input::Reader(Box::new(file)))
         }
     };
@@ -77,7 +70,7 @@ trap - EXIT"#,
     if out.status.is_success() { Ok(()) } else { Err(failed("put", place, path, &out)) }
 }
 
-pub(crate) async fn get(cx: &Context, place: &Place, path: &str, limit_bytes: u64) -> Result<Bytes> {
+pub(super) async fn get(cx: &Context, place: &Place, path: &str, limit_bytes: u64) -> Result<Bytes> {
     let script = format!(
         r#"f={}
 case $f in /*) ;; *) f=./$f ;; esac

@@ -1,0 +1,90 @@
+//! `meta` tasks.
+
+use std::sync::Arc;
+
+use towpath_core::{Result, TaskStatus};
+
+use super::linear::Turn;
+use super::out::{Lane, Ordered};
+use super::{Playing, Run, lock};
+use crate::report::PlaybookEvent;
+
+impl Run<'_> {
+    /// A `meta` task of the hosts whose turn it is. Some concern each host, others all of them, and the first one's condition
+    /// decides.
+    pub(super) async fn meta(&self, playing: &Playing<'_>, turn: &Turn) -> Result<()> {
+        let what = turn.task.meta().unwrap_or_default().to_owned();
+        let each = matches!(what.as_str(), "noop" | "reset_connection" | "end_host" | "end_role" | "flush_handlers");
+        let hosts = if each { turn.hosts.as_slice() } else { turn.hosts.get(..1).unwrap_or_default() };
+        let written = turn.task.pos != playing.play.pos;
+        for host in hosts {
+            let mut go = true;
+            if written {
+                let info = self.info(playing, &turn.task, host);
+                self.out.say(&PlaybookEvent::TaskStarted { task: info.clone(), check: self.config.check });
+                if !turn.task.inherit.when.is_empty() {
+                    let lane = Lane { to: Ordered::new(self.out.clone(), 1), lane: 0 };
+                    let outcome = self.task(playing, &turn.task, &info, host, &lane).await?;
+                    go = !matches!(outcome.status, TaskStatus::Skipped | TaskStatus::Failed);
+                    match outcome.status {
+                        TaskStatus::Skipped => self.count(host, |sum| sum.skipped += 1),
+                        TaskStatus::Failed => {
+                            let mut settled = super::settle::Settled::default();
+                            self.settle(playing, &turn.task, &info, outcome, &[], &mut settled);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            if go {
+                self.act_on_meta(playing, turn, &what, host).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn act_on_meta(&self, playing: &Playing<'_>, turn: &Turn, what: &str, host: &str) -> Result<()> {
+        match what {
+            "flush_handlers" => {
+                let mut state = lock(&playing.state);
+                let handlers = state.handlers.clone();
+                if let Some(walk) = state.walks.get_mut(host) {
+                    walk.flush(&turn.path, handlers);
+                }
+            }
+            "end_host" => lock(&playing.state).end(host),
+            "end_role" => {
+                if let Some(walk) = lock(&playing.state).walks.get_mut(host) {
+                    walk.end_role();
+                }
+            }
+            "end_batch" | "end_play" => {
+                let mut state = lock(&playing.state);
+                for name in &playing.batch {
+                    state.finish(name);
+                }
+                if what == "end_play" {
+                    state.over = true;
+                }
+            }
+            "clear_facts" => {
+                for name in &playing.all {
+                    self.world.learn(name, |known| known.facts = Arc::default());
+                }
+            }
+            "clear_host_errors" => {
+                let mut state = lock(&playing.state);
+                state.forgiven.extend(playing.all.iter().cloned());
+                let mut dead = lock(&self.dead);
+                for name in &playing.all {
+                    dead.remove(name);
+                }
+            }
+            "reset_connection" => self.connections.reset(host).await,
+            // The inventory of a run is a value, which nobody else changes.
+            _ => {}
+        }
+        self.refresh_magic(playing);
+        Ok(())
+    }
+}
