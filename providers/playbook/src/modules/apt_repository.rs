@@ -11,13 +11,8 @@ use super::steps::{exports, failed};
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, content, fields};
 
 /// `apt_repository`.
-pub(super) const MODULE: Module = Module {
-    names: &["apt_repository"],
-    rules: Rules::NONE,
-    missing: &[],
-    place: Place::Host,
-    prepare,
-};
+pub(super) const MODULE: Module =
+    Module { names: &["apt_repository"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
 
 const FOLDER: &str = "/etc/apt/sources.list.d";
 
@@ -94,10 +89,13 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         if f.starts_with('/') { f } else { format!("{FOLDER}/{f}") }
     });
     if repo.starts_with("ppa:") && !absent {
-        return Err(format!("the repository `{repo}` needs Launchpad, which is not supported yet: give its `deb` line"));
+        return Err(format!(
+            "the repository `{repo}` needs Launchpad, which is not supported yet: give its `deb` line"
+        ));
     }
     let line = Line::of(&repo);
-    let Some(source) = line.source.filter(|_| line.enabled).or_else(|| repo.starts_with("ppa:").then(|| repo.clone())) else {
+    let Some(source) = line.source.filter(|_| line.enabled).or_else(|| repo.starts_with("ppa:").then(|| repo.clone()))
+    else {
         return Err(format!("Invalid repository string: {repo}"));
     };
     let (env, diff) = (exports(&call.env), call.diff);
@@ -170,7 +168,8 @@ fn decide(want: Want, out: Output) -> Result<Decision, String> {
         }
         if !found {
             let path = want.filename.clone().unwrap_or_else(|| format!("{FOLDER}/{}", suggest(&want.source)));
-            let new = Line { raw: String::new(), source: Some(want.source.clone()), enabled: true, comment: String::new() };
+            let new =
+                Line { raw: String::new(), source: Some(want.source.clone()), enabled: true, comment: String::new() };
             match all.iter_mut().find(|f| f.path == path) {
                 Some(file) => {
                     file.lines.push(new);
@@ -207,7 +206,10 @@ fn decide(want: Want, out: Output) -> Result<Decision, String> {
         }
         let new = file.before.is_empty().then_some(0o644);
         let mode = want.mode.or(new).map(|m| format!("chmod {m:o} \"$p\"\n")).unwrap_or_default();
-        script.push_str(&format!("({}) || exit $?\n", content::replace(&file.path, text.as_bytes(), &mode, &file.seen, None)));
+        script.push_str(&format!(
+            "({}) || exit $?\n",
+            content::replace(&file.path, text.as_bytes(), &mode, &file.seen, None)
+        ));
     }
     if diff.is_empty() {
         return Ok(Decision::Done(result));

@@ -11,13 +11,8 @@ use super::steps::{exports, failed};
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, content, fields};
 
 /// `deb822_repository`.
-pub(super) const MODULE: Module = Module {
-    names: &["deb822_repository"],
-    rules: Rules::NONE,
-    missing: &[],
-    place: Place::Host,
-    prepare,
-};
+pub(super) const MODULE: Module =
+    Module { names: &["deb822_repository"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
 
 const KEYS: &str = "/etc/apt/keyrings";
 
@@ -26,11 +21,8 @@ fn slug(name: &str) -> String {
     let mut all = String::new();
     for c in name.to_lowercase().chars() {
         match c {
-            c if c.is_whitespace() || c == '-' => {
-                if !all.ends_with('-') {
-                    all.push('-');
-                }
-            }
+            c if (c.is_whitespace() || c == '-') && all.ends_with('-') => {}
+            c if c.is_whitespace() || c == '-' => all.push('-'),
             c if c.is_alphanumeric() || c == '_' => all.push(c),
             _ => {}
         }
@@ -58,7 +50,8 @@ fn paragraph(call: &Call, signed: Option<&str>) -> String {
     let mut text = String::new();
     // In the order of the options' names.
     let options: std::collections::BTreeMap<&String, &Json> = call.args.iter().collect();
-    for (option, value) in options.into_iter().filter(|(k, v)| !v.is_null() && !["mode", "state"].contains(&k.as_str())) {
+    for (option, value) in options.into_iter().filter(|(k, v)| !v.is_null() && !["mode", "state"].contains(&k.as_str()))
+    {
         let value = match value {
             Json::Bool(true) => "yes".into(),
             Json::Bool(false) => "no".into(),
@@ -113,7 +106,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         Box::new(move |out| {
             let text = out.stdout.clone();
             let (seen, old) = super::head(&out);
-            if seen.get("no_key").is_some() {
+            if seen.contains_key("no_key") {
                 let said = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
                 return Err(format!("Could not fetch signed_by key: {said}"));
             }
@@ -126,9 +119,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 };
                 return Ok(want.delete(&seen, &format!("{KEYS}/{}.{file}", want.name), is("has_asc") || is("has_gpg")));
             }
-            let file = url.as_ref().map(|_| {
-                format!("{KEYS}/{}.{}", want.name, seen.get("ext").map_or("gpg", String::as_str))
-            });
+            let file =
+                url.as_ref().map(|_| format!("{KEYS}/{}.{}", want.name, seen.get("ext").map_or("gpg", String::as_str)));
             let repo = before_key.replace('\u{1}', file.as_deref().or(signed.as_deref()).unwrap_or_default().trim());
             // A key's text within the file is laid out like any other value of several lines.
             let repo = match (&signed, &file) {

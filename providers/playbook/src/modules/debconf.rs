@@ -20,9 +20,13 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let name = call.need("name")?;
     let (question, kind) = (call.text("question"), call.text("vtype"));
     let value = match call.args.get("value") {
-        Some(Json::Array(items)) if kind.as_deref() == Some("multiselect") => {
-            Some(items.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect::<Vec<_>>().join(", "))
-        }
+        Some(Json::Array(items)) if kind.as_deref() == Some("multiselect") => Some(
+            items
+                .iter()
+                .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
         Some(Json::Array(_)) => return Err("value is only a list for the vtype `multiselect`".into()),
         _ => call.text("value"),
     };
@@ -61,7 +65,11 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 }
             }
             let (Some(question), Some(kind), Some(value)) = (question, kind, value) else {
-                return Ok(Decision::Done(fields([("changed", json!(false)), ("msg", json!("")), ("current", Json::Object(now))])));
+                return Ok(Decision::Done(fields([
+                    ("changed", json!(false)),
+                    ("msg", json!("")),
+                    ("current", Json::Object(now)),
+                ])));
             };
             let before = now.get(&question).and_then(Json::as_str).map(str::to_owned);
             let same = if secret {
@@ -70,10 +78,16 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 before.as_deref() == Some(value.as_str())
             };
             if same {
-                return Ok(Decision::Done(fields([("changed", json!(false)), ("msg", json!("")), ("current", Json::Object(now))])));
+                return Ok(Decision::Done(fields([
+                    ("changed", json!(false)),
+                    ("msg", json!("")),
+                    ("current", Json::Object(now)),
+                ])));
             }
-            if before.is_none() {
-                now.insert(question.clone(), json!(""));
+            // Of a question that is new, all that the package has is told.
+            match &before {
+                Some(value) => now = [(question.clone(), json!(value))].into_iter().collect(),
+                None => drop(now.insert(question.clone(), json!(""))),
             }
             let result = fields([
                 ("changed", json!(true)),

@@ -21,8 +21,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 return Err(format!("Failed to find package '{name}' to perform selection '{selection}'."));
             };
             let changed = before != selection;
-            let result =
-                fields([("changed", json!(changed)), ("before", json!(before)), ("after", json!(selection))]);
+            let result = fields([("changed", json!(changed)), ("before", json!(before)), ("after", json!(selection))]);
             if !changed {
                 return Ok(Decision::Done(result));
             }

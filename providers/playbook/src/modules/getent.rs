@@ -14,9 +14,9 @@ pub(super) const MODULE: Module =
 fn prepare(call: &Call) -> Result<Decision, String> {
     let database = call.need("database")?;
     let key = call.text("key");
-    let split = call.text("split").or_else(|| {
-        ["passwd", "shadow", "group", "gshadow"].contains(&database.as_str()).then(|| ":".to_owned())
-    });
+    let split = call
+        .text("split")
+        .or_else(|| ["passwd", "shadow", "group", "gshadow"].contains(&database.as_str()).then(|| ":".to_owned()));
     let must = call.yes("fail_key")?.unwrap_or(true);
     let service = call.text("service").map(|s| format!("-s {} ", shell_quote(&s))).unwrap_or_default();
     let what = key.as_ref().map(|k| format!(" {}", shell_quote(k))).unwrap_or_default();

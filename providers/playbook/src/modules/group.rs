@@ -43,14 +43,18 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     };
     if want.local {
         if want.force {
-            return Err("force is not a valid option for local, force=True and local=True are mutually exclusive".into());
+            return Err(
+                "force is not a valid option for local, force=True and local=True are mutually exclusive".into()
+            );
         }
         if let Some(key) = ["gid_min", "gid_max"].iter().find(|k| call.text(k).is_some()) {
             return Err(format!("'{key}' can not be used with 'local'"));
         }
     }
     let same_id = match &want.gid {
-        Some(g) if want.local => format!("awk -F: -v g={} '$3 == g {{ print \"taken=\" $1; exit }}' /etc/group\n", shell_quote(g)),
+        Some(g) if want.local => {
+            format!("awk -F: -v g={} '$3 == g {{ print \"taken=\" $1; exit }}' /etc/group\n", shell_quote(g))
+        }
         _ => String::new(),
     };
     let probe = format!(
@@ -72,11 +76,7 @@ fn look(name: &str) -> String {
     )
 }
 
-fn decide(
-    want: Want,
-    seen: &std::collections::HashMap<String, String>,
-    check: bool,
-) -> Result<Decision, String> {
+fn decide(want: Want, seen: &std::collections::HashMap<String, String>, check: bool) -> Result<Decision, String> {
     let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
     let there = seen.contains_key("gid");
     let now = get("gid").to_owned();

@@ -4,8 +4,13 @@ use super::spec::{self, Rules};
 use super::{Call, Decision, Module, Place, apt};
 
 /// `package`.
-pub(super) const MODULE: Module =
-    Module { names: &["package"], rules: Rules { free: true, ..Rules::NONE }, missing: &[], place: Place::Host, prepare };
+pub(super) const MODULE: Module = Module {
+    names: &["package"],
+    rules: Rules { free: true, ..Rules::NONE },
+    missing: &[],
+    place: Place::Host,
+    prepare,
+};
 
 fn prepare(call: &Call) -> Result<Decision, String> {
     // The manager checks the arguments; `package` itself checks none.
@@ -40,7 +45,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             if out.text().trim() == "apt" {
                 return apt::prepare(&inner);
             }
-            Err("Could not detect which package manager to use. Try gathering facts or setting the \"use\" option.".into())
+            Err("Could not detect which package manager to use. Try gathering facts or setting the \"use\" option."
+                .into())
         }),
     ))
 }

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::{Fields, Output, head};
 
-/// Other words for where administrators' programs are.
-pub(super) const PATHS: &str = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n";
+/// Adds the folders of administrators' programs to the path, where they are missing.
+pub(super) const PATHS: &str =
+    "for d in /usr/local/sbin /usr/sbin /sbin; do case :$PATH: in *:$d:*) ;; *) PATH=$PATH:$d;; esac; done\n";
 
 /// A script of two parts. The mark between them is random, so that no command's output can be taken for it.
 pub(super) struct Steps {
@@ -53,10 +54,19 @@ pub(super) fn lines(mut text: Vec<u8>) -> HashMap<String, String> {
 pub(super) fn said(result: &mut Fields, out: &Output, always: bool) {
     for (key, text) in [("stdout", out.text()), ("stderr", out.error_text())] {
         if always || !text.is_empty() {
-            result.insert(format!("{key}_lines"), json!(text.lines().collect::<Vec<_>>()));
+            result.insert(format!("{key}_lines"), json!(split(&text)));
             result.insert(key.into(), json!(text));
         }
     }
+}
+
+/// Lines as Python takes them apart: a carriage return ends one, too.
+fn split(text: &str) -> Vec<&str> {
+    let text = text.strip_suffix("\r\n").or_else(|| text.strip_suffix(['\n', '\r'])).unwrap_or(text);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split('\n').flat_map(|l| l.strip_suffix('\r').unwrap_or(l).split('\r')).collect()
 }
 
 /// A result that failed, for a reason that is no error of the arguments.

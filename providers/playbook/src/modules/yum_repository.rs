@@ -115,11 +115,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                     sections.push((name.clone(), keys));
                 }
             }
-            let (_, _, mend) = if there && !sections.is_empty() {
-                attrs.differing(&seen, false)?
-            } else {
-                Default::default()
-            };
+            let (_, _, mend) =
+                if there && !sections.is_empty() { attrs.differing(&seen, false)? } else { Default::default() };
             let changed = differs || !mend.is_empty();
             let mut result = fields([
                 ("changed", json!(changed)),

@@ -31,7 +31,14 @@ impl Flags {
         let yes = |k: &str| Ok::<_, String>(call.yes(k)?.unwrap_or(false));
         let number = |k: &str, default| call.text(k).and_then(|v| v.parse().ok()).unwrap_or(default);
         Ok(Self {
-            dpkg: call.text("dpkg_options").unwrap_or_default().split(',').map(|o| o.trim().to_owned()).filter(|o| !o.is_empty()).collect(),
+            // Words that go into a line for the shell: nothing else than what dpkg's options consist of.
+            dpkg: call
+                .text("dpkg_options")
+                .unwrap_or_default()
+                .split(',')
+                .map(|o| o.trim().to_owned())
+                .filter(|o| !o.is_empty() && o.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=/.:+".contains(&b)))
+                .collect(),
             purge: yes("purge")?,
             autoremove: yes("autoremove")?,
             simulate: call.check,
@@ -53,6 +60,10 @@ impl Flags {
 
     fn options(&self) -> String {
         self.dpkg.iter().map(|o| format!("-o \"Dpkg::Options::=--{o}\"")).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(super) fn dpkg(&self) -> String {
+        self.dpkg.iter().map(|o| format!(" --{o}")).collect()
     }
 
     fn when(on: bool, word: &'static str) -> &'static str {
@@ -110,12 +121,11 @@ impl Flags {
 
     pub(super) fn remove(&self, packages: &[String]) -> String {
         format!(
-            "/usr/bin/apt-get -q -y {} {} {} {} {} {} remove {}{}",
+            "/usr/bin/apt-get -q -y {} {} {} {} {} remove {}{}",
             self.options(),
             Self::when(self.purge, "--purge"),
             Self::when(self.force, "--force-yes"),
             Self::when(self.autoremove, "--auto-remove"),
-            Self::when(self.no_remove, "--no-remove"),
             Self::when(self.simulate, "--simulate"),
             quoted(packages),
             Self::when(self.held, " --allow-change-held-packages")
@@ -154,7 +164,8 @@ impl Flags {
 
     /// A script that runs a command line as apt wants it: no questions, one language, and the lock waited for.
     pub(super) fn run(&self, line: &str) -> String {
-        let waiting = line.replacen("apt-get", &format!("apt-get -o DPkg::Lock::Timeout={}", shell_quote(&self.lock)), 1);
+        let waiting =
+            line.replacen("apt-get", &format!("apt-get -o DPkg::Lock::Timeout={}", shell_quote(&self.lock)), 1);
         match (&self.policy, self.simulate) {
             (Some(code), false) => format!(
                 "p=/usr/sbin/policy-rc.d\nif [ -e $p ]; then mv $p $p.towpath; fi\n\

@@ -1,6 +1,7 @@
 //! `apt`, through `dpkg-query`, `apt-cache` and `apt-get`.
 
 mod command;
+mod deb;
 mod names;
 mod packages;
 
@@ -14,16 +15,17 @@ pub(super) use command::Flags;
 use command::{QUIET, TIME};
 
 /// `apt`.
-pub(super) const MODULE: Module = Module {
-    names: &["apt"],
-    rules: Rules { mutually_exclusive: &[&["deb", "name", "upgrade"]], ..Rules::NONE },
-    missing: &["deb"],
-    place: Place::Host,
-    prepare,
-};
+pub(super) const MODULE: Module =
+    Module { names: &["apt"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
 
 /// `package`, where apt is the manager.
 pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
+    if ["deb", "name", "upgrade"].iter().filter(|k| call.text(k).is_some_and(|v| **k != "upgrade" || v != "no")).count()
+        > 1
+    {
+        // The second is an alias of `name`.
+        return Err("parameters are mutually exclusive: deb|package|upgrade".into());
+    }
     let task = Task {
         flags: Flags::of(call)?,
         env: format!("{QUIET}{}", exports(&call.env)),
@@ -34,6 +36,10 @@ pub(super) fn prepare(call: &Call) -> Result<Decision, String> {
     };
     if call.yes("clean")?.unwrap_or(false) {
         return Ok(task.simple("/usr/bin/apt-get clean".into(), "clean"));
+    }
+    if let Some(file) = call.text("deb") {
+        let yes = |k: &str| Ok::<_, String>(call.yes(k)?.unwrap_or(false));
+        return deb::prepare(task, file, yes("allow_downgrade")?, yes("force")?);
     }
     let mut upgrade = call.text("upgrade").filter(|u| u != "no");
     let names: Vec<String> = call.list("name").unwrap_or_default();

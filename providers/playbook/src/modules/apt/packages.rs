@@ -33,7 +33,10 @@ pub(super) fn prepare(task: Task, names: &[String], check: bool) -> Result<Decis
             ),
             _ => String::new(),
         };
-        format!("{marks}echo\ndpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}|${{Architecture}}|${{Version}}\\n' {} 2>/dev/null\n", list.join(" "))
+        format!(
+            "{marks}echo\ndpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}|${{Architecture}}|${{Version}}\\n' {} 2>/dev/null\n",
+            list.join(" ")
+        )
     };
     let probe = format!("{TIME}tp_time\necho \"now=$(date +%s)\"\n{query}exit 0\n");
     Ok(Decision::Probe(
@@ -45,7 +48,7 @@ pub(super) fn prepare(task: Task, names: &[String], check: bool) -> Result<Decis
             let get = |k: &str| facts.get(k).map(String::as_str).unwrap_or_default();
             let number = |k: &str| get(k).parse::<i64>().unwrap_or(0);
             let stale = number("time") + task.valid < number("now");
-            let update = (task.update || task.valid > 0) && stale;
+            let update = task.update && task.valid == 0 || task.valid > 0 && stale;
             let installed: Vec<Installed> = rest
                 .lines()
                 .filter_map(|l| {
@@ -124,9 +127,11 @@ fn change(task: &Task, line: String, update: bool, check: bool, with_cache: bool
 }
 
 /// A change that a plan lists; nothing is sent for it.
-fn foreseen(result: Fields, line: &str) -> Decision {
-    let (verb, packages) =
-        [" install ", " remove ", " build-dep "].iter().find_map(|v| line.split_once(v).map(|(_, p)| (*v, p))).unwrap_or(("", ""));
+pub(super) fn foreseen(result: Fields, line: &str) -> Decision {
+    let (verb, packages) = [" install ", " remove ", " build-dep "]
+        .iter()
+        .find_map(|v| line.split_once(v).map(|(_, p)| (*v, p)))
+        .unwrap_or(("", ""));
     Decision::Change(crate::modules::Pending {
         script: "exit 1\n".into(),
         action: if verb == " remove " { Action::Delete } else { Action::Update },
@@ -143,12 +148,16 @@ fn foreseen(result: Fields, line: &str) -> Decision {
 
 /// Asks `apt-cache` about names that dpkg alone can't decide on.
 fn ask(specs: &[Spec]) -> String {
-    let plain: Vec<String> = specs.iter().filter(|s| !s.is_pattern() && !s.name.is_empty()).map(|s| shell_quote(&s.name)).collect();
+    let plain: Vec<String> =
+        specs.iter().filter(|s| !s.is_pattern() && !s.name.is_empty()).map(|s| shell_quote(&s.name)).collect();
     let names = if specs.iter().any(Spec::is_pattern) { "apt-cache pkgnames | sed 's/^/name=/'\n" } else { "" };
     let known = if plain.is_empty() {
         String::new()
     } else {
-        format!("LC_ALL=C apt-cache policy {0}\nprintf '\\f\\n'\nLC_ALL=C apt-cache showpkg {0} 2>/dev/null\n", plain.join(" "))
+        format!(
+            "LC_ALL=C apt-cache policy {0}\nprintf '\\f\\n'\nLC_ALL=C apt-cache showpkg {0} 2>/dev/null\n",
+            plain.join(" ")
+        )
     };
     format!("{names}{known}exit 0\n")
 }
@@ -197,13 +206,23 @@ impl Known {
 
 fn here<'a>(installed: &'a [Installed], spec: &Spec) -> Option<&'a Installed> {
     installed.iter().find(|i| {
-        i.whole && i.name == spec.name && spec.arch.as_ref().is_none_or(|a| *a == i.arch || i.arch == "all" || a == "all")
+        i.whole
+            && i.name == spec.name
+            && spec.arch.as_ref().is_none_or(|a| *a == i.arch || i.arch == "all" || a == "all")
     })
 }
 
-fn install(task: Task, specs: Vec<Spec>, installed: Vec<Installed>, time: Time, check: bool) -> Result<Decision, String> {
+fn install(
+    task: Task,
+    specs: Vec<Spec>,
+    installed: Vec<Installed>,
+    time: Time,
+    check: bool,
+) -> Result<Decision, String> {
     let latest = task.state == "latest";
-    let settled = |s: &Spec| !s.is_pattern() && here(&installed, s).is_some_and(|i| s.takes(&i.version));
+    // Of versions by a pattern, the highest is meant.
+    let open = |s: &Spec| s.version.as_ref().is_some_and(|v| !s.least && v.contains(['*', '?', '[']));
+    let settled = |s: &Spec| !s.is_pattern() && !open(s) && here(&installed, s).is_some_and(|i| s.takes(&i.version));
     if !latest && task.state != "fixed" && specs.iter().all(settled) {
         return Ok(same(&task, &specs, &time, check));
     }
@@ -241,7 +260,9 @@ fn install(task: Task, specs: Vec<Spec>, installed: Vec<Installed>, time: Time, 
                 };
                 if let Some(now) = now {
                     let newer = best.as_ref().is_some_and(|b| compare(b, &now.version) == Ordering::Greater);
-                    if spec.takes(&now.version) && !(latest && newer) {
+                    let other = spec.version.as_ref().is_some_and(|v| !spec.least && v.contains(['*', '?', '[']))
+                        && best.as_ref().is_some_and(|b| *b != now.version);
+                    if spec.takes(&now.version) && !other && !(latest && newer) {
                         continue;
                     }
                 }
@@ -278,7 +299,8 @@ fn install(task: Task, specs: Vec<Spec>, installed: Vec<Installed>, time: Time, 
                 probe,
                 Box::new(move |out| {
                     let text = out.text();
-                    let there = |n: &String| text.lines().any(|l| l.get(1..2) == Some("i") && l.rsplit('|').next() == Some(n));
+                    let there =
+                        |n: &String| text.lines().any(|l| l.get(1..2) == Some("i") && l.rsplit('|').next() == Some(n));
                     wanted.extend(providers.into_iter().filter(|(_, by)| !by.iter().any(there)).map(|(name, _)| name));
                     Ok(if wanted.is_empty() {
                         same(&task, &[], &time, check)
@@ -299,7 +321,11 @@ fn same(task: &Task, specs: &[Spec], time: &Time, check: bool) -> Decision {
         return Decision::Done(result);
     }
     let names: Vec<String> = specs.iter().filter(|s| !s.is_pattern()).map(|s| shell_quote(&s.full())).collect();
-    let mark = if time.auto && !names.is_empty() { format!("apt-mark manual {} >/dev/null\n", names.join(" ")) } else { String::new() };
+    let mark = if time.auto && !names.is_empty() {
+        format!("apt-mark manual {} >/dev/null\n", names.join(" "))
+    } else {
+        String::new()
+    };
     let steps = super::Steps::new();
     let update = if time.update { task.flags.update() } else { String::new() };
     let script = steps.script(&format!("{TIME}{}{update}{mark}", task.env), "tp_time\n");
@@ -339,7 +365,13 @@ fn expand(specs: &[Spec], known: &Known, installed: &[Installed]) -> Result<Vec<
     Ok(all)
 }
 
-fn remove(task: Task, specs: Vec<Spec>, installed: Vec<Installed>, update: bool, check: bool) -> Result<Decision, String> {
+fn remove(
+    task: Task,
+    specs: Vec<Spec>,
+    installed: Vec<Installed>,
+    update: bool,
+    check: bool,
+) -> Result<Decision, String> {
     let decide = move |specs: Vec<Spec>| {
         let gone: Vec<String> = specs
             .iter()
@@ -362,8 +394,5 @@ fn remove(task: Task, specs: Vec<Spec>, installed: Vec<Installed>, update: bool,
     if !specs.iter().any(Spec::is_pattern) {
         return Ok(decide(specs));
     }
-    Ok(Decision::Probe(
-        ask(&specs),
-        Box::new(move |out| Ok(decide(expand(&specs, &Known::read(&out.text()), &[])?))),
-    ))
+    Ok(Decision::Probe(ask(&specs), Box::new(move |out| Ok(decide(expand(&specs, &Known::read(&out.text()), &[])?)))))
 }

@@ -122,7 +122,9 @@ pub(super) fn create(want: &Want, seen: &Seen) -> Change {
 fn busybox(want: &Want, groups: &[String]) -> String {
     let n = shell_quote(&want.name);
     let mut flags = String::from("-D ");
-    for (name, value) in [("-u", &want.uid), ("-G", &want.group), ("-g", &want.comment), ("-h", &want.home), ("-s", &want.shell)] {
+    for (name, value) in
+        [("-u", &want.uid), ("-G", &want.group), ("-g", &want.comment), ("-h", &want.home), ("-s", &want.shell)]
+    {
         flags.push_str(&value.as_ref().map(|v| flag(name, v)).unwrap_or_default());
     }
     if !want.create_home {
@@ -291,7 +293,8 @@ fn set_password(want: &Want, hash: &str) -> String {
 /// `$h` from the skeleton, with the mode that `login.defs` tells.
 fn make_home(want: &Want, owner: Option<&str>) -> String {
     let skeleton = shell_quote(want.skeleton.as_deref().unwrap_or("/etc/skel"));
-    let owner = owner.map(|n| format!("chown -R \"$(id -u {n}):$(id -g {n})\" \"$h\" || exit $?\n", n = shell_quote(n)));
+    let owner =
+        owner.map(|n| format!("chown -R \"$(id -u {n}):$(id -g {n})\" \"$h\" || exit $?\n", n = shell_quote(n)));
     format!(
         "if [ ! -e \"$h\" ]; then\nmkdir -p \"$(dirname \"$h\")\" || exit $?\n\
          if [ -d {skeleton} ]; then cp -a {skeleton} \"$h\"; else mkdir \"$h\"; fi || exit $?\n\
@@ -305,7 +308,8 @@ fn make_home(want: &Want, owner: Option<&str>) -> String {
 /// A passphrase reaches `ssh-keygen` by its helper for questions, not as an argument.
 fn make_key(want: &Want, key: &Key) -> String {
     let n = shell_quote(&want.name);
-    let comment = key.comment.as_ref().map_or_else(|| "\"ansible-generated on $(uname -n)\"".into(), |c| shell_quote(c));
+    let comment =
+        key.comment.as_ref().map_or_else(|| "\"ansible-generated on $(uname -n)\"".into(), |c| shell_quote(c));
     let bits = key.bits.as_ref().map(|b| flag("-b", b)).unwrap_or_default();
     let (before, pass) = match &key.passphrase {
         None => (String::new(), "-N ''"),

@@ -45,7 +45,8 @@ pub(super) fn around(want: &Want) -> String {
         _ => String::new(),
     };
     // `home` may move to where something is already.
-    let there = want.home.as_ref().map(|h| format!("[ -d {} ] && echo at_new_home=1\n", shell_quote(h))).unwrap_or_default();
+    let there =
+        want.home.as_ref().map(|h| format!("[ -d {} ] && echo at_new_home=1\n", shell_quote(h))).unwrap_or_default();
     format!(
         "f='{{ printf \"%s:%s;\", $1, $3 }}'\n\
          if command -v getent >/dev/null; then k=$(getent group {} | awk -F: \"$f\"); else k=$(awk -F: \"$f\" /etc/group); fi\n\

@@ -64,7 +64,11 @@ struct Key {
 
 impl Key {
     fn path(&self, home: &str) -> String {
-        if self.file.starts_with('/') { self.file.clone() } else { format!("{}/{}", home.trim_end_matches('/'), self.file) }
+        if self.file.starts_with('/') {
+            self.file.clone()
+        } else {
+            format!("{}/{}", home.trim_end_matches('/'), self.file)
+        }
     }
 }
 
@@ -89,7 +93,11 @@ impl Want {
         } else {
             None
         };
-        let ages = [("-m", "min", "password_expire_min"), ("-M", "max", "password_expire_max"), ("-W", "warn", "password_expire_warn")];
+        let ages = [
+            ("-m", "min", "password_expire_min"),
+            ("-M", "max", "password_expire_max"),
+            ("-W", "warn", "password_expire_warn"),
+        ];
         Ok(Self {
             name: call.need("name")?,
             remove: yes("remove")?,
@@ -226,8 +234,7 @@ fn present(want: Want, seen: Seen, check: bool) -> Result<Decision, String> {
         }
     }
     let there = seen.there();
-    let mut result =
-        fields([("name", json!(want.name)), ("state", json!("present")), ("changed", json!(true))]);
+    let mut result = fields([("name", json!(want.name)), ("state", json!("present")), ("changed", json!(true))]);
     if there {
         result.insert("append".into(), want.append.into());
         result.insert("move_home".into(), want.move_home.into());

@@ -33,6 +33,8 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
+            // Said or not, as apt's progress has it.
+            (r"Reading state information\.\.\.\n", ""),
             (r"Reading database \.\.\. \d+ files", "Reading database ... <number> files"),
             (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),
         ]
@@ -56,7 +58,9 @@ pub(super) fn tidy(value: Json) -> Json {
                 })
                 .collect(),
         ),
-        Json::Array(items) => Json::Array(items.into_iter().map(tidy).collect()),
+        Json::Array(items) => {
+            Json::Array(items.into_iter().filter(|i| i != "Reading state information...").map(tidy).collect())
+        }
         Json::String(mut s) => {
             for (p, with) in patterns() {
                 if p.is_match(&s) {
