@@ -79,7 +79,13 @@ pub(super) fn failed(mut result: Fields, msg: impl Into<String>) -> Fields {
 
 /// What is said where a program is missing that a module needs.
 pub(super) fn no_program(name: &str, path: &str) -> String {
-    format!("Failed to find required executable \"{name}\" in paths: {path}")
+    let mut folders: Vec<&str> = Vec::new();
+    for folder in path.split(':') {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    format!("Failed to find required executable \"{name}\" in paths: {}", folders.join(":"))
 }
 
 /// The task's environment, for the programs of a script.
