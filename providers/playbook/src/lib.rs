@@ -4,6 +4,7 @@ mod ask;
 mod carry;
 mod config;
 mod execute;
+mod facts;
 mod inventory;
 mod load;
 mod modules;
@@ -20,8 +21,7 @@ pub use report::*;
 /// Name of the provider in errors and registries.
 pub(crate) const PLAYBOOK: &str = "playbook";
 
-pub(crate) use render::replacement;
-
+#[cfg(test)]
 pub(crate) fn render_hash(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     hex::encode(sha2::Sha256::digest(bytes))

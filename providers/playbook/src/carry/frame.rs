@@ -40,7 +40,13 @@ impl Script {
     /// The script as the shell reads it.
     pub(super) fn framed(&self, nonce: &str) -> String {
         if self.foreign {
-            return format!("tp_f {nonce} {}\n", quote(&self.text));
+            // Its shell is another one, which knows no functions.
+            const NAMES: [&str; 6] = ["tp_stat", "tp_sum", "tp_new", "tp_keep", "tp_backup", "tp_dirs"];
+            let text = match NAMES.iter().any(|n| self.text.contains(n)) {
+                true => format!("{}{}", crate::modules::FUNCTIONS, self.text),
+                false => self.text.clone(),
+            };
+            return format!("tp_f {nonce} {}\n", quote(&text));
         }
         // What the preamble defines is not sent again.
         let text = self.text.replace(crate::modules::FUNCTIONS, "");

@@ -16,7 +16,7 @@ use super::task::On;
 use super::vars::View;
 use super::walk::Walk;
 use super::world::Known;
-use super::{Mode, Run, facts, lock};
+use super::{Mode, Run, lock};
 use crate::load::Task;
 use crate::modules::{self, Decision, Place};
 use crate::render;
@@ -77,7 +77,8 @@ impl Run<'_> {
         let lookout = {
             let mut all = lock(&self.ahead.0);
             let new = || {
-                let none = Lookout { width: FIRST, walk: Walk::default(), known: Known::default(), now: None, over: true };
+                let none =
+                    Lookout { width: FIRST, walk: Walk::default(), known: Known::default(), now: None, over: true };
                 Arc::new(tokio::sync::Mutex::new(none))
             };
             all.entry(on.host.to_owned()).or_insert_with(new).clone()
@@ -191,14 +192,6 @@ impl Run<'_> {
         }
         let to = delegated.as_deref();
         let module = modules::find(&task.action);
-        let known_only = matches!(task.action.as_str(), "setup" | "gather_facts") && module.is_none();
-        if known_only {
-            let Ok(link) = self.link(self.cx, task, &scope, host, to).await else { return Next::Stop };
-            return match link.ahead(facts::SCRIPT.to_owned()).await {
-                Ok(true) => Next::On,
-                _ => Next::Stop,
-            };
-        }
         let Some(module) = module else { return Next::Stop };
         match (module.place, task.action.as_str()) {
             (Place::Here, "debug" | "assert") => return Next::On,

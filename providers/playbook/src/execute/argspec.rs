@@ -44,7 +44,7 @@ pub(super) fn validate(args: &Fields, scope: &Arc<Scope>) -> One {
 }
 
 fn shown(v: &Json) -> String {
-    text(&minijinja::Value::from_serialize(v))
+    text(&crate::render::Value::from(v))
 }
 
 fn check(spec: &Fields, given: &Fields, inside: &str, errors: &mut Vec<String>) {
@@ -141,7 +141,7 @@ fn convert(kind: &str, v: &Json) -> Result<Json, String> {
     let quoted = || {
         format!(
             "\"{}\"",
-            crate::render::text(&minijinja::Value::from_serialize(Json::Array(vec![v.clone()])))
+            crate::render::text(&crate::render::Value::from(&Json::Array(vec![v.clone()])))
                 .trim_start_matches('[')
                 .trim_end_matches(']')
         )

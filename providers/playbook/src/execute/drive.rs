@@ -14,7 +14,7 @@ use super::item::{Stop, says_skipped, stop};
 use super::pool::Link;
 use super::result::{One, failure};
 use super::task::{On, keyword};
-use super::{Mode, Run, facts};
+use super::{Mode, Run};
 use crate::PLAYBOOK;
 use crate::carry::{Output, Script};
 use crate::load::Task;
@@ -62,9 +62,6 @@ impl Run<'_> {
         let title = &on.info.name;
         let known = modules::find(&task.action);
         let plan = self.mode == Mode::Plan;
-        if known.is_none() && matches!(task.action.as_str(), "setup" | "gather_facts") {
-            return self.gather(on, scope, to, cx).await;
-        }
         let rendered = self.arguments(task, scope);
         if let Some(why) = scope.touched() {
             return Ok(self.unknowable(task, on.host, title, why));
@@ -252,18 +249,6 @@ impl Run<'_> {
         link.answer(asked, text).await
     }
 
-    /// Gathers the basic facts.
-    async fn gather(&self, on: &On<'_>, scope: &Arc<Scope>, to: Option<&str>, cx: &Context) -> Result<One, Stop> {
-        let link = match self.link(cx, on.task, scope, on.host, to).await {
-            Ok(link) => link,
-            Err(e) => return Ok(One::undefined(e)),
-        };
-        let out = self.ask(on, &link, facts::SCRIPT).await.map_err(stop)?;
-        let mut found: Vars = facts::parse(&out.text());
-        found.remove("ansible_facts");
-        Ok(One::of(modules::fields([("changed", json!(false)), ("ansible_facts", Json::Object(found))])))
-    }
-
     /// Actions that concern the run itself and no module.
     async fn own_action(
         &self,
@@ -277,7 +262,7 @@ impl Run<'_> {
             let split = |s: &str| s.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
             match keys.iter().find_map(|k| args.get(*k)) {
                 Some(Json::Array(items)) => {
-                    items.iter().map(|v| crate::render::text(&minijinja::Value::from_serialize(v))).collect()
+                    items.iter().map(|v| crate::render::text(&crate::render::Value::from(v))).collect()
                 }
                 Some(Json::String(s)) => split(s),
                 Some(Json::Null) | None => Vec::new(),
@@ -311,8 +296,7 @@ impl Run<'_> {
                 ]))
             }
             "group_by" => {
-                let Some(key) = args.get("key").map(|v| crate::render::text(&minijinja::Value::from_serialize(v)))
-                else {
+                let Some(key) = args.get("key").map(|v| crate::render::text(&crate::render::Value::from(v))) else {
                     return Ok(Some(One::failing("the 'key' param is required when using group_by")));
                 };
                 let clean = |s: &str| s.replace(' ', "-");

@@ -108,10 +108,14 @@ impl Run<'_> {
     }
 
     /// The host that a task is delegated to.
-    pub(super) fn delegation(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<String>, RenderError> {
+    pub(super) fn delegation(
+        &self,
+        on: &On<'_>,
+        scope: &Arc<Scope>,
+    ) -> std::result::Result<Option<String>, RenderError> {
         let Some(to) = &on.task.inherit.delegate_to else { return Ok(None) };
         let to = scope.render(to)?;
-        let name = crate::render::text(&minijinja::Value::from_serialize(&to));
+        let name = crate::render::text(&crate::render::Value::from(&to));
         Ok(Some(name).filter(|n| !n.is_empty() && !to.is_null() && n != crate::render::OMIT))
     }
 
@@ -191,7 +195,7 @@ impl Run<'_> {
                     ]))));
                 }
                 Err(e) => {
-                    let shown = crate::render::text(&minijinja::Value::from_serialize(condition));
+                    let shown = crate::render::text(&crate::render::Value::from(condition));
                     let message = format!("The conditional check '{shown}' failed. The error was: {}", e.message);
                     return Err(One::of(modules::fields([("failed", json!(true)), ("msg", json!(message))])));
                 }

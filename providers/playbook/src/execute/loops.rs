@@ -33,7 +33,7 @@ impl Run<'_> {
                 other => {
                     return Err(wrong(format!(
                         "Invalid data passed to 'loop', it requires a list, got this instead: {}. Hint: If you passed a list/dict of just one element, try adding wantlist=True to your lookup invocation or use q/query instead of lookup.",
-                        text(&minijinja::Value::from_serialize(&other))
+                        text(&crate::render::Value::from(&other))
                     )));
                 }
             },
@@ -104,7 +104,7 @@ impl Run<'_> {
             "sequence" => {
                 let mut out = Vec::new();
                 for term in &list {
-                    out.extend(sequence(&text(&minijinja::Value::from_serialize(term))).map_err(wrong)?);
+                    out.extend(sequence(&text(&crate::render::Value::from(term))).map_err(wrong)?);
                 }
                 out
             }
@@ -128,16 +128,7 @@ impl Run<'_> {
             }
             "lines" => lines(&list).map_err(wrong)?,
             // Anything else is a lookup of that name.
-            other => {
-                let call = format!("{{{{ query('{other}', *__towpath_terms) }}}}");
-                let terms: Vars = [("__towpath_terms".to_owned(), Json::Array(list))].into_iter().collect();
-                let scope = scope.with(terms.clone());
-                match scope.render(&json!(call)) {
-                    Ok(Json::Array(items)) => items,
-                    Ok(one) => vec![one],
-                    Err(e) => return Err(e),
-                }
-            }
+            other => scope.lookup(other, &list)?,
         })
     }
 }

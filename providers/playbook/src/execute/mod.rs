@@ -6,7 +6,6 @@ mod argspec;
 mod background;
 mod connect;
 mod drive;
-mod facts;
 mod free;
 mod handlers;
 mod include;

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use minijinja::value::{DynObject, Enumerator, Object, Value};
 use serde_json::json;
 use towpath_core::{Host, Inventory, Json, Result, Vars};
 
 use super::inventory::{Beside, Index};
-use crate::render::{Engine, Scope, Search};
+use crate::render::{Engine, HostVars, Scope, Search, Value};
 
 /// What was learned about a host while the playbook runs. Cheap to copy.
 #[derive(Debug, Clone, Default)]
@@ -214,9 +213,19 @@ impl World {
         Scope::new(self.engine.clone(), layers, objects, known.unknown, Search::default())
     }
 
-    /// `hostvars`.
+    /// `hostvars`: the variables of a host are put together when they are asked for.
     pub(crate) fn hostvars(self: &Arc<Self>) -> Value {
-        Value::from_object(HostVars(self.clone()))
+        let (names, hosts) = (self.clone(), self.clone());
+        HostVars::value(
+            move || {
+                let mut all = names.index().names.clone();
+                if !all.iter().any(|n| n == "localhost") {
+                    all.push("localhost".into());
+                }
+                all
+            },
+            move |name| (hosts.has(name) || is_localhost(name)).then(|| hosts.others_see(name)),
+        )
     }
 }
 
@@ -235,26 +244,4 @@ fn join(inventory: &mut Inventory, group: &str, host: &str) -> bool {
 /// Whether a name is this machine's even where no inventory knows it.
 pub(crate) fn is_localhost(name: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "::1")
-}
-
-/// `hostvars`: the variables of a host are put together when they are asked for.
-#[derive(Debug)]
-struct HostVars(Arc<World>);
-
-impl Object for HostVars {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let name = key.as_str()?;
-        if !self.0.has(name) && !is_localhost(name) {
-            return None;
-        }
-        Some(Value::from_dyn_object(DynObject::new(self.0.others_see(name))))
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let mut names = self.0.index().names.clone();
-        if !names.iter().any(|n| n == "localhost") {
-            names.push("localhost".into());
-        }
-        Enumerator::Values(names.into_iter().map(Value::from).collect())
-    }
 }

@@ -111,7 +111,7 @@ pub(crate) fn parse(text: &str, raw: bool) -> Map<String, Json> {
         }
     }
     if raw && !cut {
-        out.insert("_raw_params".into(), Json::String(text.trim().to_owned()));
+        out.insert("_raw_params".into(), Json::String(text.trim_start().to_owned()));
     } else if !rest.is_empty() {
         let text = rest.join(" ");
         out.insert("_raw_params".into(), Json::String(if raw { text } else { unquote(&text) }));

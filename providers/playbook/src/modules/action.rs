@@ -1,4 +1,4 @@
-//! Modules that work on this side: `debug`, `set_fact`, `assert`, `fail`, `include_vars`.
+//! Modules that work on this side: `debug`, `set_fact`, `assert`, `fail`; and `ping`.
 
 use serde_json::json;
 use towpath_core::Json;
@@ -22,29 +22,13 @@ pub(super) const ASSERT: Module = Module {
 
 /// `debug`.
 pub(super) const DEBUG: Module =
-    Module { names: &["debug"], rules: Rules::NONE, missing: &[], place: Place::Here, prepare };
+    Module { names: &["debug"], rules: DEBUG_RULES, missing: &[], place: Place::Here, prepare };
+
+const DEBUG_RULES: Rules = Rules { mutually_exclusive: &[&["msg", "var"]], ..Rules::NONE };
 
 /// `fail`.
 pub(super) const FAIL: Module =
-    Module { names: &["fail"], rules: Rules::NONE, missing: &[], place: Place::Here, prepare };
-
-/// `include_vars`.
-pub(super) const INCLUDE_VARS: Module = Module {
-    names: &["include_vars"],
-    rules: Rules { free: true, ..Rules::NONE },
-    missing: &[
-        "depth",
-        "dir",
-        "extensions",
-        "files_matching",
-        "free-form",
-        "hash_behaviour",
-        "ignore_files",
-        "ignore_unknown_extensions",
-    ],
-    place: Place::Here,
-    prepare,
-};
+    Module { names: &["fail"], rules: Rules { free: true, ..Rules::NONE }, missing: &[], place: Place::Here, prepare };
 
 /// `set_fact`.
 pub(super) const SET_FACT: Module = Module {
@@ -62,6 +46,15 @@ pub(super) const PING: Module =
 fn prepare(call: &Call) -> Result<Decision, String> {
     match call.action.as_str() {
         "debug" => {
+            // The command's `-v` is not known here; a run by itself is not verbose.
+            let level = call.scope.variable("ansible_verbosity").and_then(|v| to_json(&v).as_i64()).unwrap_or(0);
+            if call.args.get("verbosity").and_then(Json::as_i64).unwrap_or(0) > level {
+                return done(fields([
+                    ("changed", json!(false)),
+                    ("skipped", json!(true)),
+                    ("skipped_reason", json!("Verbosity threshold not met.")),
+                ]));
+            }
             if let Some(var) = call.text("var") {
                 let value = if call.scope.raw(&var).is_some() {
                     call.scope.variable(&var).map_or_else(|| json!("VARIABLE IS NOT DEFINED!"), |v| to_json(&v))
@@ -72,60 +65,90 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 };
                 return done([("changed".to_owned(), json!(false)), (var, value)].into_iter().collect());
             }
-            // It keeps its type: a list is shown as a list.
-            let msg = call.given.get("msg").cloned().unwrap_or_else(|| json!("Hello world!"));
+            let msg = call.args.get("msg").cloned().unwrap_or_else(|| json!("Hello world!"));
             done(fields([("changed", json!(false)), ("msg", msg)]))
         }
         "set_fact" => {
             let facts: Fields =
                 call.args.iter().filter(|(k, _)| *k != "cacheable").map(|(k, v)| (k.clone(), v.clone())).collect();
+            // As without native types: a word that means yes or no is that.
+            let facts: Fields = facts
+                .into_iter()
+                .map(|(k, v)| match v.as_str().map(str::to_lowercase).as_deref() {
+                    Some("yes" | "true") => (k, json!(true)),
+                    Some("no" | "false") => (k, json!(false)),
+                    _ => (k, v),
+                })
+                .collect();
             if facts.is_empty() {
                 return Err("No key/value pairs provided, at least one is required for this action to succeed".into());
             }
+            let name = |k: &str| {
+                k.starts_with(|c: char| c.is_alphabetic() || c == '_')
+                    && k.chars().all(|c| c.is_alphanumeric() || c == '_')
+            };
+            if let Some(bad) = facts.keys().find(|k| !name(k)) {
+                return Err(format!(
+                    "The variable name '{bad}' is not valid. Variables must start with a letter or underscore character, and contain only letters, numbers and underscores."
+                ));
+            }
             done(fields([("changed", json!(false)), ("ansible_facts", Json::Object(facts))]))
         }
-        "include_vars" => {
-            let file = call.any(&["_raw_params", "file"]).ok_or("missing required argument: file")?;
-            let path = call
-                .scope
-                .search
-                .find("vars", &file)
-                .map_err(|s| format!("there is no file of variables `{file}`; searched {s}"))?;
-            let vars = crate::load::yaml::read_vars(&path).map_err(|e| e.report())?;
-            let vars = match call.text("name") {
-                Some(n) => [(n, Json::Object(vars))].into_iter().collect(),
-                None => vars,
-            };
-            done(fields([("changed", json!(false)), ("ansible_facts", Json::Object(vars))]))
-        }
-        "assert" => {
-            let that = call.args.get("that").cloned().ok_or("missing required argument: that")?;
-            let all = match that {
-                Json::Array(items) => items,
-                one => vec![one],
-            };
-            for condition in all {
-                if !call.scope.test(&condition).map_err(|e| e.message)? {
-                    let msg = call.any(&["fail_msg", "msg"]).unwrap_or_else(|| "Assertion failed".into());
-                    return done(fields([
-                        ("changed", json!(false)),
-                        ("failed", json!(true)),
-                        ("assertion", condition),
-                        ("evaluated_to", json!(false)),
-                        ("msg", json!(msg)),
-                    ]));
-                }
-            }
-            let msg = call.text("success_msg").unwrap_or_else(|| "All assertions passed".into());
-            done(fields([("changed", json!(false)), ("msg", json!(msg))]))
-        }
+        "assert" => assert(call),
         "fail" => {
-            let msg = call.given.get("msg").cloned().unwrap_or_else(|| "Failed as requested from task".into());
+            if let Some(other) = call.given.keys().find(|k| *k != "msg") {
+                return Err(format!("Invalid options for fail: {other}"));
+            }
+            let msg = call.given.get("msg").filter(|v| !v.is_null()).cloned();
+            let msg = msg.unwrap_or_else(|| json!("Failed as requested from task"));
             done(fields([("changed", json!(false)), ("failed", json!(true)), ("msg", msg)]))
         }
-        _ => Ok(Decision::Probe(
-            "exit 0\n".into(),
-            Box::new(|_| done(fields([("changed", json!(false)), ("ping", json!("pong"))]))),
-        )),
+        _ => {
+            let data = call.text("data").unwrap_or_else(|| "pong".into());
+            if data == "crash" {
+                return Err("boom".into());
+            }
+            let answer = move |_| done(fields([("changed", json!(false)), ("ping", json!(data))]));
+            Ok(Decision::Probe("exit 0\n".into(), Box::new(answer)))
+        }
     }
+}
+
+/// A failure before the work begins, which does not speak of changes.
+pub(super) fn wrong(msg: String) -> Result<Decision, String> {
+    done(fields([("failed", json!(true)), ("msg", json!(msg))]))
+}
+
+fn assert(call: &Call) -> Result<Decision, String> {
+    let that = match call.args.get("that") {
+        None | Some(Json::Null) => return wrong("conditional required in \"that\" string".into()),
+        Some(Json::Array(items)) => items.clone(),
+        Some(one) => vec![one.clone()],
+    };
+    let text = |keys: [&str; 2], what: &str| match keys.iter().find_map(|k| call.args.get(*k)).filter(|v| !v.is_null())
+    {
+        None => Ok(None),
+        Some(v @ (Json::String(_) | Json::Array(_))) => Ok(Some(v.clone())),
+        Some(other) => {
+            Err(format!("Incorrect type for {what}, expected a string or list and got {}", super::spec::class(other)))
+        }
+    };
+    let (fail, good) = match (text(["fail_msg", "msg"], "fail_msg or msg"), text(["success_msg"; 2], "success_msg")) {
+        (Ok(fail), Ok(good)) => (fail, good),
+        (Err(e), _) | (_, Err(e)) => return wrong(e),
+    };
+    let fail = fail.unwrap_or_else(|| json!("Assertion failed"));
+    let good = good.unwrap_or_else(|| json!("All assertions passed"));
+    for condition in that {
+        if !call.scope.test(&condition).map_err(|e| e.message)? {
+            return done(fields([
+                ("changed", json!(false)),
+                ("failed", json!(true)),
+                ("assertion", condition),
+                ("evaluated_to", json!(false)),
+                ("msg", fail),
+            ]));
+        }
+    }
+    done(fields([("changed", json!(false)), ("msg", good)]))
 }

@@ -1,14 +1,13 @@
 //! `apt_repository`.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
 use super::apt::Flags;
+use super::attrs::Seen;
 use super::spec::Rules;
-use super::steps::{exports, failed};
-use super::{Call, Decision, Fields, Module, Output, Pending, Place, content, fields};
+use super::steps::{exports, failed, put, why};
+use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
 
 /// `apt_repository`.
 pub(super) const MODULE: Module =
@@ -83,7 +82,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     }
     let absent = call.text("state").as_deref() == Some("absent");
     let update = call.yes("update_cache")?.unwrap_or(true).then(|| Flags::of(call)).transpose()?;
-    let mode = super::attrs::Attrs::of(call)?.bits(0o644, false)?;
+    let mode = super::attrs::Attrs::of(call);
     let filename = call.text("filename").map(|f| {
         let f = if f.ends_with(".list") { f } else { format!("{f}.list") };
         if f.starts_with('/') { f } else { format!("{FOLDER}/{f}") }
@@ -101,7 +100,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let (env, diff) = (exports(&call.env), call.diff);
     let probe = format!(
         "for f in /etc/apt/sources.list {FOLDER}/*.list; do [ -f \"$f\" ] || continue\n\
-         echo \"file=$f\"; stat -c 'uid=%u\ngid=%g\nmode=%a' \"$f\"; echo \"size=$(wc -c <\"$f\")\"; echo; cat \"$f\"; done\nexit 0\n"
+         echo \"file=$f\"; stat -c 'raw=%f' \"$f\"; echo \"size=$(wc -c <\"$f\")\"; echo; cat \"$f\"; done\nexit 0\n"
     );
     Ok(Decision::Probe(
         probe,
@@ -114,7 +113,7 @@ struct Want {
     source: String,
     absent: bool,
     update: Option<Flags>,
-    mode: Option<u32>,
+    mode: super::attrs::Attrs,
     filename: Option<String>,
     env: String,
     diff: bool,
@@ -122,7 +121,8 @@ struct Want {
 
 struct File {
     path: String,
-    seen: HashMap<String, String>,
+    /// Type and mode, as `stat` has them.
+    raw: String,
     before: Vec<u8>,
     lines: Vec<Line>,
     changed: bool,
@@ -136,9 +136,14 @@ fn files(out: Output) -> Vec<File> {
         let Some(path) = seen.remove("file") else { return all };
         let size = seen.get("size").and_then(|s| s.trim().parse().ok()).unwrap_or(0).min(after.len());
         let (text, next) = after.split_at(size);
-        seen.insert("type".into(), "file".into());
         let lines = String::from_utf8_lossy(text).lines().map(Line::of).collect();
-        all.push(File { path, seen, before: text.to_vec(), lines, changed: false });
+        all.push(File {
+            path,
+            raw: seen.remove("raw").unwrap_or_default(),
+            before: text.to_vec(),
+            lines,
+            changed: false,
+        });
         rest = next.to_vec();
     }
 }
@@ -177,8 +182,7 @@ fn decide(want: Want, out: Output) -> Result<Decision, String> {
                 }
                 None => {
                     added.push(path.clone());
-                    let seen = [("type".to_owned(), "absent".to_owned())].into();
-                    all.push(File { path, seen, before: Vec::new(), lines: vec![new], changed: true });
+                    all.push(File { path, raw: "81a4".into(), before: Vec::new(), lines: vec![new], changed: true });
                 }
             }
         }
@@ -204,12 +208,9 @@ fn decide(want: Want, out: Output) -> Result<Decision, String> {
             script.push_str(&format!("rm -f {} || exit $?\n", shell_quote(&file.path)));
             continue;
         }
-        let new = file.before.is_empty().then_some(0o644);
-        let mode = want.mode.or(new).map(|m| format!("chmod {m:o} \"$p\"\n")).unwrap_or_default();
-        script.push_str(&format!(
-            "({}) || exit $?\n",
-            content::replace(&file.path, text.as_bytes(), &mode, &file.seen, None)
-        ));
+        let mend =
+            want.mode.mend(&Seen::default().with(&[("raw", file.raw.clone())]), &file.path).map_err(|f| why(&f))?;
+        script.push_str(&put(&file.path, text.as_bytes(), &mend.script));
     }
     if diff.is_empty() {
         return Ok(Decision::Done(result));

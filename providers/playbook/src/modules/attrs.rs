@@ -1,38 +1,197 @@
-//! Owner, group and mode.
+//! Owner, group, mode and flags of a file: what is there, what a task wants, and the commands between the two.
 
 use std::collections::HashMap;
 
 use serde_json::json;
 use towpath_core::{Json, shell_quote};
 
-use super::{Call, Fields};
+use super::mode::symbolic;
+use super::{Call, Decision, Fields, Output, fields, head};
 
-/// A shell function that prints what is at a path. `$2` is `-L` to follow links.
-pub(crate) const STAT: &str = r#"tp_stat() {
-if [ -L "$1" ] && [ -z "$2" ]; then echo type=link; echo "target=$(readlink "$1")"
-elif [ -d "$1" ]; then echo type=directory
-elif [ -f "$1" ]; then echo type=file
-elif [ -e "$1" ]; then echo type=other
-elif [ -L "$1" ]; then echo type=link; echo "target=$(readlink "$1")"
-else echo type=absent; return; fi
-stat $2 -c 'mode=%a
+/// Shell functions that scripts of modules call. Each shell has them once, before its first script.
+///
+/// * `tp_stat PATH [-L]` prints what is at a path as `key=value` lines; `-L` follows links.
+/// * `tp_want OWNER GROUP`, after it, prints the numbers of names that differ from what is there.
+/// * `tp_fresh` prints owner, group and mask of what this user would make.
+/// * `tp_sum TOOL PATH` prints `sum=<checksum>`.
+/// * `tp_new PATH` names a temporary beside a path, in `$tp_t`.
+/// * `tp_keep PATH` gives that temporary the owner and mode of what it replaces, or those of a new file.
+/// * `tp_backup PATH` copies a file as Ansible does, and says so on descriptor 3.
+/// * `tp_dirs PATH` makes a folder and those above it, and calls `tp_made` for each.
+pub(crate) const PREAMBLE: &str = r#"tp_f='raw=%f
 uid=%u
 gid=%g
 owner=%U
 group=%G
 size=%s
-inode=%i
-nlink=%h
-mtime=%Y
-atime=%X
-ctime=%Z' "$1" 2>/dev/null || stat -c 'mode=%a
-uid=%u
-gid=%g
-owner=%U
-group=%G
-size=%s' "$1"
+nlink=%h'
+tp_stat() {
+if tp_s=$(stat $2 -c "$tp_f" -- "$1" 2>/dev/null); then
+printf '%s\n' "$tp_s"
+if [ -z "$2" ] && [ -L "$1" ]; then printf 'target=%s\n' "$(readlink -- "$1")"; fi
+elif [ -L "$1" ]; then echo broken=1
+fi
+}
+tp_want() {
+case $tp_s in *"
+owner=$1
+"*) ;; *) [ -z "$1" ] || echo "want_uid=$(id -u "$1" 2>/dev/null)" ;; esac
+case $tp_s in *"
+group=$2
+"*) ;; *) [ -z "$2" ] || echo "want_gid=$(tp_gid "$2")" ;; esac
+}
+tp_fresh() { printf 'uid=%s\ngid=%s\numask=' "$(id -u)" "$(id -g)"; umask; }
+tp_gid() {
+if command -v getent >/dev/null 2>&1; then getent group "$1" | cut -d: -f3
+else while IFS=: read -r tp_a tp_b tp_c tp_d; do if [ "$tp_a" = "$1" ]; then echo "$tp_c"; break; fi; done </etc/group
+fi
+}
+tp_sum() { printf 'sum='; "$1" 2>/dev/null <"$2" || echo; }
+tp_new() { tp_t=$1.towpath.$$; rm -f -- "$tp_t"; }
+tp_keep() {
+if tp_s=$(stat -L -c '%u:%g %a' -- "$1" 2>/dev/null); then
+chown "${tp_s% *}" "$tp_t" 2>/dev/null || :
+chmod "${tp_s#* }" "$tp_t"
+else
+tp_s=$(umask)
+chmod "$(printf %o $((0666 & ~0$tp_s)))" "$tp_t"
+fi
+}
+tp_backup() {
+tp_k=$$ tp_l=$(date '+%Y-%m-%d@%H:%M:%S~')
+while [ -e "$1.$tp_k.$tp_l" ]; do tp_k=$((tp_k+1)); done
+tp_b=$1.$tp_k.$tp_l
+cp -p -- "$1" "$tp_b" && printf 'backup_file=%s\n' "$tp_b" >&3
+}
+tp_dirs() {
+[ -d "$1" ] && return 0
+tp_r=$1/ tp_q=
+while [ -n "$tp_r" ]; do
+tp_q=$tp_q${tp_r%%/*} tp_r=${tp_r#*/}
+if [ -e "$tp_q" ] && [ ! -d "$tp_q" ]; then echo "$tp_q: Not a directory"; return 1; fi
+if [ -n "$tp_q" ] && [ ! -d "$tp_q" ]; then mkdir -- "$tp_q" || return 1; tp_made "$tp_q"; fi
+tp_q=$tp_q/
+done
 }
 "#;
+
+/// What `tp_stat` and its companions printed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen(HashMap<String, String>);
+
+impl Seen {
+    /// The lines up to an empty one, and what follows it.
+    pub(super) fn read(out: &Output) -> (Self, Vec<u8>) {
+        let (map, rest) = head(out);
+        (Self(map), rest)
+    }
+
+    pub(super) fn get(&self, key: &str) -> &str {
+        self.0.get(key).map(String::as_str).unwrap_or_default()
+    }
+
+    pub(super) fn number(&self, key: &str) -> Json {
+        self.get(key).parse::<i64>().map_or(Json::Null, Json::from)
+    }
+
+    /// Whether there is something at the path; for a probe that follows links, behind them.
+    pub(super) fn there(&self) -> bool {
+        !self.get("raw").is_empty()
+    }
+
+    fn raw(&self) -> u32 {
+        u32::from_str_radix(self.get("raw"), 16).unwrap_or(0)
+    }
+
+    pub(super) fn mode(&self) -> u32 {
+        self.raw() & 0o7777
+    }
+
+    /// With the owner and group that this user's files have.
+    pub(super) fn mine(&self) -> Self {
+        self.with(&[("uid", self.get("my_uid").to_owned()), ("gid", self.get("my_gid").to_owned())])
+    }
+
+    /// What a new file or folder there would be.
+    pub(super) fn fresh(&self, directory: bool) -> Self {
+        let mode = if directory { 0o040_777 } else { 0o100_666 } & !umask(self);
+        self.with(&[("raw", format!("{mode:x}")), ("nlink", "1".into())])
+    }
+
+    /// The same with other values.
+    pub(super) fn with(&self, values: &[(&str, String)]) -> Self {
+        let mut map = self.0.clone();
+        map.extend(values.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+        Self(map)
+    }
+
+    /// The type bits of the mode.
+    pub(super) fn format(&self) -> u32 {
+        self.raw() & 0o170_000
+    }
+
+    pub(super) fn directory(&self) -> bool {
+        self.format() == 0o040_000
+    }
+
+    pub(super) fn link(&self) -> bool {
+        self.format() == 0o120_000 || !self.get("broken").is_empty()
+    }
+
+    pub(super) fn regular(&self) -> bool {
+        self.format() == 0o100_000
+    }
+
+    /// Ansible's word for it.
+    pub(super) fn state(&self) -> &'static str {
+        match self.format() {
+            _ if self.link() => "link",
+            0 => "absent",
+            0o040_000 => "directory",
+            _ if self.get("nlink").parse().unwrap_or(1) > 1 => "hard",
+            _ => "file",
+        }
+    }
+
+    /// The checksum that `tp_sum` printed.
+    pub(super) fn sum(&self) -> &str {
+        self.get("sum").split(' ').next().unwrap_or_default()
+    }
+
+    /// The keys that every result about a file has; none if nothing is there.
+    pub(super) fn facts(&self) -> Fields {
+        if !self.there() {
+            return Fields::new();
+        }
+        let name = |k: &str, id: &str| match self.get(k) {
+            "UNKNOWN" | "" => self.get(id).to_owned(),
+            name => name.to_owned(),
+        };
+        fields([
+            ("uid", self.number("uid")),
+            ("gid", self.number("gid")),
+            ("owner", json!(name("owner", "uid"))),
+            ("group", json!(name("group", "gid"))),
+            ("mode", json!(octal(self.mode()))),
+            ("state", json!(self.state())),
+            ("size", self.number("size")),
+        ])
+    }
+}
+
+/// `0644` and `04755`: what results about files call a mode.
+pub(super) fn octal(mode: u32) -> String {
+    format!("0{mode:03o}")
+}
+
+/// A failed result with more in it than a message.
+pub(super) fn failed(msg: impl Into<String>, more: Fields) -> Decision {
+    let mut all = more;
+    all.insert("changed".into(), false.into());
+    all.insert("failed".into(), true.into());
+    all.insert("msg".into(), msg.into().into());
+    Decision::Done(all)
+}
 
 /// What a task wants.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +199,8 @@ pub(super) struct Attrs {
     pub(super) owner: Option<String>,
     pub(super) group: Option<String>,
     pub(super) mode: Option<Mode>,
+    /// For `chattr`: `+i`.
+    pub(super) flags: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,125 +208,181 @@ pub(super) enum Mode {
     Bits(u32),
     Symbolic(String),
     Preserve,
+    /// No mode; an error when it would be set.
+    Bad(String),
+}
+
+/// What has to be done to a file.
+#[derive(Debug, Default)]
+pub(super) struct Mend {
+    /// As Ansible's `diff` shows it.
+    pub(super) before: Fields,
+    pub(super) after: Fields,
+    /// The commands, for `"$p"`.
+    pub(super) script: String,
+    /// The commands for the file in its place: a flag like `i` would keep it from getting there.
+    pub(super) late: String,
+}
+
+impl Mend {
+    pub(super) fn none(&self) -> bool {
+        self.script.is_empty() && self.late.is_empty()
+    }
+
+    /// All commands for a file that is in its place.
+    pub(super) fn all(&self) -> String {
+        format!("{}{}", self.script, self.late)
+    }
+}
+
+fn digits(s: &str) -> bool {
+    !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl Attrs {
-    pub(super) fn of(call: &Call) -> Result<Self, String> {
-        let mode = match call.args.get("mode") {
-            None | Some(Json::Null) => None,
-            Some(Json::Number(n)) => Some(Mode::Bits(n.as_u64().unwrap_or(0) as u32)),
-            Some(Json::String(s)) if s == "preserve" => Some(Mode::Preserve),
-            Some(Json::String(s)) => Some(match u32::from_str_radix(s, 8) {
-                Ok(bits) => Mode::Bits(bits),
-                Err(_) if s.contains(['=', '+', '-']) => Mode::Symbolic(s.clone()),
-                Err(_) => return Err(format!("mode must be octal or symbolic, not `{s}`")),
-            }),
-            Some(other) => return Err(format!("mode must be octal or symbolic, not {other}")),
-        };
-        Ok(Self { owner: call.text("owner"), group: call.text("group"), mode })
+    pub(super) fn of(call: &Call) -> Self {
+        let flags = call.text("attributes").filter(|f| !f.is_empty());
+        Self { owner: call.text("owner"), group: call.text("group"), mode: mode(call, "mode"), flags }
     }
 
-    /// The mode that something would have; `now` if nothing is wanted.
-    pub(super) fn bits(&self, now: u32, directory: bool) -> Result<Option<u32>, String> {
+    /// What reads everything that [`mend`](Self::mend) looks at. `path` is a shell word; `follow` is `-L` or nothing.
+    pub(super) fn probe(&self, path: &str, follow: &str) -> String {
+        let name = |n: &Option<String>| shell_quote(n.as_deref().filter(|n| !digits(n)).unwrap_or_default());
+        let mut script = format!("tp_stat {path} {follow}\n");
+        if self.owner.as_deref().is_some_and(|n| !digits(n)) || self.group.as_deref().is_some_and(|n| !digits(n)) {
+            script.push_str(&format!("tp_want {} {}\n", name(&self.owner), name(&self.group)));
+        }
+        if self.any() {
+            script.push_str("if [ -z \"$tp_s\" ]; then tp_fresh; fi\n");
+        }
+        if matches!(self.mode, Some(Mode::Symbolic(_))) {
+            script.push_str("printf umask=; umask\n");
+        }
+        if self.flags.is_some() {
+            script.push_str(&format!("printf 'flags=%s\\n' \"$(lsattr -d {path} 2>/dev/null)\"\n"));
+        }
+        script
+    }
+
+    /// Prints the numbers of the names, and what this user makes, for many files at once.
+    pub(super) fn names(&self) -> String {
+        let name = |n: &Option<String>| shell_quote(n.as_deref().filter(|n| !digits(n)).unwrap_or_default());
+        format!("tp_s=\ntp_want {} {}\nprintf umask=; umask\n", name(&self.owner), name(&self.group))
+    }
+
+    /// Whether anything is wanted.
+    pub(super) fn any(&self) -> bool {
+        self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.flags.is_some()
+    }
+
+    /// The mode that something would have; `None` if none is wanted.
+    fn bits(&self, now: u32, directory: bool, umask: u32) -> Result<Option<u32>, Fields> {
         match &self.mode {
             None | Some(Mode::Preserve) => Ok(None),
             Some(Mode::Bits(b)) => Ok(Some(*b)),
-            Some(Mode::Symbolic(s)) => symbolic(s, now, directory).map(Some),
+            Some(Mode::Symbolic(s)) => symbolic(s, now, directory, umask).map(Some).map_err(|_| bad(s)),
+            Some(Mode::Bad(s)) => Err(bad(s)),
         }
     }
 
-    /// What differs from what the probe saw, and the commands that mend it for `"$p"`.
-    pub(super) fn differing(
-        &self,
-        seen: &HashMap<String, String>,
-        link: bool,
-    ) -> Result<(Fields, Fields, String), String> {
-        let (mut before, mut after, mut script) = (Fields::new(), Fields::new(), String::new());
-        let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
+    /// The mode that something would have after it.
+    pub(super) fn wanted_mode(&self, seen: &Seen) -> Option<u32> {
+        self.bits(seen.mode(), seen.directory(), umask(seen)).ok().flatten()
+    }
+
+    /// What differs from what the probe saw. Fails with the result's fields if a name or the mode means nothing.
+    pub(super) fn mend(&self, seen: &Seen, path: &str) -> Result<Mend, Fields> {
+        let mut mend = Mend::default();
+        let link = seen.link();
         let flag = if link { "-h " } else { "" };
-        for (name, id, want, tool) in [("owner", "uid", &self.owner, "chown"), ("group", "gid", &self.group, "chgrp")] {
-            if let Some(want) = want {
-                if want != get(name) && want != get(id) {
-                    before.insert(name.into(), get(name).into());
-                    after.insert(name.into(), want.as_str().into());
-                    script.push_str(&format!("{tool} {flag}{} \"$p\"\n", shell_quote(want)));
+        let fail = |mut why: Fields| {
+            why.insert("path".into(), path.into());
+            why.extend(seen.facts());
+            why.insert("changed".into(), false.into());
+            why.insert("failed".into(), true.into());
+            why
+        };
+        for (key, id, want, tool, what) in
+            [("owner", "uid", &self.owner, "chown", "user"), ("group", "gid", &self.group, "chgrp", "group")]
+        {
+            let Some(want) = want else { continue };
+            let wanted = match self.number(seen, want, id) {
+                Some(n) => n,
+                None if seen.get(key) == want => continue,
+                None => {
+                    return Err(fail(fields([(
+                        "msg",
+                        json!(format!("{tool} failed: failed to look up {what} {want}")),
+                    )])));
                 }
+            };
+            if seen.get(id) == wanted {
+                continue;
+            }
+            mend.before.insert(key.into(), seen.number(id));
+            mend.after.insert(key.into(), json!(wanted.parse::<i64>().unwrap_or(-1)));
+            mend.script.push_str(&format!("{tool} {flag}{wanted} \"$p\"\n"));
+        }
+        let now = seen.mode();
+        let set = self.bits(now, seen.directory(), umask(seen)).map_err(fail)?;
+        if let Some(bits) = set.filter(|_| !link) {
+            // A new owner takes set-user-ID bits away.
+            if bits != now || !mend.none() && bits & 0o6000 != 0 {
+                mend.before.insert("mode".into(), json!(octal(now)));
+                mend.after.insert("mode".into(), json!(octal(bits)));
+                mend.script.push_str(&format!("chmod {bits:o} \"$p\"\n"));
             }
         }
-        let now = u32::from_str_radix(get("mode"), 8).unwrap_or(0);
-        if !link {
-            if let Some(bits) = self.bits(now, get("type") == "directory")? {
-                if bits != now || script.contains("chown") && bits & 0o6000 != 0 {
-                    before.insert("mode".into(), json!(format!("{now:04o}")));
-                    after.insert("mode".into(), json!(format!("{bits:04o}")));
-                    script.push_str(&format!("chmod {bits:o} \"$p\"\n"));
-                }
+        if let Some(flags) = &self.flags {
+            let now = seen.get("flags").split(' ').next().unwrap_or_default().replace('-', "");
+            let (op, names) = match flags.strip_prefix(['+', '-']) {
+                Some(rest) => (flags.chars().next().unwrap_or('='), rest),
+                None => ('=', flags.as_str()),
+            };
+            // As Ansible: `+i` on a file that has `i` and `e` counts as a change, and is one each time.
+            if now != names || op == '-' {
+                let flags = format!("{op}{names}");
+                mend.late.push_str(&format!(
+                    "tp_o=$(\"$(command -v chattr || echo chattr)\" {} \"$p\" 2>&1) || {{ printf 'fail=chattr failed\\npath=%s\\n' \"$p\" >&3; tp_stat \"$p\" >&3; printf '%s\\n' \"$tp_o\"; exit 1; }}\n",
+                    shell_quote(&flags)
+                ));
+                mend.before.insert("attributes".into(), json!(now));
+                mend.after.insert("attributes".into(), json!(flags));
             }
         }
-        Ok((before, after, script))
+        Ok(mend)
+    }
+
+    fn number(&self, seen: &Seen, want: &str, id: &str) -> Option<String> {
+        if digits(want) {
+            return Some(want.to_owned());
+        }
+        Some(seen.get(&format!("want_{id}")).to_owned()).filter(|n| digits(n))
     }
 }
 
-/// `u=rwX,g-w` on top of `now`.
-fn symbolic(text: &str, now: u32, directory: bool) -> Result<u32, String> {
-    let bad = || format!("`{text}` is no symbolic mode");
-    let mut mode = now;
-    for clause in text.split(',') {
-        let at = clause.find(['=', '+', '-']).ok_or_else(bad)?;
-        let (who, rest) = clause.split_at(at);
-        let who = if who.is_empty() || who.contains('a') { "ugo" } else { who };
-        let mut rest = rest.chars().peekable();
-        while let Some(op) = rest.next() {
-            let mut perms = String::new();
-            while let Some(c) = rest.next_if(|c| !"=+-".contains(*c)) {
-                perms.push(c);
-            }
-            for w in who.chars() {
-                let shift = match w {
-                    'u' => 6,
-                    'g' => 3,
-                    'o' => 0,
-                    _ => return Err(bad()),
-                };
-                let (mut bits, mut special) = (0, 0);
-                for c in perms.chars() {
-                    match c {
-                        'r' => bits |= 4,
-                        'w' => bits |= 2,
-                        'x' => bits |= 1,
-                        'X' if directory || mode & 0o111 != 0 => bits |= 1,
-                        'X' => {}
-                        's' if w == 'u' => special |= 0o4000,
-                        's' if w == 'g' => special |= 0o2000,
-                        's' => {}
-                        't' => special |= 0o1000,
-                        'u' => bits |= mode >> 6 & 7,
-                        'g' => bits |= mode >> 3 & 7,
-                        'o' => bits |= mode & 7,
-                        _ => return Err(bad()),
-                    }
-                }
-                match op {
-                    '=' => mode = mode & !(7 << shift) | bits << shift | special,
-                    '+' => mode |= bits << shift | special,
-                    _ => mode &= !(bits << shift | special),
-                }
-            }
-        }
-    }
-    Ok(mode)
+fn bad(mode: &str) -> Fields {
+    fields([
+        ("msg", json!("mode must be in octal or symbolic form")),
+        ("details", json!(format!("bad symbolic permission for mode: {mode}"))),
+    ])
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::symbolic;
+fn umask(seen: &Seen) -> u32 {
+    u32::from_str_radix(seen.get("umask"), 8).unwrap_or(0o022)
+}
 
-    #[test]
-    fn symbolic_modes() {
-        assert_eq!(symbolic("u=rw,g=r,o=", 0o777, false).unwrap(), 0o640);
-        assert_eq!(symbolic("a+X", 0o644, true).unwrap(), 0o755);
-        assert_eq!(symbolic("g+s,o-rwx", 0o755, true).unwrap(), 0o2750);
-        assert!(symbolic("z=r", 0, false).is_err());
+/// The mode that the option `key` gives.
+pub(super) fn mode(call: &Call, key: &str) -> Option<Mode> {
+    match call.args.get(key)? {
+        Json::Null => None,
+        Json::Number(n) => Some(Mode::Bits(n.as_u64().unwrap_or(0) as u32)),
+        Json::String(s) if s == "preserve" => Some(Mode::Preserve),
+        Json::String(s) => Some(match u32::from_str_radix(s, 8) {
+            Ok(bits) => Mode::Bits(bits),
+            Err(_) if s.contains(['=', '+', '-']) => Mode::Symbolic(s.clone()),
+            Err(_) => Mode::Bad(s.clone()),
+        }),
+        other => Some(Mode::Bad(other.to_string())),
     }
 }

@@ -1,14 +1,12 @@
 //! `deb822_repository`.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
-use super::attrs::{Attrs, STAT};
+use super::attrs::{Attrs, Seen};
 use super::spec::Rules;
-use super::steps::{exports, failed};
-use super::{Call, Decision, Fields, Module, Output, Pending, Place, content, fields};
+use super::steps::{exports, failed, put, why};
+use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
 
 /// `deb822_repository`.
 pub(super) const MODULE: Module =
@@ -96,21 +94,21 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         _ => String::new(),
     };
     let d = shell_quote(&dest);
+    let (attrs, diff, check) = (Attrs::of(call), call.diff, call.check);
     let there = format!("for e in asc gpg; do [ -e {KEYS}/{name}.$e ] && echo has_$e=1; done\n");
-    let probe = format!("{STAT}{env}{key}{there}tp_stat {d} -L\necho\ncat {d} 2>/dev/null\nexit 0\n");
-    let (attrs, diff, check) = (Attrs::of(call)?, call.diff, call.check);
+    let probe = format!("{env}{key}{there}{}echo\ncat {d} 2>/dev/null\nexit 0\n", attrs.probe(&d, "-L"));
     let before_key = paragraph(call, Some("\u{1}"));
-    let look = format!("{STAT}tp_stat {d} -L\n");
+    let look = format!("tp_stat {d} -L\n");
     Ok(Decision::Probe(
         probe,
         Box::new(move |out| {
             let text = out.stdout.clone();
-            let (seen, old) = super::head(&out);
-            if seen.contains_key("no_key") {
+            let (seen, old) = Seen::read(&out);
+            if seen.get("no_key") == "1" {
                 let said = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
                 return Err(format!("Could not fetch signed_by key: {said}"));
             }
-            let is = |k: &str| seen.get(k).is_some_and(|v| v == "1");
+            let is = |k: &str| seen.get(k) == "1";
             let want = Want { name, dest, attrs, diff, check, look };
             if absent {
                 let file = match (is("has_asc"), is("has_gpg")) {
@@ -119,8 +117,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 };
                 return Ok(want.delete(&seen, &format!("{KEYS}/{}.{file}", want.name), is("has_asc") || is("has_gpg")));
             }
-            let file =
-                url.as_ref().map(|_| format!("{KEYS}/{}.{}", want.name, seen.get("ext").map_or("gpg", String::as_str)));
+            let file = url
+                .as_ref()
+                .map(|_| format!("{KEYS}/{}.{}", want.name, if seen.get("ext") == "asc" { "asc" } else { "gpg" }));
             let repo = before_key.replace('\u{1}', file.as_deref().or(signed.as_deref()).unwrap_or_default().trim());
             // A key's text within the file is laid out like any other value of several lines.
             let repo = match (&signed, &file) {
@@ -147,29 +146,9 @@ struct Want {
     look: String,
 }
 
-/// The keys that tell of a file that is there.
-fn describe(result: &mut Fields, seen: &HashMap<String, String>) {
-    let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
-    if get("type") != "file" {
-        return;
-    }
-    let number = |k: &str| get(k).parse::<i64>().map_or(Json::Null, Json::from);
-    for (key, value) in [
-        ("uid", number("uid")),
-        ("gid", number("gid")),
-        ("size", number("size")),
-        ("owner", json!(get("owner"))),
-        ("group", json!(get("group"))),
-        ("mode", json!(format!("{:0>4}", get("mode")))),
-        ("state", json!("file")),
-    ] {
-        result.insert(key.into(), value);
-    }
-}
-
 impl Want {
-    fn delete(&self, seen: &HashMap<String, String>, key: &str, has_key: bool) -> Decision {
-        let there = seen.get("type").is_some_and(|t| t != "absent");
+    fn delete(&self, seen: &Seen, key: &str, has_key: bool) -> Decision {
+        let there = seen.there();
         let result = fields([
             ("changed", json!(there || has_key)),
             ("repo", Json::Null),
@@ -181,7 +160,7 @@ impl Want {
         }
         let mut expected = result.clone();
         if self.check {
-            describe(&mut expected, seen);
+            expected.extend(seen.facts());
         }
         Decision::Change(Pending {
             script: format!("rm -f {} {KEYS}/{n}.asc {KEYS}/{n}.gpg\n", shell_quote(&self.dest), n = self.name),
@@ -199,15 +178,16 @@ impl Want {
 
     fn write(
         self,
-        seen: &HashMap<String, String>,
+        seen: &Seen,
         old: &[u8],
         repo: String,
         url: Option<String>,
         key: Option<String>,
         new_key: bool,
     ) -> Result<Decision, String> {
-        let there = seen.get("type").is_some_and(|t| t == "file");
-        let (_, _, mend) = self.attrs.differing(seen, false)?;
+        let there = seen.there();
+        let new_file = Seen::default().with(&[("raw", "81a4".to_owned())]);
+        let mend = self.attrs.mend(if there { seen } else { &new_file }, &self.dest).map_err(|f| why(&f))?.script;
         let new = !there || old != repo.as_bytes();
         let changed = new || new_key || !mend.is_empty();
         let mut result = fields([
@@ -217,11 +197,11 @@ impl Want {
             ("key_filename", json!(key)),
         ]);
         if !changed {
-            describe(&mut result, seen);
+            result.extend(seen.facts());
             return Ok(Decision::Done(result));
         }
         let mut expected = result.clone();
-        describe(&mut expected, seen);
+        expected.extend(seen.facts());
         if self.diff && new {
             let texts = json!({
                 "before": String::from_utf8_lossy(old), "after": repo,
@@ -240,11 +220,7 @@ impl Want {
             ));
         }
         if new {
-            let bits = self.attrs.bits(0o644, false)?.unwrap_or(0o644);
-            script.push_str(&format!(
-                "({}) || exit $?\n",
-                content::replace(&self.dest, repo.as_bytes(), &format!("chmod {bits:o} \"$p\"\n"), seen, None)
-            ));
+            script.push_str(&put(&self.dest, repo.as_bytes(), &mend));
         } else if !mend.is_empty() {
             script.push_str(&format!("p={}\n{mend}", shell_quote(&self.dest)));
         }
@@ -262,7 +238,11 @@ impl Want {
             finish: Box::new(move |out: Output| {
                 let (out, after) = steps.split(out);
                 let Some(after) = after else { return failed(Fields::new(), out.error_text()) };
-                describe(&mut result, &after);
+                result.extend(
+                    Seen::default()
+                        .with(&after.iter().map(|(k, v)| (k.as_str(), v.clone())).collect::<Vec<_>>())
+                        .facts(),
+                );
                 result
             }),
         }))

@@ -3,23 +3,58 @@
 mod action;
 mod apt;
 mod apt_repository;
+mod assemble;
 mod attrs;
+mod blockinfile;
+mod clock;
 mod command;
 mod content;
 mod copy;
+mod copy_remote;
+mod copy_tree;
+mod cron;
 mod deb822_repository;
 mod debconf;
 mod dpkg_selections;
+mod drained;
+mod edit;
 mod file;
+mod file_link;
+mod file_tree;
+mod find;
+mod get_url;
 mod getent;
 mod group;
+mod hostname;
+mod http;
+mod include_vars;
+mod iptables;
+mod known_hosts;
 mod lineinfile;
+mod mode;
 mod package;
+mod pattern;
+mod pause;
+mod raw;
+mod reboot;
+mod replace;
 mod service;
+mod service_facts;
+mod setup;
+mod slurp;
 mod spec;
 mod stat;
 mod steps;
+mod systemd;
+mod sysvinit;
+mod tempfile;
+mod template;
+mod times;
+mod unarchive;
+mod uri;
 mod user;
+mod wait;
+mod words;
 mod yum_repository;
 
 use std::sync::Arc;
@@ -33,7 +68,7 @@ use crate::render::{Scope, text, truthy};
 use spec::Rules;
 
 /// Shell functions that probes use. A shell is told them once, when it is opened.
-pub(crate) use attrs::STAT as FUNCTIONS;
+pub(crate) use attrs::PREAMBLE as FUNCTIONS;
 
 /// What a module returns.
 pub(crate) type Fields = Map<String, Json>;
@@ -66,29 +101,50 @@ static ALL: &[&Module] = &[
     &action::ASSERT,
     &action::DEBUG,
     &action::FAIL,
-    &action::INCLUDE_VARS,
     &action::PING,
     &action::SET_FACT,
     &apt::MODULE,
     &apt_repository::MODULE,
+    &assemble::MODULE,
+    &blockinfile::MODULE,
     &command::COMMAND,
-    &command::RAW,
     &command::SHELL,
-    &copy::COPY,
-    &copy::TEMPLATE,
+    &copy::MODULE,
+    &cron::MODULE,
     &deb822_repository::MODULE,
     &debconf::MODULE,
     &dpkg_selections::MODULE,
     &file::MODULE,
+    &find::MODULE,
+    &get_url::MODULE,
     &getent::MODULE,
     &group::MODULE,
+    &hostname::MODULE,
+    &include_vars::MODULE,
+    &iptables::MODULE,
+    &known_hosts::MODULE,
     &lineinfile::MODULE,
     &package::MODULE,
-    &service::SERVICE,
-    &service::SYSTEMD,
-    &service::SYSVINIT,
+    &pause::MODULE,
+    &raw::RAW,
+    &raw::SCRIPT,
+    &reboot::MODULE,
+    &replace::MODULE,
+    &service::MODULE,
+    &service_facts::MODULE,
+    &setup::MODULE,
+    &slurp::FETCH,
+    &slurp::SLURP,
     &stat::MODULE,
+    &systemd::MODULE,
+    &sysvinit::MODULE,
+    &tempfile::MODULE,
+    &template::MODULE,
+    &unarchive::MODULE,
+    &uri::MODULE,
     &user::MODULE,
+    &wait::CONNECTION,
+    &wait::MODULE,
     &yum_repository::MODULE,
 ];
 
@@ -177,7 +233,7 @@ pub(crate) fn find(action: &str) -> Option<&'static Module> {
 
 /// The names of all native modules.
 pub(crate) fn names() -> String {
-    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().chain(["setup"]).collect();
+    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().collect();
     all.sort_unstable();
     all.join(", ")
 }
@@ -185,9 +241,53 @@ pub(crate) fn names() -> String {
 impl Module {
     /// Checks the arguments and begins. `name` is what messages call the module.
     pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
-        call.args = spec::validate(self, &call.action, name, &call.given)?;
-        (self.prepare)(&call)
+        let name = name.strip_prefix("ansible.legacy.").unwrap_or(name);
+        // Facts are gathered by no action of another name.
+        let name = if call.action == "setup" { "setup" } else { name };
+        if let Some(early) = self.rules.early {
+            early(&call)?;
+        }
+        call.args = spec::validate(self, &call.action, name, &call.given, self.rules.late)?;
+        let prepare = self.prepare;
+        let words = paths(&call);
+        // As Ansible, options of SELinux are read over where it is off; where it is on, they are not done yet.
+        let label = ["setype", "seuser", "serole", "selevel"].into_iter().find(|k| call.text(k).is_some());
+        if self.place == Place::Here || words.is_empty() && label.is_none() {
+            return prepare(&call);
+        }
+        // Only the target knows its home folders and variables.
+        let mut script = String::from("if [ -e /sys/fs/selinux/enforce ]; then echo on; else echo; fi\n");
+        script.extend(words.iter().map(|(_, w)| format!("printf '%s\\n' {}\n", words::expanding(w))));
+        Ok(Decision::Probe(
+            script,
+            Box::new(move |out| {
+                let text = out.text();
+                let mut lines = text.lines();
+                if let (Some("on"), Some(label)) = (lines.next(), label) {
+                    let action = &call.action;
+                    return Err(format!(
+                        "SELinux is on at the target, and `{label}` of `{action}` is not supported there yet"
+                    ));
+                }
+                for ((key, _), path) in words.iter().zip(lines) {
+                    call.args.insert(key.clone(), path.into());
+                }
+                prepare(&call)
+            }),
+        ))
     }
+}
+
+/// The arguments that are paths on the target and not written out.
+fn paths(call: &Call) -> Vec<(String, String)> {
+    let here = matches!(call.action.as_str(), "assemble" | "copy" | "template" | "unarchive" | "uri")
+        && call.yes("remote_src").ok().flatten() != Some(true);
+    call.args
+        .iter()
+        .filter(|(k, _)| spec::is_path(&call.action, k) && !(here && *k == "src"))
+        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+        .filter(|(_, v)| v.starts_with('~') || v.contains('$'))
+        .collect()
 }
 
 impl Call {
@@ -195,7 +295,7 @@ impl Call {
         match self.args.get(key)? {
             Json::Null => None,
             Json::String(s) => Some(s.clone()),
-            other => Some(text(&minijinja::Value::from_serialize(other))),
+            other => Some(text(&crate::render::Value::from(other))),
         }
     }
 

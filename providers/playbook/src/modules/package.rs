@@ -25,7 +25,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             _ => format!("Could not find a matching action for the \"{wanted}\" package manager."),
         });
     }
-    let args = spec::validate(&apt::MODULE, "apt", "ansible.legacy.apt", &given)?;
+    let args = spec::validate(&apt::MODULE, "apt", "ansible.legacy.apt", &given, false)?;
     let inner = Call {
         action: "apt".into(),
         args,

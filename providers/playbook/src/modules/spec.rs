@@ -72,6 +72,9 @@ impl Kind {
     }
 }
 
+/// A check of arguments before all else.
+pub(super) type Early = fn(&super::Call) -> Result<(), String>;
+
 /// How options go together, which `ansible-doc` does not tell.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {
@@ -84,6 +87,15 @@ pub(crate) struct Rules {
     pub(super) required_by: &'static [(&'static str, &'static [&'static str])],
     /// Takes names beyond those of the table, as `set_fact` does.
     pub(super) free: bool,
+    /// Looks at the arguments before all else.
+    pub(super) early: Option<Early>,
+    /// Looks at its arguments by itself, and only in the end at those that it does not know.
+    pub(super) late: bool,
+    /// What a message calls it, if it runs through another module than the one the task names.
+    pub(super) through: Option<&'static str>,
+    /// Names that messages list beside those of the table, and names of the table that they do not.
+    pub(super) internal: &'static [&'static str],
+    pub(super) hidden: &'static [&'static str],
 }
 
 impl Rules {
@@ -95,6 +107,11 @@ impl Rules {
         required_if: &[],
         required_by: &[],
         free: false,
+        early: None,
+        late: false,
+        through: None,
+        internal: &[],
+        hidden: &[],
     };
 }
 
@@ -113,8 +130,14 @@ pub(super) fn options(module: &str) -> &'static Options {
 
 /// Gives the arguments by their own names, typed, with defaults; `Null` for an option that is not given and has none.
 ///
-/// `name` is what messages call the module: `ansible.legacy.file` for a bare `file`.
-pub(super) fn validate(module: &Module, action: &str, name: &str, given: &Fields) -> Result<Fields, String> {
+/// `name` is what messages call the module; `lenient` lets pass what the module does not know.
+pub(super) fn validate(
+    module: &Module,
+    action: &str,
+    name: &str,
+    given: &Fields,
+    lenient: bool,
+) -> Result<Fields, String> {
     let options = options(action);
     let rules = &module.rules;
     if options.is_empty() || rules.free {
@@ -123,12 +146,16 @@ pub(super) fn validate(module: &Module, action: &str, name: &str, given: &Fields
     let mut args = Fields::new();
     let mut unknown = BTreeSet::new();
     for (key, value) in given {
-        match options.iter().find(|(own, o)| *own == key || o.aliases.contains(key)) {
-            // An option by its own name stands above one by an alias.
-            Some((own, _)) if own == key || !given.contains_key(own) => {
-                args.insert(own.clone(), value.clone());
+        let hidden = rules.hidden.contains(&key.as_str()) && !lenient && !rules.late;
+        match options.iter().find(|(own, o)| !hidden && (*own == key || o.aliases.contains(key))) {
+            Some((own, o)) => {
+                // An alias stands above the option's own name, a later alias above an earlier one.
+                let rank = |k: &String| o.aliases.iter().position(|a| a == k).map_or(0, |i| i + 1);
+                let stronger = given.keys().any(|k| (k == own || o.aliases.contains(k)) && rank(k) > rank(key));
+                if !stronger {
+                    args.insert(own.clone(), value.clone());
+                }
             }
-            Some(_) => {}
             None if key.starts_with('_') => {
                 args.insert(key.clone(), value.clone());
             }
@@ -178,15 +205,23 @@ pub(super) fn validate(module: &Module, action: &str, name: &str, given: &Fields
             return Err(format!("missing parameter(s) required by '{key}': {}", missing(keys)));
         }
     }
-    if !unknown.is_empty() {
-        let all = options.iter().map(|(k, o)| match o.aliases.is_empty() {
-            true => k.clone(),
-            false => format!("{k} ({})", o.aliases.join(", ")),
-        });
+    if !unknown.is_empty() && !lenient {
+        let listed = |k: &&str| !rules.hidden.contains(k);
+        let mut own: Vec<&str> =
+            options.keys().map(String::as_str).filter(listed).chain(rules.internal.iter().copied()).collect();
+        own.sort_unstable();
+        let mut aliases: Vec<&str> = options
+            .iter()
+            .filter(|(k, _)| listed(&k.as_str()))
+            .flat_map(|(_, o)| o.aliases.iter().map(String::as_str))
+            .collect();
+        aliases.sort_unstable();
+        let aliases = if aliases.is_empty() { String::new() } else { format!(" ({})", aliases.join(", ")) };
         return Err(format!(
-            "Unsupported parameters for ({name}) module: {}. Supported parameters include: {}.",
+            "Unsupported parameters for ({}) module: {}. Supported parameters include: {}{aliases}.",
+            rules.through.unwrap_or(name),
             unknown.into_iter().collect::<Vec<_>>().join(", "),
-            all.collect::<Vec<_>>().join(", "),
+            own.join(", "),
         ));
     }
     if let Some(option) = module.missing.iter().find(|k| there(k)) {
@@ -213,8 +248,20 @@ pub(super) fn validate(module: &Module, action: &str, name: &str, given: &Fields
     Ok(typed)
 }
 
+/// Those of the arguments that are not options of `action` alone, but of `copy`, too, or of nothing.
+pub(super) fn known(given: &Fields, action: &str) -> Fields {
+    let (own, copy) = (options(action), options("copy"));
+    let other = |k: &String| action != "copy" && own.contains_key(k) && !copy.contains_key(k);
+    given.iter().filter(|(k, _)| !other(k)).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// Whether an option is a path on the target, in which `~` and `$NAME` mean something.
+pub(super) fn is_path(action: &str, key: &str) -> bool {
+    options(action).get(key).is_some_and(|o| o.kind == Some(Kind::Path))
+}
+
 fn plain(value: &Json) -> String {
-    text(&minijinja::Value::from_serialize(value))
+    text(&crate::render::Value::from(value))
 }
 
 impl Opt {
@@ -266,7 +313,7 @@ fn wrong(key: &str, value: &Json, kind: Kind, why: &str) -> String {
     format!("argument '{key}' is of type {} and we were unable to convert to {}: {why}", class(value), kind.name())
 }
 
-fn class(value: &Json) -> &'static str {
+pub(super) fn class(value: &Json) -> &'static str {
     match value {
         Json::Null => "<class 'NoneType'>",
         Json::Bool(_) => "<class 'bool'>",
@@ -340,7 +387,7 @@ mod tests {
     use crate::modules::{ALL, find};
 
     /// Controller-side actions that the executor does by itself.
-    const ELSEWHERE: [&str; 10] = [
+    const ELSEWHERE: [&str; 9] = [
         "add_host",
         "group_by",
         "import_playbook",
@@ -350,7 +397,6 @@ mod tests {
         "include_tasks",
         "meta",
         "set_stats",
-        "setup",
     ];
 
     #[test]
@@ -376,13 +422,16 @@ mod tests {
     fn arguments_are_checked_as_ansible_does() {
         let args = |v: Json| v.as_object().cloned().unwrap_or_default();
         let file = find("file").unwrap();
-        let check = |v: Json| validate(file, "file", "ansible.legacy.file", &args(v));
+        let check = |v: Json| validate(file, "file", "file", &args(v), false);
         let good = check(serde_json::json!({"dest": "/a", "recurse": "yes", "mode": 420})).unwrap();
         assert_eq!(good["path"], "/a");
         assert_eq!(good["recurse"], true);
         assert_eq!(good["force"], false);
         let e = check(serde_json::json!({"path": "/a", "stat": "x"})).unwrap_err();
-        assert!(e.starts_with("Unsupported parameters for (ansible.legacy.file) module: stat. Supported"), "{e}");
+        assert!(
+            e.starts_with("Unsupported parameters for (file) module: stat. Supported parameters include: _diff_peek,"),
+            "{e}"
+        );
         assert_eq!(check(serde_json::json!({})).unwrap_err(), "missing required arguments: path");
         let e = check(serde_json::json!({"path": "/a", "state": "x"})).unwrap_err();
         assert_eq!(e, "value of state must be one of: absent, directory, file, hard, link, touch, got: x");

@@ -69,6 +69,19 @@ fn split(text: &str) -> Vec<&str> {
     text.split('\n').flat_map(|l| l.strip_suffix('\r').unwrap_or(l).split('\r')).collect()
 }
 
+/// The message of a result that failed.
+pub(super) fn why(result: &Fields) -> String {
+    result.get("msg").and_then(towpath_core::Json::as_str).unwrap_or_default().to_owned()
+}
+
+/// Writes a small file of settings by way of a temporary beside it; leaves the script if that fails. `mend` is for `"$p"`.
+pub(super) fn put(path: &str, bytes: &[u8], mend: &str) -> String {
+    let print = super::content::print(bytes);
+    let write = super::content::Write { path, print: &print, mend: (mend, ""), ..Default::default() };
+    // A group, not a subshell with `||` behind it: there, a command that fails would not end it.
+    format!("set -e\n{{\n{}\n}} 3>&1 1>&2\nset +e\n", write.body(false))
+}
+
 /// A result that failed, for a reason that is no error of the arguments.
 pub(super) fn failed(mut result: Fields, msg: impl Into<String>) -> Fields {
     result.insert("changed".into(), false.into());

@@ -3,9 +3,10 @@
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
-use super::attrs::{Attrs, STAT};
+use super::attrs::{Attrs, Seen};
 use super::spec::Rules;
-use super::{Call, Decision, Module, Pending, Place, content, fields, finish};
+use super::steps::{put, why};
+use super::{Call, Decision, Module, Pending, Place, fields, finish};
 
 /// `yum_repository`.
 pub(super) const MODULE: Module = Module {
@@ -89,18 +90,18 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let absent = call.text("state").as_deref() == Some("absent");
     let folder = call.text("reposdir").unwrap_or_else(|| "/etc/yum.repos.d".into());
     let path = format!("{folder}/{}.repo", call.text("file").unwrap_or_else(|| name.clone()));
-    let (attrs, keys, diff) = (Attrs::of(call)?, wanted(call), call.diff);
+    let (attrs, keys, diff) = (Attrs::of(call), wanted(call), call.diff);
+    let look = attrs.probe(&shell_quote(&path), "-L");
     let (p, d) = (shell_quote(&path), shell_quote(&folder));
-    let probe =
-        format!("{STAT}[ -d {d} ] && echo folder=1\ntp_stat {p} -L\necho\nif [ -f {p} ]; then cat {p}; fi\nexit 0\n");
+    let probe = format!("[ -d {d} ] && echo folder=1\n{look}echo\nif [ -f {p} ]; then cat {p}; fi\nexit 0\n");
     Ok(Decision::Probe(
         probe,
         Box::new(move |out| {
-            let (seen, old) = super::head(&out);
-            if !seen.contains_key("folder") {
+            let (seen, old) = Seen::read(&out);
+            if seen.get("folder").is_empty() {
                 return Err(format!("Repo directory '{folder}' does not exist."));
             }
-            let there = seen.get("type").is_some_and(|t| t == "file");
+            let there = seen.there();
             let old = String::from_utf8_lossy(&old).into_owned();
             let mut sections = read(&old);
             let now = sections.iter().find(|(n, _)| *n == name).map(|(_, keys)| {
@@ -115,8 +116,12 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                     sections.push((name.clone(), keys));
                 }
             }
-            let (_, _, mend) =
-                if there && !sections.is_empty() { attrs.differing(&seen, false)? } else { Default::default() };
+            let now_or_new = if there { seen.clone() } else { seen.mine().fresh(false) };
+            let mend = if sections.is_empty() {
+                String::new()
+            } else {
+                attrs.mend(&now_or_new, &path).map_err(|f| why(&f))?.script
+            };
             let changed = differs || !mend.is_empty();
             let mut result = fields([
                 ("changed", json!(changed)),
@@ -137,9 +142,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             let script = if sections.is_empty() {
                 format!("rm -f {p}\n")
             } else if differs {
-                let new = [("type".to_owned(), "absent".to_owned()), ("mode".to_owned(), "644".to_owned())].into();
-                let (_, _, fresh) = attrs.differing(if there { &seen } else { &new }, false)?;
-                content::replace(&path, text.as_bytes(), &fresh, &seen, None)
+                put(&path, text.as_bytes(), &mend)
             } else {
                 format!("p={p}\n{mend}")
             };

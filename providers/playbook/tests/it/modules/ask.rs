@@ -7,8 +7,8 @@ use sha2::Digest as _;
 use towpath_core::Json;
 use towpath_core::testkit::Sshd;
 
-use super::compare::tidy;
-use super::{RESET, folder, state_of};
+use super::compare::{tidy, wants_diff};
+use super::{RESET, folder, rounds_of, state_of};
 
 pub(super) fn hash(text: &str) -> String {
     hex::encode(sha2::Sha256::digest(text))
@@ -44,7 +44,17 @@ pub(super) fn update(cases: &[(String, PathBuf)]) {
     if old.is_empty() {
         return;
     }
-    let server = Sshd::start().expect("Docker");
+    let (with_systemd, plain): (Vec<_>, Vec<_>) =
+        old.into_iter().partition(|(_, path)| super::wants_systemd(&std::fs::read_to_string(path).unwrap()));
+    for (some, systemd) in [(plain, false), (with_systemd, true)] {
+        if !some.is_empty() {
+            let server = if systemd { super::systemd::start() } else { Sshd::start() };
+            ask(Path::new(&ansible), &version, &server.expect("Docker"), &some);
+        }
+    }
+}
+
+fn ask(ansible: &Path, version: &str, server: &Sshd, old: &[&(String, PathBuf)]) {
     let dir = tempfile::tempdir().unwrap();
     let plugins = dir.path().join("plugins");
     std::fs::create_dir(&plugins).unwrap();
@@ -63,10 +73,10 @@ pub(super) fn update(cases: &[(String, PathBuf)]) {
         companions(path, dir.path());
         server.sh(RESET);
         let mut rounds = Vec::new();
-        for round in 1..=2 {
+        for _ in 0..rounds_of(&text) {
             let answers = dir.path().join("answers");
             std::fs::write(&answers, "").unwrap();
-            let out = Command::new(&ansible)
+            let out = Command::new(ansible)
                 .arg("-i")
                 .arg(&inventory)
                 .arg(dir.path().join("site.yml"))
@@ -86,8 +96,9 @@ pub(super) fn update(cases: &[(String, PathBuf)]) {
                 String::from_utf8_lossy(&out.stderr)
             );
             let tasks: Vec<Json> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-            rounds.push(tidy(serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(&text)) })));
-            eprintln!("asked: {name}, round {round}");
+            let round = serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(&text)) });
+            rounds.push(tidy(round, wants_diff(&text)));
+            eprintln!("asked: {name}");
         }
         let stored = serde_json::json!({ "ansible": version, "hash": hash(&text), "rounds": rounds });
         std::fs::write(path.with_extension("json"), serde_json::to_string_pretty(&stored).unwrap() + "\n").unwrap();

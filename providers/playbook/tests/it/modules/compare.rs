@@ -6,8 +6,7 @@ use regex::Regex;
 use towpath_core::Json;
 
 /// Told by Ansible about itself, or by the clock.
-const DROPPED: [&str; 9] =
-    ["invocation", "diff", "start", "end", "delta", "warnings", "deprecations", "exception", "elapsed"];
+const DROPPED: [&str; 8] = ["invocation", "start", "end", "delta", "warnings", "deprecations", "exception", "elapsed"];
 /// Numbers of this machine.
 const NUMBERS: [&str; 12] = [
     "mtime",
@@ -24,14 +23,38 @@ const NUMBERS: [&str; 12] = [
     "ansible_job_id",
 ];
 
+/// Properties of units that are the same on each machine and at any time.
+const UNIT: [&str; 14] = [
+    "Id",
+    "Names",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "UnitFilePreset",
+    "Description",
+    "FragmentPath",
+    "Type",
+    "Restart",
+    "CanStart",
+    "CanReload",
+    "KillSignal",
+];
+
 fn patterns() -> &'static [(Regex, &'static str)] {
     static ALL: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
     ALL.get_or_init(|| {
         [
             (r"\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~", ".<backup>~"),
             (r"/home/deploy/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
+            (r"/root/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
+            (r"/root/\.ansible/tmp/ansible-local-[^/ ']*/", "<tmp>/"),
+            (r"/root/\.ansible<tmp>", "<tmp>"),
+            (r"/tmp/crontab\w+", "<crontab>"),
+            (r"\|1\|[A-Za-z0-9+/=]+\|[A-Za-z0-9+/=]+", "<hashed>"),
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
+            (r"<tmp>/\.?(tmp)?[a-z0-9_]{8}\b", "<tmp>/<name>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
             // Said or not, as apt's progress has it.
             (r"Reading state information\.\.\.\n", ""),
@@ -44,23 +67,34 @@ fn patterns() -> &'static [(Regex, &'static str)] {
     })
 }
 
-/// The comparable form.
-pub(super) fn tidy(value: Json) -> Json {
+/// Whether a case compares `diff`: one that asks for it in its play.
+pub(super) fn wants_diff(case: &str) -> bool {
+    case.contains("\n  diff: true\n")
+}
+
+/// The comparable form. `diff` says whether the values of that name stay.
+pub(super) fn tidy(value: Json, diff: bool) -> Json {
     match value {
+        // A unit's properties: those that are the unit's own.
+        Json::Object(map) if map.contains_key("LoadState") => {
+            Json::Object(map.into_iter().filter(|(k, _)| UNIT.contains(&k.as_str())).collect())
+        }
         Json::Object(map) => Json::Object(
             map.into_iter()
                 .filter(|(k, _)| !DROPPED.contains(&k.as_str()) && !k.starts_with("_ansible"))
+                .filter(|(k, _)| diff || k != "diff")
                 .filter(|(k, _)| k != "discovered_interpreter_python")
                 .filter(|(k, v)| !(k == "ansible_facts" && v.get("discovered_interpreter_python").is_some()))
                 .map(|(k, v)| {
-                    let v = if NUMBERS.contains(&k.as_str()) && v.is_number() { "<number>".into() } else { tidy(v) };
+                    let v =
+                        if NUMBERS.contains(&k.as_str()) && v.is_number() { "<number>".into() } else { tidy(v, diff) };
                     (k, v)
                 })
                 .collect(),
         ),
-        Json::Array(items) => {
-            Json::Array(items.into_iter().filter(|i| i != "Reading state information...").map(tidy).collect())
-        }
+        Json::Array(items) => Json::Array(
+            items.into_iter().filter(|i| i != "Reading state information...").map(|v| tidy(v, diff)).collect(),
+        ),
         Json::String(mut s) => {
             for (p, with) in patterns() {
                 if p.is_match(&s) {
@@ -95,15 +129,15 @@ pub(super) fn differences(ours: &Json, theirs: &Json) -> Vec<String> {
 fn walk(at: &str, a: &Json, b: &Json, all: &mut Vec<String>) {
     match (a, b) {
         (Json::Object(x), Json::Object(y)) => {
-            // `failed` is in a registered result and not in what a callback sees, which has the status.
-            for (k, v) in y.iter().filter(|(k, _)| *k != "failed") {
+            // `failed` and `skipped` are in a registered result and not in what a callback sees, which has the status.
+            for (k, v) in y.iter().filter(|(k, _)| *k != "failed" && *k != "skipped") {
                 match x.get(k) {
                     Some(mine) => walk(&format!("{at}.{k}"), mine, v, all),
                     None => all.push(format!("{at}.{k} is missing; it is {}", short(v))),
                 }
             }
             for (k, v) in x {
-                if !y.contains_key(k) && k != "failed" {
+                if !y.contains_key(k) && k != "failed" && k != "skipped" {
                     all.push(format!("{at}.{k} is extra: {}", short(v)));
                 }
             }

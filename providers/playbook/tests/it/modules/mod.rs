@@ -1,5 +1,5 @@
 //! Each case, a small playbook in `cases/<module>/*.yml`, gives what Ansible gives: per task the status and the result, then
-//! the files below `/srv/case`; twice in a row.
+//! the files below `/srv/case`; twice in a row, or once if its first line is `# once`.
 //!
 //! Ansible's answers are stored beside the case with Ansible's version and the case's hash. `TOWPATH_UPDATE=1` with
 //! `TOWPATH_TEST_ANSIBLE=<ansible-playbook>` asks Ansible for those that are missing or old. `TOWPATH_CASES=<part of a name>`
@@ -7,6 +7,7 @@
 
 mod ask;
 mod compare;
+mod systemd;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,16 @@ fn state_of(text: &str) -> String {
     format!("{STATE}echo '== more'\n{more}")
 }
 
+/// How often a case runs: twice, or `# once`, if it begins by putting everything back.
+fn rounds_of(text: &str) -> usize {
+    if text.starts_with("# once\n") { 1 } else { 2 }
+}
+
+/// Whether a case wants a host with systemd.
+fn wants_systemd(text: &str) -> bool {
+    text.lines().any(|l| l == "# host: systemd")
+}
+
 /// Makes the machine as the case expects it.
 const RESET: &str = "rm -rf /srv/case && mkdir -p /srv/case";
 
@@ -66,7 +77,7 @@ async fn ours(world: &World, text: &str) -> Vec<Json> {
     let server = &world.servers[0];
     server.sh(RESET);
     let mut rounds = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..rounds_of(text) {
         world.events.lock().unwrap().clear();
         let end = site.apply(&world.cx, &world.targets).await;
         let tasks: Vec<Json> = world
@@ -82,14 +93,16 @@ async fn ours(world: &World, text: &str) -> Vec<Json> {
             })
             .collect();
         assert!(!tasks.is_empty(), "{end:?}");
-        rounds.push(compare::tidy(serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(text)) })));
+        let round = serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(text)) });
+        rounds.push(compare::tidy(round, compare::wants_diff(text)));
     }
     rounds
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn modules_give_what_ansible_gives() {
-    let Some(world) = World::new(1) else { return };
+    let Some(plain) = World::new(1) else { return };
+    let mut with_systemd: Option<World> = None;
     let cases = cases();
     ask::update(&cases);
     let (mut found, mut compared, mut tasks) = (BTreeSet::new(), 0, 0);
@@ -100,11 +113,20 @@ async fn modules_give_what_ansible_gives() {
             .unwrap_or_else(|e| panic!("{}: {e}; TOWPATH_UPDATE=1 asks Ansible", stored.display()));
         let stored: Json = serde_json::from_str(&stored).unwrap();
         assert_eq!(stored["hash"], ask::hash(&text), "{name} has changed since; TOWPATH_UPDATE=1 asks Ansible");
+        let world = if wants_systemd(&text) {
+            if with_systemd.is_none() {
+                with_systemd = systemd::start().map(|s| World::of(vec![s]));
+            }
+            let Some(world) = &with_systemd else { continue };
+            world
+        } else {
+            &plain
+        };
         world.write("site.yml", &text);
         ask::companions(path, world.dir.path());
-        let rounds = ours(&world, &text).await;
+        let rounds = ours(world, &text).await;
         for (i, (mine, theirs)) in rounds.iter().zip(stored["rounds"].as_array().unwrap()).enumerate() {
-            let theirs = compare::tidy(theirs.clone());
+            let theirs = compare::tidy(theirs.clone(), compare::wants_diff(&text));
             tasks += theirs["tasks"].as_array().unwrap().len();
             found.extend(
                 compare::differences(mine, &theirs).into_iter().map(|d| format!("{name} round {}: {d}", i + 1)),

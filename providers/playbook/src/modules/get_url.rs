@@ -1,0 +1,247 @@
+//! `get_url`.
+
+use serde_json::json;
+use towpath_core::{Action, Json, shell_quote};
+
+use super::attrs::{Attrs, Mend, Seen, failed};
+use super::content::{broken, temporary};
+use super::http::{Head, Request, failure};
+use super::spec::Rules;
+use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
+
+/// `get_url`.
+pub(super) const MODULE: Module =
+    Module { names: &["get_url"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
+
+const ALGORITHMS: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
+
+fn prepare(call: &Call) -> Result<Decision, String> {
+    let request = Request::of(call)?;
+    let (url, dest) = (request.url.clone(), call.need("dest")?);
+    if !url.contains("://") {
+        let more = fields([("url", json!(url)), ("status", json!(-1))]);
+        return Ok(failed(format!("unknown url type: '{url}'"), more));
+    }
+    let checksum = match call.text("checksum").filter(|c| !c.is_empty()) {
+        None => None,
+        Some(c) => match c.split_once(':') {
+            None => {
+                let more = fields([
+                    ("url", json!(url)),
+                    ("dest", json!(dest)),
+                    ("checksum_src", Json::Null),
+                    ("checksum_dest", Json::Null),
+                ]);
+                return Ok(failed("The checksum parameter has to be in format <algorithm>:<checksum>", more));
+            }
+            Some((a, _)) if !ALGORITHMS.contains(&a) => {
+                return Err(format!(
+                    "Could not hash file '{dest}' with algorithm '{a}'. Available algorithms: {}",
+                    ALGORITHMS.join(", ")
+                ));
+            }
+            Some((a, sum)) => Some((a.to_owned(), sum.trim().to_owned())),
+        },
+    };
+    let force = call.yes("force")? == Some(true);
+    let attrs = Attrs::of(call);
+    let folder = dest.ends_with('/');
+    let d = shell_quote(&dest);
+    let tool = checksum
+        .as_ref()
+        .map(|(a, _)| format!("tp_x=$({a}sum <\"$d\")\nprintf 'want=%s\\n' \"$tp_x\"\n"))
+        .unwrap_or_default();
+    let script = format!(
+        "d={d}\nif [ -d \"$d\" ]; then echo folder=1; fi\n{}if [ -f \"$d\" ]; then tp_sum sha1sum \"$d\"\n{tool}fi\n",
+        attrs.probe("\"$d\"", "-L")
+    );
+    let backup = call.yes("backup")? == Some(true);
+    Ok(Decision::Probe(
+        script,
+        Box::new(move |out| {
+            let (seen, _) = Seen::read(&out);
+            let into = seen.get("folder") == "1" || folder;
+            let there = seen.regular();
+            let plain = checksum.as_ref().filter(|(_, s)| !s.contains("://"));
+            let held = plain.is_some_and(|(_, s)| {
+                seen.get("want").split(' ').next().is_some_and(|have| have.eq_ignore_ascii_case(s))
+            });
+            if there && !force && held {
+                let mend = match attrs.mend(&seen, &dest) {
+                    Ok(mend) => mend,
+                    Err(why) => return Ok(Decision::Done(why)),
+                };
+                return Ok(existing(&seen, &url, &dest, &mend));
+            }
+            let base = if there { seen.clone() } else { seen.fresh(false) };
+            let mend = match attrs.mend(&base, &dest) {
+                Ok(mend) => mend,
+                Err(why) => return Ok(Decision::Done(why)),
+            };
+            let script = download(&request, &dest, into, backup, checksum.as_ref(), &mend);
+            let expected = fields([
+                ("changed", json!(true)),
+                ("dest", json!(dest)),
+                ("url", json!(url)),
+                ("msg", json!("OK (unknown bytes)")),
+                ("checksum_dest", json!(Some(seen.sum()).filter(|s| !s.is_empty()))),
+            ]);
+            let old = seen.sum().to_owned();
+            Ok(Decision::Change(Pending {
+                script,
+                action: if there { Action::Update } else { Action::Create },
+                subject: format!("file {dest}"),
+                path: Some(dest.clone()),
+                before: None,
+                after: None,
+                certain: false,
+                foreign: false,
+                expected,
+                finish: Box::new(move |out| finish(&out, &url, &dest, &old)),
+            }))
+        }),
+    ))
+}
+
+/// The file has the checksum that is asked for: nothing is fetched.
+fn existing(seen: &Seen, url: &str, dest: &str, mend: &Mend) -> Decision {
+    let mut result = fields([
+        ("changed", json!(!mend.none())),
+        ("msg", json!("file already exists")),
+        ("dest", json!(dest)),
+        ("url", json!(url)),
+        ("checksum_src", Json::Null),
+        ("checksum_dest", Json::Null),
+    ]);
+    result.extend(seen.facts());
+    if mend.none() {
+        return Decision::Done(result);
+    }
+    Decision::Change(Pending {
+        script: format!("{}p={}\n{}tp_stat \"$p\" >&3\n", super::content::QUIET, shell_quote(dest), mend.all()),
+        action: Action::Update,
+        subject: format!("file {dest}"),
+        path: Some(dest.to_owned()),
+        before: Some(Json::Object(mend.before.clone())),
+        after: Some(Json::Object(mend.after.clone())),
+        certain: true,
+        foreign: false,
+        expected: result.clone(),
+        finish: super::content::settled(result, true, super::content::refused),
+    })
+}
+
+fn download(
+    request: &Request,
+    dest: &str,
+    into: bool,
+    backup: bool,
+    checksum: Option<&(String, String)>,
+    mend: &Mend,
+) -> String {
+    let check = match checksum {
+        None => String::new(),
+        Some((a, sum)) => {
+            let (fetch, want) = if sum.contains("://") {
+                // The list of sums is fetched as the file is; the line of the file's name counts.
+                let list = format!(
+                    "{{ if command -v curl >/dev/null 2>&1; then curl -sSL -q -- {0}; else wget -q -O - {0}; fi; }}",
+                    shell_quote(sum)
+                );
+                let name =
+                    request.url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+                (
+                    format!(
+                        "tp_y=$({list} | while read -r a b; do b=${{b#\\*}}; if [ \"${{b##*/}}\" = {} ] || [ -z \"$b\" ]; then echo \"$a\"; break; fi; done)\n",
+                        shell_quote(name)
+                    ),
+                    "$tp_y".to_owned(),
+                )
+            } else {
+                (String::new(), sum.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect())
+            };
+            format!(
+                "{fetch}tp_x=$({a}sum <\"$tp_w/body\"); tp_x=${{tp_x%% *}}\n\
+                 if [ \"$tp_x\" != \"{want}\" ]; then printf 'differs=%s\\nwanted=%s\\n' \"$tp_x\" \"{want}\" >&3; fail=1; fi\n"
+            )
+        }
+    };
+    let keep = if backup { "if [ -f \"$d\" ]; then tp_backup \"$d\"; fi\n" } else { "" };
+    let choose = if into {
+        format!(
+            "n=$(sed -n 's/^[Cc]ontent-[Dd]isposition:.*filename=\"\\{{0,1\\}}\\([^\";]*\\).*/\\1/p' \"$tp_w/head\" | tr -d '\\r' | tail -n 1)\n\
+             l=$(sed -n 's/^[Ll]ocation: *//p' \"$tp_w/head\" | tr -d '\\r' | tail -n 1)\n\
+             n=${{n##*/}}\nif [ -z \"$n\" ]; then n=${{l:-{}}}; n=${{n%%[?#]*}}; n=${{n##*/}}; fi\nd=${{d%/}}/${{n:-index.html}}\n",
+            shell_quote(&request.url)
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "exec 3>&1 1>&2\nd={}\n{}fail=\ncode=$(sed -n 's/^HTTP[^ ]* \\([0-9]*\\).*/\\1/p' \"$tp_w/head\" | tail -n 1)\n\
+         if [ \"$tp_v\" -eq 0 ] && [ \"${{code:-200}}\" -lt 300 ]; then\n{choose}\
+         printf 'path=%s\\nbytes=%s\\nsum=%s\\nmd5=%s\\n' \"$d\" \"$(wc -c <\"$tp_w/body\")\" \"$(sha1sum <\"$tp_w/body\")\" \"$(md5sum <\"$tp_w/body\")\" >&3\n\
+         if [ ! -d \"${{d%/*}}/\" ]; then echo parent=absent >&3; fail=1; fi\n{check}\
+         if [ -z \"$fail\" ]; then\nif cmp -s -- \"$tp_w/body\" \"$d\"; then echo same=1 >&3; else\n{keep}\
+         tp_new \"$d\"\n(umask 077; set -C; cat -- \"$tp_w/body\" >\"$tp_t\")\ntp_keep \"$d\"\nmv -f -- \"$tp_t\" \"$d\"\nfi\n\
+         p=$d\n{}tp_stat \"$d\" >&3\nif [ -n {} ]; then echo mended=1 >&3; fi\nfi\nfi\n\
+         printf 'status=%s\\nhead=%s\\n\\n' \"$tp_v\" \"$(wc -c <\"$tp_w/head\")\" >&3\ncat -- \"$tp_w/head\" \"$tp_w/error\" >&3\n",
+        shell_quote(dest),
+        request.script(),
+        mend.all(),
+        if mend.none() { "''" } else { "1" },
+    )
+}
+
+fn finish(out: &Output, url: &str, dest: &str, old: &str) -> Fields {
+    let (seen, rest) = Seen::read(out);
+    if out.rc != 0 {
+        return broken(out, &seen);
+    }
+    let size = seen.get("head").trim().parse::<usize>().unwrap_or(0);
+    let (head, error) = rest.split_at(size.min(rest.len()));
+    let head = Head::read(&String::from_utf8_lossy(head));
+    let status = seen.get("status").parse::<i64>().unwrap_or(-1);
+    let path = if seen.get("path").is_empty() { dest } else { seen.get("path") };
+    let mut all = fields([("url", json!(url)), ("dest", json!(path)), ("changed", json!(false))]);
+    let fail = |mut all: Fields, msg: String| {
+        all.insert("failed".into(), true.into());
+        all.insert("msg".into(), json!(msg));
+        all
+    };
+    if status == 28 {
+        return fail(all, "Connection failure: timed out".into());
+    }
+    if status != 0 {
+        return fail(all, format!("Request failed: {}", failure(status, &String::from_utf8_lossy(error))));
+    }
+    if head.status >= 300 {
+        all.insert("status_code".into(), json!(head.status));
+        all.insert("response".into(), json!(format!("HTTP Error {}: {}", head.status, head.reason)));
+        return fail(all, "Request failed".into());
+    }
+    let src = temporary("").replace("/tmp/.towpath.content/.", "/tmp/.towpath.content/tmp");
+    let old = Some(old).filter(|s| !s.is_empty());
+    all.extend(fields([("checksum_src", json!(seen.sum())), ("checksum_dest", json!(old)), ("src", json!(src))]));
+    if !seen.get("differs").is_empty() {
+        let msg =
+            format!("The checksum for {src} did not match {}; it was {}.", seen.get("wanted"), seen.get("differs"));
+        return fail(all, msg);
+    }
+    if seen.get("parent") == "absent" {
+        return fail(all, format!("Destination {} does not exist", super::copy::parent(path)));
+    }
+    let same = seen.get("same") == "1" && seen.get("mended") != "1";
+    let length = head.get("content-length").map_or_else(|| "unknown".to_owned(), str::to_owned);
+    all.extend(seen.facts());
+    all.extend(fields([
+        ("changed", json!(!same)),
+        ("msg", json!(format!("OK ({length} bytes)"))),
+        ("status_code", json!(head.status)),
+        ("md5sum", json!(seen.get("md5").split(' ').next())),
+    ]));
+    if !seen.get("backup_file").is_empty() {
+        all.insert("backup_file".into(), json!(seen.get("backup_file")));
+    }
+    all
+}

@@ -1,0 +1,2 @@
+#!/bin/sh
+printf "%s|" "$#" "$@"; echo; echo err >&2
