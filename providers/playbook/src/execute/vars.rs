@@ -124,7 +124,9 @@ impl Run<'_> {
             objects.insert("ansible_delegated_vars".into(), Value::pairs([(other, scope)]));
         }
         let search = Search { dirs: self.search(view.task, inherit) };
-        Scope::new(world.engine.clone(), layers, objects, view.known.unknown.clone(), search)
+        let mut data = vec![view.locals.clone(), view.known.set.clone(), view.known.facts.clone()];
+        data.extend(inherit.items.iter().cloned());
+        Scope::with_data(world.engine.clone(), layers, objects, view.known.unknown.clone(), search, data)
     }
 
     /// Folders in which files are looked for, the most specific first.

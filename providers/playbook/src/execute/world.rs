@@ -210,7 +210,8 @@ impl World {
         layers.extend([known.set.clone(), known.included.clone(), known.facts.clone()]);
         layers.extend(self.base(name));
         let objects = HashMap::from([("hostvars".to_owned(), self.hostvars())]);
-        Scope::new(self.engine.clone(), layers, objects, known.unknown, Search::default())
+        let data = vec![known.set.clone(), known.facts.clone()];
+        Scope::with_data(self.engine.clone(), layers, objects, known.unknown, Search::default(), data)
     }
 
     /// `hostvars`: the variables of a host are put together when they are asked for.

@@ -192,10 +192,10 @@ impl InventorySources {
         })?;
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         match extension.as_deref() {
-            Some("yml" | "yaml" | "json") => yaml::read(&load::yaml::parse(path, &text)?, path, out),
+            Some("yml" | "yaml" | "json") => yaml::read(&load::yaml::parse(path, &text)?, out),
             // A file without extension may be either.
             None => match load::yaml::parse(path, &text) {
-                Ok(root) if matches!(root.kind, load::yaml::Kind::Map(_)) => yaml::read(&root, path, out),
+                Ok(root) if matches!(root.kind, load::yaml::Kind::Map(_)) => yaml::read(&root, out),
                 _ => ini::read(path, &text, out),
             },
             Some(_) => ini::read(path, &text, out),

@@ -1,14 +1,12 @@
 //! The YAML form: `all: {hosts: {...}, vars: {...}, children: {...}}`.
 
-use std::path::Path;
-
 use towpath_core::{Json, Result, Vars};
 
 use super::draft::Draft;
 use super::range::{expand, port};
 use crate::load::yaml::{Kind, Node};
 
-pub(super) fn read(root: &Node, path: &Path, out: &mut Draft) -> Result<()> {
+pub(super) fn read(root: &Node, out: &mut Draft) -> Result<()> {
     if root.is_null() {
         return Ok(());
     }
@@ -19,12 +17,12 @@ pub(super) fn read(root: &Node, path: &Path, out: &mut Draft) -> Result<()> {
         )));
     }
     for (name, node) in root.pairs("an inventory")? {
-        group(name, node, path, out)?;
+        group(name, node, out)?;
     }
     Ok(())
 }
 
-fn group(name: &str, node: &Node, path: &Path, out: &mut Draft) -> Result<()> {
+fn group(name: &str, node: &Node, out: &mut Draft) -> Result<()> {
     out.group(name);
     for (key, value) in node.pairs("a group")? {
         match key.as_str() {
@@ -52,7 +50,7 @@ fn group(name: &str, node: &Node, path: &Path, out: &mut Draft) -> Result<()> {
                     continue;
                 }
                 for (child, inner) in value.pairs("`children`")? {
-                    group(child, inner, path, out)?;
+                    group(child, inner, out)?;
                     out.child(name, child).map_err(|e| value.wrong(e))?;
                 }
             }

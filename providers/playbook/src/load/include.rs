@@ -94,6 +94,7 @@ pub(crate) fn apply(task: &Task, args: &Map<String, Json>, vars: Vec<Arc<Vars>>)
     let mut inherit = task.outer.as_deref().cloned().unwrap_or_else(|| task.inherit.clone());
     let own = task.inherit.vars.get(inherit.vars.len()..).unwrap_or_default();
     inherit.params.extend(own.iter().cloned());
+    inherit.items.extend(vars.iter().cloned());
     inherit.params.extend(vars);
     // A dynamic include inside a role keeps that role.
     inherit.handler = task.inherit.handler;

@@ -25,6 +25,8 @@ pub(crate) struct Inherit {
     pub(crate) vars: Vec<Arc<Vars>>,
     /// Parameters of roles and of dynamic includes, which stand above facts. Outermost first.
     pub(crate) params: Vec<Arc<Vars>>,
+    /// Those of `params` that are values and no templates: what the loop around a dynamic include gives.
+    pub(crate) items: Vec<Arc<Vars>>,
     pub(crate) become_: Become,
     /// Outermost first.
     pub(crate) environment: Vec<Json>,

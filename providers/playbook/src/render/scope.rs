@@ -13,7 +13,7 @@ use towpath_core::{Json, Vars};
 use super::error::{Error, Out, Why};
 use super::eval::{Deeper, State};
 use super::hosts::VarsOf;
-use super::native::{finish, of_text};
+use super::native::{finish, of_text, truthy};
 use super::source::with_newlines;
 use super::value::{Dict, Key, Value, lock, text, to_json};
 use super::{Engine, Search};
@@ -60,6 +60,10 @@ pub(crate) struct Scope {
     /// Variables that only a run can tell, with the reason.
     pub(crate) unknown: Arc<BTreeMap<String, String>>,
     pub(crate) search: Search,
+    /// Layers that hold what hosts and earlier tasks gave. It is never templated: a host that prints `{{ ... }}` runs nothing here.
+    data: Vec<Arc<Vars>>,
+    data_used: AtomicBool,
+    data_cache: Mutex<HashMap<String, Value>>,
     cache: Mutex<HashMap<String, Result<Value, Error>>>,
     touched: Mutex<Option<String>>,
     impure: AtomicBool,
@@ -79,12 +83,27 @@ impl Scope {
         unknown: Arc<BTreeMap<String, String>>,
         search: Search,
     ) -> Arc<Self> {
+        Self::with_data(engine, layers, objects, unknown, search, Vec::new())
+    }
+
+    /// The same where the layers `data` (some of `layers`) hold values and no templates.
+    pub(crate) fn with_data(
+        engine: Arc<Engine>,
+        layers: Vec<Arc<Vars>>,
+        objects: HashMap<String, Value>,
+        unknown: Arc<BTreeMap<String, String>>,
+        search: Search,
+        data: Vec<Arc<Vars>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             layers,
             objects,
             unknown,
             search,
+            data,
+            data_used: AtomicBool::new(false),
+            data_cache: Mutex::default(),
             cache: Mutex::default(),
             touched: Mutex::default(),
             impure: AtomicBool::new(false),
@@ -95,8 +114,9 @@ impl Scope {
     pub(crate) fn with(self: &Arc<Self>, vars: Vars) -> Arc<Self> {
         let mut layers = vec![Arc::new(vars)];
         layers.extend(self.layers.iter().cloned());
+        let (objects, unknown) = (self.objects.clone(), self.unknown.clone());
         let new =
-            Self::new(self.engine.clone(), layers, self.objects.clone(), self.unknown.clone(), self.search.clone());
+            Self::with_data(self.engine.clone(), layers, objects, unknown, self.search.clone(), self.data.clone());
         new.inherit(self);
         new
     }
@@ -185,7 +205,12 @@ impl Scope {
         if name == "vars" {
             return Ok(Some(Value::object(VarsOf { scope: self.clone(), name: "dict" })));
         }
-        let Some(raw) = self.raw(name) else { return Ok(None) };
+        let Some((layer, raw)) = self.layers.iter().find_map(|l| Some((l, l.get(name)?))) else { return Ok(None) };
+        if self.data.iter().any(|d| Arc::ptr_eq(d, layer)) {
+            self.data_used.store(true, Ordering::Relaxed);
+            let mut cache = lock(&self.data_cache);
+            return Ok(Some(cache.entry(name.to_owned()).or_insert_with(|| Value::from(raw)).clone()));
+        }
         let value = match self.value(raw) {
             Err(e) if e.why == Why::Undefined => {
                 // Ansible names the text in which it was used.
@@ -281,10 +306,19 @@ impl Scope {
             Json::Null => return Ok(true),
             Json::Number(n) => return Ok(n.as_f64() != Some(0.0)),
             Json::String(s) if s.trim().is_empty() => return Ok(true),
-            Json::String(s) if is_template(s) => match to_json(&self.text_value(s)?) {
-                Json::String(rendered) if rendered != *s => rendered,
-                other => return self.holds(&other),
-            },
+            Json::String(s) if is_template(s) => {
+                let before = self.data_used.swap(false, Ordering::Relaxed);
+                let rendered = to_json(&self.text_value(s)?);
+                let from_host = self.data_used.fetch_or(before, Ordering::Relaxed);
+                match rendered {
+                    // What a host gave may be true or false, but no expression of its own.
+                    Json::String(rendered) if rendered != *s && from_host && truthy(&rendered.as_str().into()).is_none() => {
+                        return Err(Error::other("Conditional is marked as unsafe, and cannot be evaluated."));
+                    }
+                    Json::String(rendered) if rendered != *s => rendered,
+                    other => return self.holds(&other),
+                }
+            }
             Json::String(s) => s.clone(),
             Json::Array(all) => {
                 for c in all {
