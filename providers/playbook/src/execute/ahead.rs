@@ -16,14 +16,14 @@ use super::task::On;
 use super::vars::View;
 use super::walk::Walk;
 use super::world::Known;
-use super::{Mode, Run, facts, lock};
+use super::{Mode, Run, lock};
 use crate::load::Task;
 use crate::modules::{self, Decision, Place};
 use crate::render;
 
 /// How many answers a host may owe at first, and at most. The number grows with each early answer that was of use, and is one
 /// again after a change: a host where everything changes is asked little in vain.
-const FIRST: usize = 8;
+const FIRST: usize = 16;
 const MOST: usize = 256;
 
 /// Where each host was looked ahead to.
@@ -87,7 +87,7 @@ impl Run<'_> {
         let Ok(mut lookout) = lookout.try_lock() else { return };
         match seen {
             Seen::Early => {
-                lookout.width = (lookout.width + 1).min(MOST);
+                lookout.width = (lookout.width + 2).min(MOST);
                 if lookout.over || link.owed() * 2 > lookout.width {
                     return;
                 }
@@ -192,14 +192,6 @@ impl Run<'_> {
         }
         let to = delegated.as_deref();
         let module = modules::find(&task.action);
-        let known_only = matches!(task.action.as_str(), "setup" | "gather_facts") && module.is_none();
-        if known_only {
-            let Ok(link) = self.link(self.cx, task, &scope, host, to).await else { return Next::Stop };
-            return match link.ahead(facts::SCRIPT.to_owned()).await {
-                Ok(true) => Next::On,
-                _ => Next::Stop,
-            };
-        }
         let Some(module) = module else { return Next::Stop };
         match (module.place, task.action.as_str()) {
             (Place::Here, "debug" | "assert") => return Next::On,

@@ -14,7 +14,7 @@ use super::item::{Stop, says_skipped, stop};
 use super::pool::Link;
 use super::result::{One, failure};
 use super::task::{On, keyword};
-use super::{Mode, Run, facts};
+use super::{Mode, Run};
 use crate::PLAYBOOK;
 use crate::carry::{Output, Script};
 use crate::load::Task;
@@ -62,9 +62,6 @@ impl Run<'_> {
         let title = &on.info.name;
         let known = modules::find(&task.action);
         let plan = self.mode == Mode::Plan;
-        if known.is_none() && matches!(task.action.as_str(), "setup" | "gather_facts") {
-            return self.gather(on, scope, to, cx).await;
-        }
         let rendered = self.arguments(task, scope);
         if let Some(why) = scope.touched() {
             return Ok(self.unknowable(task, on.host, title, why));
@@ -250,18 +247,6 @@ impl Run<'_> {
         let seen = if asked.early { Seen::Early } else { Seen::Late };
         self.look_ahead(on, link, seen).await;
         link.answer(asked, text).await
-    }
-
-    /// Gathers the basic facts.
-    async fn gather(&self, on: &On<'_>, scope: &Arc<Scope>, to: Option<&str>, cx: &Context) -> Result<One, Stop> {
-        let link = match self.link(cx, on.task, scope, on.host, to).await {
-            Ok(link) => link,
-            Err(e) => return Ok(One::undefined(e)),
-        };
-        let out = self.ask(on, &link, facts::SCRIPT).await.map_err(stop)?;
-        let mut found: Vars = facts::parse(&out.text());
-        found.remove("ansible_facts");
-        Ok(One::of(modules::fields([("changed", json!(false)), ("ansible_facts", Json::Object(found))])))
     }
 
     /// Actions that concern the run itself and no module.

@@ -1,6 +1,8 @@
 //! Native modules. Each has a probe, which only reads, and a change.
 
 mod action;
+mod apt;
+mod apt_repository;
 mod assemble;
 mod attrs;
 mod blockinfile;
@@ -10,31 +12,50 @@ mod content;
 mod copy;
 mod copy_remote;
 mod copy_tree;
+mod cron;
+mod deb822_repository;
+mod debconf;
+mod dpkg_selections;
+mod drained;
 mod edit;
 mod file;
 mod file_link;
 mod file_tree;
 mod find;
 mod get_url;
+mod getent;
+mod group;
+mod hostname;
 mod http;
 mod include_vars;
+mod iptables;
+mod known_hosts;
 mod lineinfile;
 mod mode;
+mod package;
 mod pattern;
 mod pause;
 mod raw;
+mod reboot;
 mod replace;
 mod service;
+mod service_facts;
+mod setup;
 mod slurp;
 mod spec;
 mod stat;
+mod steps;
+mod systemd;
+mod sysvinit;
 mod tempfile;
 mod template;
 mod times;
 mod unarchive;
 mod uri;
-mod users;
+mod user;
+mod wait;
 mod words;
+mod yum_repository;
 
 use std::sync::Arc;
 
@@ -82,32 +103,49 @@ static ALL: &[&Module] = &[
     &action::FAIL,
     &action::PING,
     &action::SET_FACT,
+    &apt::MODULE,
+    &apt_repository::MODULE,
     &assemble::MODULE,
     &blockinfile::MODULE,
     &command::COMMAND,
     &command::SHELL,
     &copy::MODULE,
+    &cron::MODULE,
+    &deb822_repository::MODULE,
+    &debconf::MODULE,
+    &dpkg_selections::MODULE,
     &file::MODULE,
     &find::MODULE,
     &get_url::MODULE,
+    &getent::MODULE,
+    &group::MODULE,
+    &hostname::MODULE,
     &include_vars::MODULE,
+    &iptables::MODULE,
+    &known_hosts::MODULE,
     &lineinfile::MODULE,
+    &package::MODULE,
     &pause::MODULE,
     &raw::RAW,
     &raw::SCRIPT,
+    &reboot::MODULE,
     &replace::MODULE,
-    &service::SERVICE,
-    &service::SYSTEMD,
-    &service::SYSVINIT,
+    &service::MODULE,
+    &service_facts::MODULE,
+    &setup::MODULE,
     &slurp::FETCH,
     &slurp::SLURP,
     &stat::MODULE,
+    &systemd::MODULE,
+    &sysvinit::MODULE,
     &tempfile::MODULE,
     &template::MODULE,
     &unarchive::MODULE,
     &uri::MODULE,
-    &users::GROUP,
-    &users::USER,
+    &user::MODULE,
+    &wait::CONNECTION,
+    &wait::MODULE,
+    &yum_repository::MODULE,
 ];
 
 /// A task's arguments, templated and checked.
@@ -195,7 +233,7 @@ pub(crate) fn find(action: &str) -> Option<&'static Module> {
 
 /// The names of all native modules.
 pub(crate) fn names() -> String {
-    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().chain(["setup"]).collect();
+    let mut all: Vec<&str> = ALL.iter().flat_map(|m| m.names).copied().collect();
     all.sort_unstable();
     all.join(", ")
 }
@@ -204,6 +242,8 @@ impl Module {
     /// Checks the arguments and begins. `name` is what messages call the module.
     pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
         let name = name.strip_prefix("ansible.legacy.").unwrap_or(name);
+        // Facts are gathered by no action of another name.
+        let name = if call.action == "setup" { "setup" } else { name };
         if let Some(early) = self.rules.early {
             early(&call)?;
         }

@@ -1,159 +1,145 @@
-//! `service`, `systemd`: systemd where it runs, else init scripts.
+//! `service`: units where systemd runs, else init scripts or OpenRC.
 
 use serde_json::json;
-use towpath_core::{Action, Json, shell_quote};
+use towpath_core::{Action, shell_quote};
 
 use super::spec::Rules;
-use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields, head};
+use super::{Call, Decided, Decision, Fields, Module, Output, Pending, Place, fields, head, systemd, sysvinit};
 
 /// `service`.
-pub(super) const SERVICE: Module = Module {
-    names: &["service"],
-    rules: Rules::NONE,
-    missing: &["arguments", "pattern", "runlevel", "sleep", "use"],
-    place: Place::Host,
-    prepare,
-};
+pub(super) const MODULE: Module =
+    Module { names: &["service"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
 
-/// `systemd_service`, `systemd`.
-pub(super) const SYSTEMD: Module = Module {
-    names: &["systemd_service", "systemd"],
-    rules: Rules::NONE,
-    missing: &["daemon_reexec", "force", "masked", "no_block", "scope"],
-    place: Place::Host,
-    prepare,
-};
+/// Which manager is there, as the fact `service_mgr` tells it for this purpose.
+const MANAGER: &str = "tp_c=; read -r tp_c </proc/1/comm 2>/dev/null\n\
+    if [ -d /run/systemd/system ]; then echo mgr=systemd\n\
+    elif [ -e /sbin/openrc ]; then echo mgr=openrc\n\
+    else case $tp_c in init|*sh) if [ -h /sbin/init ] && [ /sbin/init -ef /lib/systemd/systemd ]; then echo mgr=systemd; elif [ -d /etc/init.d ]; then echo mgr=sysvinit; fi;; esac; fi\n";
 
-/// `sysvinit`.
-pub(super) const SYSVINIT: Module = Module {
-    names: &["sysvinit"],
-    rules: Rules::NONE,
-    missing: &["arguments", "daemonize", "pattern", "runlevels", "sleep"],
-    place: Place::Host,
-    prepare,
-};
-
-fn prepare(call: &Call) -> Result<Decision, String> {
-    let reload = call.yes("daemon_reload")?.or(call.yes("daemon-reload")?).unwrap_or(false);
-    let name = call.any(&["name", "service", "unit"]);
-    let state = call.text("state");
-    let enabled = call.yes("enabled")?;
-    let Some(name) = name else {
-        if reload {
-            return Ok(Decision::Change(change(
-                "systemctl daemon-reload\n".into(),
-                "systemd",
-                fields([("changed", json!(false))]),
-                None,
-                None,
-            )));
-        }
-        return Err("missing required argument: name".into());
+fn prepare(call: &Call) -> Decided {
+    let sleep = call.text("sleep").and_then(|s| s.parse().ok()).unwrap_or(1);
+    let want = sysvinit::Want {
+        name: call.need("name")?,
+        state: call.text("state"),
+        enabled: call.yes("enabled")?,
+        runlevels: None,
+        arguments: call.text("arguments").unwrap_or_default(),
+        pattern: call.text("pattern"),
+        sleep,
+        daemonize: false,
     };
-    if let Some(s) = &state {
-        if !["started", "stopped", "restarted", "reloaded"].contains(&s.as_str()) {
-            return Err(format!("value of state must be one of reloaded, restarted, started, stopped, got: {s}"));
-        }
+    let runlevel = call.text("runlevel").unwrap_or_else(|| "default".into());
+    let using = call.text("use").unwrap_or_else(|| "auto".into());
+    match using.as_str() {
+        "systemd" => return Ok(systemd::start(systemd::simple(want.name, want.state, want.enabled))),
+        "sysvinit" => return sysvinit::begin(want),
+        _ => {}
     }
-    let n = shell_quote(&name);
-    let base = shell_quote(name.trim_end_matches(".service"));
-    let script = format!(
-        "n={n}; b={base}\nPATH=$PATH:/usr/sbin:/sbin\n\
-         if [ -d /run/systemd/system ]; then echo init=systemd\n\
-         systemctl cat -- \"$n\" >/dev/null 2>&1 && echo there=1\n\
-         systemctl is-active --quiet -- \"$n\" && echo active=1\n\
-         systemctl is-enabled --quiet -- \"$n\" 2>/dev/null && echo enabled=1\n\
-         else echo init=sysv\n\
-         if [ -x \"/etc/init.d/$b\" ]; then echo there=1; \"/etc/init.d/$b\" status >/dev/null 2>&1 </dev/null && echo active=1; fi\n\
-         for f in /etc/rc[2345].d/S[0-9][0-9]\"$b\"; do [ -e \"$f\" ] && echo enabled=1 && break; done\n\
-         fi\nexit 0\n"
-    );
-    let prefix = format!("n={n}; b={base}\nPATH=$PATH:/usr/sbin:/sbin\nset -e\n");
+    let script = format!("{MANAGER}echo\nexit 0\n");
+    let check = call.check;
     Ok(Decision::Probe(
         script,
         Box::new(move |out| {
-            let (seen, _) = head(&Output { stdout: [out.stdout.as_slice(), b"\n"].concat(), ..out });
-            let is = |k: &str| seen.get(k).is_some_and(|v| v == "1");
-            let systemd = seen.get("init").is_some_and(|v| v == "systemd");
-            if !is("there") {
-                return Err(format!("Could not find the requested service {name}: host"));
+            let (seen, _) = head(&out);
+            let manager = seen.get("mgr").cloned().unwrap_or_default();
+            match manager.as_str() {
+                "systemd" if using == "auto" => {
+                    Ok(systemd::start(systemd::simple(want.name, want.state, want.enabled)))
+                }
+                "sysvinit" if using == "auto" => sysvinit::begin(want),
+                _ => plain(want, manager, runlevel, check),
             }
-            let mut todo = Vec::new();
-            if reload && systemd {
-                todo.push("systemctl daemon-reload\n".to_owned());
-            }
-            let mut changed = false;
-            if let Some(want) = enabled.filter(|w| *w != is("enabled")) {
-                changed = true;
-                let verb = if want { "enable" } else { "disable" };
-                todo.push(if systemd {
-                    format!("systemctl {verb} -- \"$n\"\n")
-                } else if want {
-                    "update-rc.d \"$b\" defaults >/dev/null && update-rc.d \"$b\" enable >/dev/null\n".to_owned()
-                } else {
-                    "update-rc.d \"$b\" disable >/dev/null\n".to_owned()
-                });
-            }
-            let active = is("active");
-            let verb = match state.as_deref() {
-                Some("started") if !active => Some("start"),
-                Some("stopped") if active => Some("stop"),
-                Some("restarted") => Some("restart"),
-                Some("reloaded") if active => Some("reload"),
-                Some("reloaded") => Some("start"),
-                _ => None,
-            };
-            if let Some(verb) = verb {
-                changed = true;
-                todo.push(if systemd {
-                    format!("systemctl {verb} -- \"$n\"\n")
-                } else {
-                    format!("\"/etc/init.d/$b\" {verb}\n")
-                });
-            }
-            let mut result = fields([("changed", json!(changed)), ("name", json!(name))]);
-            result.extend(state.as_ref().map(|s| {
-                ("state".to_owned(), json!(if matches!(s.as_str(), "restarted" | "reloaded") { "started" } else { s }))
-            }));
-            result.extend(enabled.map(|e| ("enabled".to_owned(), json!(e))));
-            if todo.is_empty() {
-                return Ok(Decision::Done(result));
-            }
-            let now = json!({ "state": if active { "started" } else { "stopped" }, "enabled": is("enabled") });
-            let then = json!({ "state": state, "enabled": enabled.unwrap_or(is("enabled")) });
-            Ok(Decision::Change(change(
-                format!("{prefix}{}", todo.concat()),
-                &format!("service {name}"),
-                result,
-                Some(now),
-                Some(then),
-            )))
         }),
     ))
 }
 
-fn change(script: String, subject: &str, result: Fields, before: Option<Json>, after: Option<Json>) -> Pending {
-    Pending {
+/// `service` by itself: with a result of its own.
+fn plain(want: sysvinit::Want, manager: String, runlevel: String, check: bool) -> Decided {
+    if want.state.is_none() && want.enabled.is_none() {
+        return Err("one of the following is required: state, enabled".into());
+    }
+    let n = shell_quote(&want.name);
+    let look = match manager.as_str() {
+        "systemd" => format!(
+            "tp_n={n}\nsystemctl cat -- \"$tp_n\" >/dev/null 2>&1 && echo there=1\nsystemctl is-active --quiet -- \"$tp_n\" && echo up=1\n\
+             systemctl is-enabled --quiet -- \"$tp_n\" 2>/dev/null && echo on_2=1\necho\nexit 0\n"
+        ),
+        "openrc" => format!(
+            "tp_n={n}\n[ -e \"/etc/init.d/$tp_n\" ] && echo there=1\nrc-service \"$tp_n\" status >/dev/null 2>&1 && echo up=1\n\
+             [ -e \"/etc/runlevels/\"{}\"/$tp_n\" ] && echo on_2=1\necho\nexit 0\n",
+            shell_quote(&runlevel)
+        ),
+        _ => sysvinit::look(&want, true),
+    };
+    Ok(Decision::Probe(look, Box::new(move |out| decide(&want, &manager, &runlevel, check, &out))))
+}
+
+fn decide(want: &sysvinit::Want, manager: &str, runlevel: &str, check: bool, out: &Output) -> Decided {
+    let (seen, _) = head(out);
+    if !seen.contains_key("there") {
+        return Err(format!("Could not find the requested service {}: host", want.name));
+    }
+    let up = seen.get("up").is_some_and(|u| u == "1");
+    let boots = seen.keys().any(|k| k.starts_with("on_"));
+    let args = sysvinit::words(&want.arguments);
+    let run = |verb: &str| match manager {
+        "systemd" => format!("systemctl {verb} -- \"$tp_n\""),
+        "openrc" => format!("rc-service \"$tp_n\" {verb}{args}"),
+        _ => format!("\"/etc/init.d/$tp_n\" {verb}{args}"),
+    };
+    let switch = want.enabled.filter(|e| *e != boots);
+    let verb = match want.state.as_deref() {
+        Some("started") if !up => Some(run("start")),
+        Some("stopped") if up => Some(run("stop")),
+        Some("restarted") if manager == "systemd" => Some(run("restart")),
+        Some("restarted") => Some(format!("{{ {}; }}; sleep {} && {}", run("stop"), want.sleep, run("start"))),
+        Some("reloaded") if !up => Some(run("start")),
+        Some("reloaded") => Some(run("reload")),
+        _ => None,
+    };
+    let changed = switch.is_some() || verb.is_some();
+    let mut result = fields([("name", json!(want.name)), ("changed", json!(changed))]);
+    result.extend(want.enabled.map(|e| ("enabled".to_owned(), json!(e))));
+    result.extend(
+        want.state.as_ref().map(|s| ("state".to_owned(), json!(if s == "stopped" { s.as_str() } else { "started" }))),
+    );
+    if !changed {
+        return Ok(Decision::Done(result));
+    }
+    let mut script = format!("tp_n={}\nPATH=$PATH:/usr/sbin:/sbin\n", shell_quote(&want.name));
+    if let Some(on) = switch {
+        let command = match manager {
+            "systemd" => format!("systemctl {} -- \"$tp_n\"", if on { "enable" } else { "disable" }),
+            "openrc" => {
+                format!("rc-update {} \"$tp_n\" {}", if on { "add" } else { "del" }, shell_quote(runlevel))
+            }
+            _ => sysvinit::enable(on, &[]),
+        };
+        script.push_str(&format!("{{ {command}\n}} >/dev/null || exit\n"));
+    }
+    script.extend(verb.map(|v| format!("{v} || exit\n")));
+    let expected: Fields = if check && want.state.is_some() && switch.is_none() {
+        fields([("changed", json!(true)), ("msg", json!("service state changed"))])
+    } else {
+        result.clone()
+    };
+    Ok(Decision::Change(Pending {
         script,
         action: Action::Update,
-        subject: subject.to_owned(),
+        subject: format!("service {}", want.name),
         path: None,
-        before,
-        after,
+        before: Some(json!({ "up": up, "enabled": boots })),
+        after: Some(json!({ "state": want.state, "enabled": want.enabled })),
         certain: true,
         // A daemon that an init script starts holds the script's output.
         foreign: true,
-        expected: result.clone(),
+        expected,
         finish: Box::new(move |out: Output| {
-            let mut all = result;
-            if out.rc != 0 {
-                all.insert("changed".into(), false.into());
-                all.insert("failed".into(), true.into());
-                all.insert("rc".into(), out.rc.into());
-                let text = if out.stderr.is_empty() { out.text() } else { out.error_text() };
-                all.insert("msg".into(), text.trim().to_owned().into());
+            if out.rc == 0 {
+                return result;
             }
-            all
+            let text = if out.stderr.is_empty() { out.text() } else { out.error_text() };
+            fields([("changed", json!(false)), ("failed", json!(true)), ("msg", json!(text))])
         }),
-    }
+    }))
 }

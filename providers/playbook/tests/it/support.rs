@@ -139,13 +139,17 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(hosts: usize) -> Option<Self> {
-        let servers = (0..hosts).map(|_| Sshd::start()).collect::<Option<Vec<_>>>()?;
+        Some(Self::of((0..hosts).map(|_| Sshd::start()).collect::<Option<Vec<_>>>()?))
+    }
+
+    /// Of servers that are there.
+    pub(crate) fn of(servers: Vec<Sshd>) -> Self {
         let hosts = servers.iter().enumerate().map(|(i, s)| host(&format!("web-{}", i + 1), &s.id)).collect();
         let targets = Targets::new(Inventory { hosts, ..Inventory::default() }, Arc::new(DockerExec));
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let seen = events.clone();
         let cx = Context::builder().listener(Arc::new(move |e: &Event| seen.lock().unwrap().push(e.clone()))).build();
-        Some(Self { servers, dir: tempfile::tempdir().unwrap(), targets, cx, events })
+        Self { servers, dir: tempfile::tempdir().unwrap(), targets, cx, events }
     }
 
     pub(crate) fn write(&self, path: &str, text: &str) -> PathBuf {

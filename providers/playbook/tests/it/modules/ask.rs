@@ -44,7 +44,17 @@ pub(super) fn update(cases: &[(String, PathBuf)]) {
     if old.is_empty() {
         return;
     }
-    let server = Sshd::start().expect("Docker");
+    let (with_systemd, plain): (Vec<_>, Vec<_>) =
+        old.into_iter().partition(|(_, path)| super::wants_systemd(&std::fs::read_to_string(path).unwrap()));
+    for (some, systemd) in [(plain, false), (with_systemd, true)] {
+        if !some.is_empty() {
+            let server = if systemd { super::systemd::start() } else { Sshd::start() };
+            ask(Path::new(&ansible), &version, &server.expect("Docker"), &some);
+        }
+    }
+}
+
+fn ask(ansible: &Path, version: &str, server: &Sshd, old: &[&(String, PathBuf)]) {
     let dir = tempfile::tempdir().unwrap();
     let plugins = dir.path().join("plugins");
     std::fs::create_dir(&plugins).unwrap();
@@ -66,7 +76,7 @@ pub(super) fn update(cases: &[(String, PathBuf)]) {
         for _ in 0..rounds_of(&text) {
             let answers = dir.path().join("answers");
             std::fs::write(&answers, "").unwrap();
-            let out = Command::new(&ansible)
+            let out = Command::new(ansible)
                 .arg("-i")
                 .arg(&inventory)
                 .arg(dir.path().join("site.yml"))

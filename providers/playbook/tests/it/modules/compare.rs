@@ -23,6 +23,24 @@ const NUMBERS: [&str; 12] = [
     "ansible_job_id",
 ];
 
+/// Properties of units that are the same on each machine and at any time.
+const UNIT: [&str; 14] = [
+    "Id",
+    "Names",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "UnitFilePreset",
+    "Description",
+    "FragmentPath",
+    "Type",
+    "Restart",
+    "CanStart",
+    "CanReload",
+    "KillSignal",
+];
+
 fn patterns() -> &'static [(Regex, &'static str)] {
     static ALL: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -32,10 +50,15 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/root/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
             (r"/root/\.ansible/tmp/ansible-local-[^/ ']*/", "<tmp>/"),
             (r"/root/\.ansible<tmp>", "<tmp>"),
+            (r"/tmp/crontab\w+", "<crontab>"),
+            (r"\|1\|[A-Za-z0-9+/=]+\|[A-Za-z0-9+/=]+", "<hashed>"),
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
             (r"<tmp>/\.?(tmp)?[a-z0-9_]{8}\b", "<tmp>/<name>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
+            // Said or not, as apt's progress has it.
+            (r"Reading state information\.\.\.\n", ""),
+            (r"Reading database \.\.\. \d+ files", "Reading database ... <number> files"),
             (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),
         ]
         .into_iter()
@@ -52,6 +75,10 @@ pub(super) fn wants_diff(case: &str) -> bool {
 /// The comparable form. `diff` says whether the values of that name stay.
 pub(super) fn tidy(value: Json, diff: bool) -> Json {
     match value {
+        // A unit's properties: those that are the unit's own.
+        Json::Object(map) if map.contains_key("LoadState") => {
+            Json::Object(map.into_iter().filter(|(k, _)| UNIT.contains(&k.as_str())).collect())
+        }
         Json::Object(map) => Json::Object(
             map.into_iter()
                 .filter(|(k, _)| !DROPPED.contains(&k.as_str()) && !k.starts_with("_ansible"))
@@ -65,7 +92,9 @@ pub(super) fn tidy(value: Json, diff: bool) -> Json {
                 })
                 .collect(),
         ),
-        Json::Array(items) => Json::Array(items.into_iter().map(|v| tidy(v, diff)).collect()),
+        Json::Array(items) => Json::Array(
+            items.into_iter().filter(|i| i != "Reading state information...").map(|v| tidy(v, diff)).collect(),
+        ),
         Json::String(mut s) => {
             for (p, with) in patterns() {
                 if p.is_match(&s) {

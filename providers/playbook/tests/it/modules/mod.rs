@@ -7,6 +7,7 @@
 
 mod ask;
 mod compare;
+mod systemd;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,11 @@ fn rounds_of(text: &str) -> usize {
     if text.starts_with("# once\n") { 1 } else { 2 }
 }
 
+/// Whether a case wants a host with systemd.
+fn wants_systemd(text: &str) -> bool {
+    text.lines().any(|l| l == "# host: systemd")
+}
+
 /// Makes the machine as the case expects it.
 const RESET: &str = "rm -rf /srv/case && mkdir -p /srv/case";
 
@@ -95,7 +101,8 @@ async fn ours(world: &World, text: &str) -> Vec<Json> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn modules_give_what_ansible_gives() {
-    let Some(world) = World::new(1) else { return };
+    let Some(plain) = World::new(1) else { return };
+    let mut with_systemd: Option<World> = None;
     let cases = cases();
     ask::update(&cases);
     let (mut found, mut compared, mut tasks) = (BTreeSet::new(), 0, 0);
@@ -106,9 +113,18 @@ async fn modules_give_what_ansible_gives() {
             .unwrap_or_else(|e| panic!("{}: {e}; TOWPATH_UPDATE=1 asks Ansible", stored.display()));
         let stored: Json = serde_json::from_str(&stored).unwrap();
         assert_eq!(stored["hash"], ask::hash(&text), "{name} has changed since; TOWPATH_UPDATE=1 asks Ansible");
+        let world = if wants_systemd(&text) {
+            if with_systemd.is_none() {
+                with_systemd = systemd::start().map(|s| World::of(vec![s]));
+            }
+            let Some(world) = &with_systemd else { continue };
+            world
+        } else {
+            &plain
+        };
         world.write("site.yml", &text);
         ask::companions(path, world.dir.path());
-        let rounds = ours(&world, &text).await;
+        let rounds = ours(world, &text).await;
         for (i, (mine, theirs)) in rounds.iter().zip(stored["rounds"].as_array().unwrap()).enumerate() {
             let theirs = compare::tidy(theirs.clone(), compare::wants_diff(&text));
             tasks += theirs["tasks"].as_array().unwrap().len();
