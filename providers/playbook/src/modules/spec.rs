@@ -342,7 +342,10 @@ fn convert(kind: Kind, value: &Json) -> Result<Json, String> {
         })?),
         Kind::Int | Kind::Integer => match value {
             Json::Number(n) if n.is_i64() || n.is_u64() => value.clone(),
-            other => plain(other).trim().parse::<i64>().map(Json::from).map_err(|_| cannot())?,
+            other => plain(other).trim().parse::<i64>().map(Json::from).map_err(|_| match other {
+                Json::String(s) => format!("\"'{s}'\" cannot be converted to an int"),
+                _ => cannot(),
+            })?,
         },
         Kind::Float => match value {
             Json::Number(_) => value.clone(),

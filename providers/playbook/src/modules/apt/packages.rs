@@ -67,6 +67,9 @@ pub(super) fn prepare(task: Task, names: &[String], check: bool) -> Result<Decis
             let time = get("time").to_owned();
             if specs.is_empty() {
                 let mut result = fields([("changed", json!(update))]);
+                if task.state == "absent" && !update {
+                    return Ok(Decision::Done(result));
+                }
                 cache(&mut result, update, &time);
                 if !update || check {
                     return Ok(Decision::Done(result));

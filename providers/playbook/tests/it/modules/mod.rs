@@ -86,7 +86,7 @@ async fn ours(world: &World, text: &str) -> Vec<Json> {
             .unwrap()
             .iter()
             .filter_map(|e: &Event| match &e.kind {
-                EventKind::TaskResult { task, status: s, result, .. } => {
+                EventKind::TaskResult { task, item: None, status: s, result, .. } => {
                     Some(serde_json::json!({ "task": task, "status": status(*s), "result": result }))
                 }
                 _ => None,
