@@ -23,7 +23,7 @@ use crate::render;
 
 /// How many answers a host may owe at first, and at most. The number grows with each early answer that was of use, and is one
 /// again after a change: a host where everything changes is asked little in vain.
-const FIRST: usize = 8;
+const FIRST: usize = 16;
 const MOST: usize = 256;
 
 /// Where each host was looked ahead to.
@@ -87,7 +87,7 @@ impl Run<'_> {
         let Ok(mut lookout) = lookout.try_lock() else { return };
         match seen {
             Seen::Early => {
-                lookout.width = (lookout.width + 1).min(MOST);
+                lookout.width = (lookout.width + 2).min(MOST);
                 if lookout.over || link.owed() * 2 > lookout.width {
                     return;
                 }

@@ -11,7 +11,7 @@ use super::vars::wrong;
 use crate::carry::{Output, Script};
 use crate::load::{Inherit, Task};
 use crate::modules::Remote;
-use crate::render::{RenderError, Scope, to_json, truthy};
+use crate::render::{OMIT, RenderError, Scope, to_json, truthy};
 
 #[async_trait]
 impl Remote for Link<'_> {
@@ -35,7 +35,7 @@ impl Remote for Link<'_> {
 fn text(v: Option<Json>) -> Option<String> {
     match v? {
         Json::Null => None,
-        Json::String(s) if s.is_empty() => None,
+        Json::String(s) if s.is_empty() || s == OMIT => None,
         Json::String(s) => Some(s),
         other => Some(other.to_string()),
     }

@@ -6,7 +6,7 @@ use towpath_core::Result;
 use super::linear::Turn;
 use super::out::{Lane, Ordered};
 use super::settle::Settled;
-use super::{Mode, Playing, Run, lock};
+use super::{Playing, Run, lock};
 use crate::PLAYBOOK;
 use crate::load::Task;
 use crate::report::PlaybookEvent;
@@ -17,9 +17,6 @@ impl Run<'_> {
         let width = if pinned { self.config.forks } else { playing.batch.len().max(1) };
         let hosts: Vec<_> = playing.batch.iter().map(|host| self.alone(playing, host, pinned)).collect();
         let results: Vec<Result<()>> = stream::iter(hosts).buffer_unordered(width).collect().await;
-        if self.mode == Mode::Apply && lock(&playing.state).all_failed(&playing.batch) {
-            self.out.say(&PlaybookEvent::NoHostsRemaining);
-        }
         results.into_iter().collect()
     }
 

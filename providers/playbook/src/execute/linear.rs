@@ -65,9 +65,6 @@ impl Run<'_> {
             }
         }
         self.refresh_magic(playing);
-        if self.mode == Mode::Apply && lock(&playing.state).all_failed(&playing.batch) {
-            self.out.say(&PlaybookEvent::NoHostsRemaining);
-        }
         Ok(())
     }
 
@@ -244,11 +241,17 @@ impl Run<'_> {
         let fatal = task.inherit.any_errors_fatal.is_some()
             && super::task::keyword(&scope, &task.inherit.any_errors_fatal, true);
         let mut state = lock(&playing.state);
-        if fatal || once {
-            for host in &playing.batch {
-                if let Some(walk) = state.walks.get_mut(host).filter(|w| !w.failing() && !failed.contains(host)) {
+        for host in playing.batch.iter().filter(|h| !failed.contains(h)) {
+            if !state.takes_part(host) {
+                continue;
+            }
+            if fatal {
+                if let Some(walk) = state.walks.get_mut(host).filter(|w| !w.failing()) {
                     walk.fail();
                 }
+            } else if once {
+                // Nothing rescues those for whom it ran elsewhere.
+                state.kill(host);
             }
         }
         // A host has failed when nothing more is to come that could mend it.
@@ -270,8 +273,11 @@ impl Run<'_> {
         let share = dead as f64 * 100.0 / playing.batch.len().max(1) as f64;
         if share > limit {
             for host in &playing.batch {
-                state.kill(host);
+                if state.takes_part(host) {
+                    state.kill(host);
+                }
             }
+            state.last = true;
             let error = Error::new(
                 ErrorKind::ToolFailed,
                 PLAYBOOK,
@@ -281,6 +287,9 @@ impl Run<'_> {
             .with("task", &info.name)
             .with("file", &task.pos);
             drop(state);
+            for _ in 0..2 {
+                self.out.say(&PlaybookEvent::NoHostsRemaining);
+            }
             lock(&self.failures).push((first.to_owned(), error));
         }
     }

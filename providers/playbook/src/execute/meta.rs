@@ -22,17 +22,13 @@ impl Run<'_> {
             if written {
                 let info = self.info(playing, &turn.task, host);
                 self.out.say(&PlaybookEvent::TaskStarted { task: info.clone(), check: self.config.check });
-                if !turn.task.inherit.when.is_empty() {
+                if !turn.task.inherit.when.is_empty() && what != "noop" {
                     let lane = Lane { to: Ordered::new(self.out.clone(), 1), lane: 0 };
                     let outcome = self.task(playing, &turn.task, &info, host, &lane).await?;
                     go = !matches!(outcome.status, TaskStatus::Skipped | TaskStatus::Failed);
-                    match outcome.status {
-                        TaskStatus::Skipped => self.count(host, |sum| sum.skipped += 1),
-                        TaskStatus::Failed => {
-                            let mut settled = super::settle::Settled::default();
-                            self.settle(playing, &turn.task, &info, outcome, &[], &mut settled);
-                        }
-                        _ => {}
+                    if outcome.status == TaskStatus::Failed {
+                        let mut settled = super::settle::Settled::default();
+                        self.settle(playing, &turn.task, &info, outcome, &[], &mut settled);
                     }
                 }
             }

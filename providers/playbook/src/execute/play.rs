@@ -46,6 +46,8 @@ pub(super) struct PlayState {
     pub(super) role_vars: Arc<Vec<Arc<Vars>>>,
     pub(super) role_defaults: Arc<Vec<Arc<Vars>>>,
     pub(super) uses: Vec<Arc<RoleUse>>,
+    /// No later play.
+    pub(super) last: bool,
     /// `end_play`: no further batch.
     pub(super) over: bool,
 }
@@ -65,11 +67,14 @@ impl PlayState {
         self.lost.contains(host) || failed && !self.forgiven.contains(host)
     }
 
-    /// Whether each of these hosts failed or can't be reached.
-    pub(super) fn all_failed(&self, hosts: &[String]) -> bool {
-        hosts
-            .iter()
-            .all(|h| self.lost.contains(h) || self.killed.contains(h) || self.walks.get(h).is_some_and(|w| w.failed))
+    /// Whether the host is in the play now: it neither failed before nor was ended.
+    pub(super) fn takes_part(&self, host: &str) -> bool {
+        self.walks.contains_key(host) && !self.ended.contains(host) && !self.killed.contains(host)
+    }
+
+    /// Whether the host has failed or can't be reached.
+    fn has_failed(&self, host: &str) -> bool {
+        self.lost.contains(host) || self.killed.contains(host) || self.walks.get(host).is_some_and(|w| w.failed)
     }
 
     /// The host can't be reached.
@@ -194,13 +199,8 @@ impl Run<'_> {
         }
         let facts = play.gather_facts.as_ref().map(text).transpose()?.as_ref().and_then(truthy).unwrap_or(true);
         let tree = play.tree(facts, play.force_handlers.unwrap_or(self.config.force_handlers));
-        let dead = lock(&self.dead).clone();
-        let alive: Vec<String> = all.iter().filter(|n| !dead.contains(*n)).cloned().collect();
-        if alive.is_empty() {
-            self.out.say(&PlaybookEvent::PlayStarted { name, hosts: Vec::new() });
-            return Ok(true);
-        }
-        for batch in batches(serial.as_ref(), &alive).map_err(invalid)? {
+        let mut last = false;
+        for batch in batches(serial.as_ref(), &all).map_err(invalid)? {
             let mut playing = Playing {
                 play,
                 name: name.clone(),
@@ -220,14 +220,16 @@ impl Run<'_> {
             let state = lock(&playing.state);
             let mut dead = lock(&self.dead);
             dead.extend(playing.batch.iter().filter(|h| state.dead(h)).cloned());
-            if state.all_failed(&playing.batch) && self.mode == Mode::Apply {
+            let all_failed = playing.batch.iter().all(|h| state.has_failed(h));
+            if all_failed && self.mode == Mode::Apply {
                 return Ok(false);
             }
+            last |= state.last;
             if state.over {
                 break;
             }
         }
-        Ok(true)
+        Ok(!last)
     }
 
     fn begin(&self, playing: &mut Playing<'_>, tree: &Arc<Block>) -> Result<()> {
@@ -235,7 +237,8 @@ impl Run<'_> {
             let mut state = lock(&playing.state);
             state.add_handlers(&playing.play.handlers);
             state.add_roles(&playing.play.roles, &playing.play.uses, true);
-            for host in &playing.batch {
+            // Hosts that failed in an earlier play have a place in the batch, and do nothing.
+            for host in playing.batch.iter().filter(|h| !lock(&self.dead).contains(*h)) {
                 state.walks.insert(host.clone(), Walk::new(tree.clone()));
                 self.count(host, |_| {});
             }
@@ -267,11 +270,15 @@ impl Run<'_> {
             let dir = pos.file.parent().unwrap_or(std::path::Path::new("."));
             // A list names alternatives, of which the first that is there counts.
             let options = file.as_array().cloned().unwrap_or_else(|| vec![file.clone()]);
-            let mut found = None;
+            let (mut found, mut unknown) = (None, false);
             for option in &options {
                 let name = match scope.render_text(option.as_str().unwrap_or_default()) {
                     Ok(name) => name,
-                    Err(_) if options.len() > 1 => continue,
+                    // A file whose name nobody knows on this host is none of its files.
+                    Err(e) if e.undefined => {
+                        unknown = true;
+                        continue;
+                    }
                     Err(e) => return Err(yaml::invalid(pos, e.message)),
                 };
                 let places = [dir.join("vars").join(&name), dir.join(&name), self.loader.playbook_dir.join(&name)];
@@ -285,8 +292,10 @@ impl Run<'_> {
                     break;
                 }
             }
-            let vars = found.ok_or_else(|| yaml::invalid(pos, format!("there is no file of variables {file}")))?;
-            out.push(vars);
+            if found.is_none() && !unknown {
+                return Err(yaml::invalid(pos, format!("there is no file of variables {file}")));
+            }
+            out.extend(found);
         }
         Ok(out)
     }

@@ -180,9 +180,7 @@ pub(super) fn combine(ones: &mut [One], looped: bool) -> One {
     if failed {
         fields.insert("failed".into(), true.into());
     }
-    if skipped {
-        fields.insert("skipped".into(), true.into());
-    }
+    fields.insert("skipped".into(), skipped.into());
     if unreachable.is_some() {
         fields.insert("unreachable".into(), true.into());
     }

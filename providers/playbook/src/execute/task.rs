@@ -196,7 +196,7 @@ impl Run<'_> {
             None => plain,
         };
         let mut result = on.result(one, one.status(false), hidden, since);
-        result.item = if hidden { Some("(censored due to no_log)".into()) } else { label.or(Some(Json::Null)) };
+        result.item = if hidden { Some(Json::Null) } else { label.or(Some(Json::Null)) };
         on.lane.say(PlaybookEvent::ItemFinished(result));
     }
 

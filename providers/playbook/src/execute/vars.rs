@@ -179,16 +179,16 @@ pub(super) fn wrong(message: String) -> RenderError {
 fn role_magic(inherit: &Inherit) -> Option<Arc<Vars>> {
     let used: &RoleUse = inherit.role.as_deref()?;
     let name = &used.role.name;
-    Some(Arc::new(modules::fields([
+    let mut vars = modules::fields([
         ("role_path", json!(used.role.path.display().to_string())),
         ("role_name", json!(name)),
         ("ansible_role_name", json!(name)),
-        ("ansible_parent_role_names", json!(used.parents)),
-        ("ansible_parent_role_paths", json!(parent_paths(inherit, used))),
-    ])))
-}
-
-fn parent_paths(inherit: &Inherit, used: &RoleUse) -> Vec<String> {
-    let of = |name: &String| inherit.roles.iter().find(|r| r.name == *name);
-    used.parents.iter().filter_map(of).map(|r| r.path.display().to_string()).collect()
+    ]);
+    if !used.parents.is_empty() {
+        let of = |name: &String| inherit.roles.iter().find(|r| r.name == *name);
+        let paths: Vec<String> = used.parents.iter().filter_map(of).map(|r| r.path.display().to_string()).collect();
+        vars.insert("ansible_parent_role_names".into(), json!(used.parents));
+        vars.insert("ansible_parent_role_paths".into(), json!(paths));
+    }
+    Some(Arc::new(vars))
 }

@@ -41,10 +41,19 @@ pub(crate) struct RoleUse {
     pub(crate) key: String,
     /// Whether it may run again.
     pub(crate) again: bool,
-    /// Names of the roles around it, outermost first.
+    /// Names of the roles whose tasks include or import it, the innermost first.
     pub(crate) parents: Vec<String>,
     /// Whether it is a dependency.
     pub(crate) dependency: bool,
+}
+
+impl RoleUse {
+    /// The names of this role and of those around it, the innermost first.
+    fn and_parents(&self) -> Vec<String> {
+        let mut names = vec![self.role.name.clone()];
+        names.extend(self.parents.iter().cloned());
+        names
+    }
 }
 
 /// Handlers of one role or of the play itself.
@@ -203,7 +212,7 @@ impl Loader {
             role: role.clone(),
             key: r.key.clone(),
             again: r.again.or(allowed).unwrap_or(false),
-            parents: seen.clone(),
+            parents: inherit.role.iter().filter(|_| seen.is_empty()).flat_map(|r| r.and_parents()).collect(),
             dependency: !seen.is_empty(),
         });
         // Those around it, those that it needs, itself.

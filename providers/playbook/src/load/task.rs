@@ -115,7 +115,7 @@ pub(super) fn load_task(
     for (key, value) in node.pairs("a task")? {
         match key.as_str() {
             // `name: off` is no name.
-            "name" => task.name = (value.json() != Json::Bool(false)).then(|| value.text("name")).transpose()?,
+            "name" => task.name = (!value.json().is_boolean()).then(|| value.text("name")).transpose()?,
             "register" => task.register = Some(value.text("register")?),
             "changed_when" => task.changed_when = Some(exprs(value)),
             "failed_when" => task.failed_when = Some(exprs(value)),

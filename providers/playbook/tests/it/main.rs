@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, missing_docs, clippy::print_stderr)]
 
+mod ahead;
 mod ansible;
 mod behaviour;
 mod inventory;

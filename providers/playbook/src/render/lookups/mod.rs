@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Out, Why};
 use super::eval::{State, shown};
+use super::reads::OnlyReads;
 use super::scope::Scope;
 use super::value::{Args, Value, text};
 
@@ -69,6 +70,9 @@ type Lookup = fn(&mut Query) -> Result<Vec<Value>, Error>;
 
 fn get(name: &str) -> Option<Lookup> {
     Some(match name {
+        "pipe" | "lines" | "password" | "random_choice" if OnlyReads::now() => {
+            |_| Err(Error::other("this lookup does something, and waits for its task's turn"))
+        }
         "env" => variables::env,
         "vars" => variables::vars,
         "varnames" => variables::names,

@@ -47,15 +47,18 @@ fn patterns() -> &'static [(Regex, &'static str)] {
         [
             (r"\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~", ".<backup>~"),
             (r"/home/deploy/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
-            (r"/tmp/crontab\w+", "<crontab>"),
-            (r"\|1\|[A-Za-z0-9+/=]+\|[A-Za-z0-9+/=]+", "<hashed>"),
             (r"/root/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
             (r"/root/\.ansible/tmp/ansible-local-[^/ ']*/", "<tmp>/"),
             (r"/root/\.ansible<tmp>", "<tmp>"),
+            (r"/tmp/crontab\w+", "<crontab>"),
+            (r"\|1\|[A-Za-z0-9+/=]+\|[A-Za-z0-9+/=]+", "<hashed>"),
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
             (r"<tmp>/\.?(tmp)?[a-z0-9_]{8}\b", "<tmp>/<name>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
+            // Said or not, as apt's progress has it.
+            (r"Reading state information\.\.\.\n", ""),
+            (r"Reading database \.\.\. \d+ files", "Reading database ... <number> files"),
             (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),
         ]
         .into_iter()
@@ -89,12 +92,18 @@ pub(super) fn tidy(value: Json, diff: bool) -> Json {
                 })
                 .collect(),
         ),
+<<<<<<< HEAD
         // A set, whose order says nothing.
         Json::Array(mut items) if items.contains(&"container".into()) && items.iter().all(Json::is_string) => {
             items.sort_by_key(ToString::to_string);
             Json::Array(items)
         }
         Json::Array(items) => Json::Array(items.into_iter().map(|v| tidy(v, diff)).collect()),
+=======
+        Json::Array(items) => Json::Array(
+            items.into_iter().filter(|i| i != "Reading state information...").map(|v| tidy(v, diff)).collect(),
+        ),
+>>>>>>> main
         Json::String(mut s) => {
             for (p, with) in patterns() {
                 if p.is_match(&s) {

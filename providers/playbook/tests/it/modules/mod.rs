@@ -48,14 +48,14 @@ fn state_of(text: &str) -> String {
     format!("{STATE}echo '== more'\n{more}")
 }
 
-/// Whether a case wants a host with systemd.
-fn wants_systemd(text: &str) -> bool {
-    text.lines().any(|l| l == "# host: systemd")
-}
-
 /// How often a case runs: twice, or `# once`, if it begins by putting everything back.
 fn rounds_of(text: &str) -> usize {
     if text.starts_with("# once\n") { 1 } else { 2 }
+}
+
+/// Whether a case wants a host with systemd.
+fn wants_systemd(text: &str) -> bool {
+    text.lines().any(|l| l == "# host: systemd")
 }
 
 /// Makes the machine as the case expects it.
