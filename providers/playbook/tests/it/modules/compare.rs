@@ -92,6 +92,11 @@ pub(super) fn tidy(value: Json, diff: bool) -> Json {
                 })
                 .collect(),
         ),
+        // A set, whose order says nothing.
+        Json::Array(mut items) if items.contains(&"container".into()) && items.iter().all(Json::is_string) => {
+            items.sort_by_key(ToString::to_string);
+            Json::Array(items)
+        }
         Json::Array(items) => Json::Array(
             items.into_iter().filter(|i| i != "Reading state information...").map(|v| tidy(v, diff)).collect(),
         ),
