@@ -27,6 +27,12 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> u8 {
     })
 }
 
+/// Runs the command `towpath-playbook` and gives its exit code. The first argument is the name that it was called by.
+#[pyfunction]
+fn playbook_main(py: Python<'_>, args: Vec<OsString>) -> u8 {
+    py.detach(|| towpath::cli::playbook::run(args))
+}
+
 /// Lets hosts and balancers of the `local` provider run as this program with these arguments.
 #[pyfunction]
 fn install_launcher(program: OsString, args: Vec<OsString>) {
@@ -36,7 +42,7 @@ fn install_launcher(program: OsString, args: Vec<OsString>) {
 #[pymodule]
 mod _towpath {
     #[pymodule_export]
-    use super::{install_launcher, main};
+    use super::{install_launcher, main, playbook_main};
     #[pymodule_export]
     use crate::connection::{Connection, connect};
     #[pymodule_export]

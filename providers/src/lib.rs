@@ -6,7 +6,7 @@ mod forward;
 
 pub use forward::{Forward, forward};
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "playbook-cli"))]
 pub mod cli;
 pub mod listen;
 

@@ -1,4 +1,4 @@
-"""The command ``towpath``."""
+"""The commands ``towpath`` and ``towpath-playbook``."""
 
 import os
 import sys
@@ -12,6 +12,11 @@ def main() -> int:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     return _towpath.main(["towpath", *sys.argv[1:]])
+
+
+def playbook() -> int:
+    """Runs ``towpath-playbook``, or what it is under the names ``ansible``, ``ansible-playbook``, ``ansible-inventory`` and ``ansible-vault``."""
+    return _towpath.playbook_main(sys.argv)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ class Ssh(Config):
     identities_only: Uses no other key that the agent holds. `false` by default.
     identity_agent: Socket of the agent; `none` for no agent. `SSH_AUTH_SOCK` by default.
     proxy_jump: Host to go through: `[user@]host[:port]`, several with commas; `none` for none.
+    proxy_command: Command whose streams are the connection, as OpenSSH's `ProxyCommand`. Counts where
+        `proxy_jump` is not given.
     files: How files travel. `auto` by default.
     connect_timeout_s: Longest wait for connecting and logging in, in seconds. 10 by default.
     keepalive_s: Seconds of silence after which the host is asked whether it is still there; three times
@@ -91,6 +93,7 @@ class Ssh(Config):
             identities_only: Union[bool, Ref, None] = None,
             identity_agent: Union[str, Ref, None] = None,
             proxy_jump: Union[str, Ref, None] = None,
+            proxy_command: Union[str, Ref, None] = None,
             files: Union[Files, Ref, None] = None,
             connect_timeout_s: Union[int, Ref, None] = None,
             keepalive_s: Union[int, Ref, None] = None,

@@ -8,15 +8,23 @@ mod facts;
 mod inventory;
 mod load;
 mod modules;
+mod outline;
 mod provider;
 mod render;
 mod report;
+mod settings;
+mod vault;
 
 pub use ask::{Ask, Question, Step};
 pub use config::*;
-pub use inventory::{AnsibleInventory, InventoryConfig, load_inventory};
+pub use inventory::{
+    AnsibleInventory, ConnectionDefaults, InventoryConfig, InventorySources, LoadedInventory, Passwords, load_inventory,
+};
+pub use outline::{PlayOutline, TaskOutline, select_hosts, tags_select};
 pub use provider::*;
 pub use report::*;
+pub use settings::{AnsibleSettings, Meaning, SettingKey, parse_extra_vars, setting_keys, settings_page};
+pub use vault::{DEFAULT_VAULT_ID, Vault, VaultSource, password_from_file};
 
 /// Name of the provider in errors and registries.
 pub(crate) const PLAYBOOK: &str = "playbook";

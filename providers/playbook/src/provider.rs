@@ -12,6 +12,7 @@ use towpath_core::{
 use crate::execute::{Mode, Run, Setup};
 use crate::load::{Item, Loader, Play, load_playbook};
 use crate::render::Engine;
+use crate::vault::{self, Vault};
 use crate::{Ask, PLAYBOOK, PlaybookConfig, Report, modules};
 
 /// Runs an Ansible playbook.
@@ -24,6 +25,7 @@ pub struct Playbook {
     loader: Loader,
     report: Option<Arc<dyn Report>>,
     ask: Option<Arc<dyn Ask>>,
+    vault: Arc<Vault>,
 }
 
 impl std::fmt::Debug for Playbook {
@@ -52,7 +54,7 @@ impl Playbook {
         let roles_path = config.roles_path.iter().map(|p| base_dir.join(p)).collect();
         let extra = Arc::new(config.extra_vars.clone());
         let loader = Loader { playbook_dir, roles_path, extra, engine: Arc::new(Engine::new()) };
-        Ok(Self { config, path, loader, report: None, ask: None })
+        Ok(Self { config, path, loader, report: None, ask: None, vault: Arc::default() })
     }
 
     /// Tells everything that happens in a run, in the words and the order of Ansible.
@@ -69,13 +71,36 @@ impl Playbook {
         self
     }
 
+    /// Takes another folder for the playbook's own, in which roles and variables are looked for.
+    #[must_use]
+    pub fn playbook_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.loader.playbook_dir = dir.into();
+        self
+    }
+
+    /// Opens Ansible Vault files and values with these passwords.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Vault) -> Self {
+        self.vault = Arc::new(vault);
+        self
+    }
+
     /// The config.
     pub fn config(&self) -> &PlaybookConfig {
         &self.config
     }
 
+    /// What stands in it, without running it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput): a file can't be read or understood, with its place.
+    pub fn outline(&self) -> Result<Vec<crate::PlayOutline>> {
+        Ok(crate::outline::outline(&self.load()?))
+    }
+
     fn load(&self) -> Result<Vec<Play>> {
-        load_playbook(&self.loader, &self.path)
+        vault::with_sync(self.vault.clone(), || load_playbook(&self.loader, &self.path))
     }
 
     async fn run(&self, cx: &Context, targets: &Targets, mode: Mode) -> Result<(Configured, Plan)> {
@@ -85,9 +110,13 @@ impl Playbook {
         let mut extra = self.config.extra_vars.clone();
         extra.extend(targets.extra_vars.clone());
         loader.extra = Arc::new(extra);
-        let plays = load_playbook(&loader, &self.path)?;
+        vault::with(self.vault.clone(), self.walk(cx, targets, mode, &loader)).await
+    }
+
+    async fn walk(&self, cx: &Context, targets: &Targets, mode: Mode, loader: &Loader) -> Result<(Configured, Plan)> {
+        let plays = load_playbook(loader, &self.path)?;
         let (report, ask) = (self.report.as_ref().filter(|_| mode == Mode::Apply), self.ask.as_ref());
-        let setup = Setup { cx, config: &self.config, loader: &loader, targets, mode, report, ask };
+        let setup = Setup { cx, config: &self.config, loader, targets, mode, report, ask };
         Run::new(setup)?.plays(&self.config.file, &plays).await
     }
 }

@@ -63,10 +63,10 @@ pub(super) async fn engine_with(
     tokio::spawn({
         let (token, display) = (token.clone(), Arc::clone(display));
         async move {
-            if asked_to_stop().await {
+            if super::asked_to_stop().await {
                 display.say("cancelling; waiting until nothing runs any more (Ctrl-C again: do not wait)");
                 token.cancel();
-                if asked_to_stop().await {
+                if super::asked_to_stop().await {
                     display.close();
                     say("not waited: remote commands may still run; the next `towpath run` looks for them");
                     std::process::exit(130);
@@ -80,18 +80,6 @@ pub(super) async fn engine_with(
         .base_dir(base_dir)
         .cancel(token)
         .label(format!("pid {} ({user})", std::process::id())))
-}
-
-/// Waits for Ctrl-C, or for SIGTERM, by which schedulers and CI systems end a job.
-async fn asked_to_stop() -> bool {
-    #[cfg(unix)]
-    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        return tokio::select! {
-            asked = tokio::signal::ctrl_c() => asked.is_ok(),
-            asked = term.recv() => asked.is_some(),
-        };
-    }
-    tokio::signal::ctrl_c().await.is_ok()
 }
 
 pub(super) fn folder(file: &Path) -> PathBuf {

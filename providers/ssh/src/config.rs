@@ -55,6 +55,9 @@ pub struct SshConfig {
     /// Host to go through: `[user@]host[:port]`, several with commas; `none` for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_jump: Option<String>,
+    /// Command whose streams are the connection, as OpenSSH's `ProxyCommand`. Counts where `proxy_jump` is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_command: Option<String>,
     /// How files travel. `auto` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
@@ -85,6 +88,7 @@ const KEYS: &[&str] = &[
     "identities_only",
     "identity_agent",
     "proxy_jump",
+    "proxy_command",
     "files",
     "connect_timeout_s",
     "keepalive_s",

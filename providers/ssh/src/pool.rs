@@ -130,6 +130,7 @@ fn jump_host(list: &str, behind: &Host) -> Result<Host> {
     options.remove("host_key");
     // Without a list before it, its own `~/.ssh/config` entry says whether there is one more.
     options.remove("proxy_jump");
+    options.remove("proxy_command");
     if let Some(before) = before {
         options.insert("proxy_jump".into(), before.into());
     }

@@ -82,7 +82,11 @@ impl Settings {
         let given = match own.proxy_jump.as_deref() {
             Some("none") => None,
             Some(jump) => Some(Proxy::Jump(jump.to_owned())),
-            None => found.proxy.clone().filter(|p| *p != Proxy::None),
+            None => match own.proxy_command.as_deref() {
+                Some("none") => None,
+                Some(command) => Some(Proxy::Command(command.to_owned())),
+                None => found.proxy.clone().filter(|p| *p != Proxy::None),
+            },
         };
         let tokens = ssh_config::Tokens {
             address: &address,

@@ -26,7 +26,7 @@ fn unsupported<T>(what: &'static str) -> Result<T> {
 }
 
 impl LocalConnection {
-    pub(crate) fn new(host: &str) -> Arc<dyn Connection> {
+    pub(crate) fn open(host: &str) -> Arc<dyn Connection> {
         Arc::new(Self { host: host.to_owned() })
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Ready<'r> {
 /// What the probes said.
 pub(super) enum Verdict {
     Result(Fields),
-    Change(Pending),
+    Change(Box<Pending>),
 }
 
 impl Run<'_> {
@@ -92,12 +92,12 @@ impl Run<'_> {
             return Ok(self.unknowable(task, on.host, title, why));
         }
         match verdict {
-            Verdict::Change(pending) if plan => Ok(self.foresee(task, on.host, scope, title, pending)),
+            Verdict::Change(pending) if plan => Ok(self.foresee(task, on.host, scope, title, *pending)),
             Verdict::Result(fields) if plan => {
                 Ok(self.settle_plan(on.host, title, module.place == Place::Here, &ready.args, fields))
             }
             Verdict::Change(pending) => {
-                self.change(on, ready.link.as_ref(), ready.background, pending).await.map_err(stop)
+                self.change(on, ready.link.as_ref(), ready.background, *pending).await.map_err(stop)
             }
             Verdict::Result(fields) => {
                 let fields = match ready.background {
@@ -201,7 +201,7 @@ impl Run<'_> {
                     if ready.check && self.mode == Mode::Apply {
                         return Ok(Verdict::Result(foreseen(pending)));
                     }
-                    return Ok(Verdict::Change(pending));
+                    return Ok(Verdict::Change(Box::new(pending)));
                 }
                 Ok(Decision::Probe(text, decide)) => match &ready.link {
                     Some(link) => decision = decide(self.ask(on, link, &text).await?),

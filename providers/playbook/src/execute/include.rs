@@ -22,6 +22,9 @@ pub(super) struct Inclusion {
     label: Option<Json>,
 }
 
+/// What a host includes, each with its number among all that a step includes.
+type Numbered = Vec<(u32, Arc<Block>)>;
+
 /// What was read for an inclusion.
 struct Reading {
     block: Arc<Block>,
@@ -85,7 +88,7 @@ impl Run<'_> {
             }
         }
         let mut failed = Vec::new();
-        let mut given: Vec<(String, Vec<(u32, Arc<Block>)>)> = Vec::new();
+        let mut given: Vec<(String, Numbered)> = Vec::new();
         for (number, (inclusion, hosts)) in (0u32..).zip(groups) {
             match self.read(task, &inclusion) {
                 Err(e) => failed.extend(hosts.into_iter().map(|h| (h, e.report()))),

@@ -90,10 +90,15 @@ impl Index {
         groups.insert("ungrouped".into(), alone);
         let mut of_host = BTreeMap::new();
         let mut host_vars = BTreeMap::new();
+        // Among groups of one depth the one with the higher number counts, then the one whose name comes last.
+        let priority = |g: &String| {
+            let value = inventory.groups.get(g).and_then(|g| g.vars.get("ansible_group_priority"));
+            value.and_then(|v| v.as_i64().or_else(|| v.as_str()?.parse().ok())).unwrap_or(1)
+        };
         for h in &inventory.hosts {
             let mut mine: Vec<String> =
                 members.iter().filter(|(_, m)| m.contains(&h.name)).map(|(g, _)| g.clone()).collect();
-            mine.sort_by_key(|g| (depth.get(g).copied().unwrap_or(1), g.clone()));
+            mine.sort_by_key(|g| (depth.get(g).copied().unwrap_or(1), priority(g), g.clone()));
             of_host.insert(h.name.clone(), mine);
             let beside = files.get(dir, "host_vars", &h.name)?;
             host_vars.insert(h.name.clone(), [beside, Arc::new(h.vars.clone())]);

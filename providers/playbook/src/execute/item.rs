@@ -149,7 +149,7 @@ impl Run<'_> {
         }
         let to = delegated.as_deref();
         let mut one = match self.condition(on, &scope) {
-            Err(one) => one,
+            Err(one) => *one,
             Ok(Some(skipped)) => skipped,
             Ok(None) if task.includes() => self.inclusion(on, &scope, locals, includes),
             Ok(None) if task.meta().is_some() => One::of(modules::fields([("changed", json!(false))])),
@@ -174,12 +174,12 @@ impl Run<'_> {
     }
 
     /// `when`: nothing if it holds, the skipped result if not; a result that failed, if it can't be told.
-    fn condition(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<One>, One> {
+    fn condition(&self, on: &On<'_>, scope: &Arc<Scope>) -> std::result::Result<Option<One>, Box<One>> {
         let title = &on.info.name;
         for (condition, _) in &on.task.inherit.when {
             let verdict = scope.test(condition);
             if let Some(why) = scope.touched() {
-                return Err(self.unknowable(on.task, on.host, title, why));
+                return Err(Box::new(self.unknowable(on.task, on.host, title, why)));
             }
             match verdict {
                 Ok(true) => {}
@@ -197,7 +197,8 @@ impl Run<'_> {
                 Err(e) => {
                     let shown = crate::render::text(&crate::render::Value::from(condition));
                     let message = format!("The conditional check '{shown}' failed. The error was: {}", e.message);
-                    return Err(One::of(modules::fields([("failed", json!(true)), ("msg", json!(message))])));
+                    let fields = modules::fields([("failed", json!(true)), ("msg", json!(message))]);
+                    return Err(Box::new(One::of(fields)));
                 }
             }
         }

@@ -26,12 +26,9 @@ impl Run<'_> {
                     let lane = Lane { to: Ordered::new(self.out.clone(), 1), lane: 0 };
                     let outcome = self.task(playing, &turn.task, &info, host, &lane).await?;
                     go = !matches!(outcome.status, TaskStatus::Skipped | TaskStatus::Failed);
-                    match outcome.status {
-                        TaskStatus::Failed => {
-                            let mut settled = super::settle::Settled::default();
-                            self.settle(playing, &turn.task, &info, outcome, &[], &mut settled);
-                        }
-                        _ => {}
+                    if outcome.status == TaskStatus::Failed {
+                        let mut settled = super::settle::Settled::default();
+                        self.settle(playing, &turn.task, &info, outcome, &[], &mut settled);
                     }
                 }
             }

@@ -35,9 +35,10 @@ use towpath_core::{Configured, Context, Error, ErrorKind, HostSummary, Plan, Res
 use crate::load::{Loader, Play};
 use crate::report::{PlaybookEvent, Report};
 use crate::{Ask, PLAYBOOK, PlaybookConfig};
-pub(crate) use inventory::beside;
+pub(crate) use inventory::{Beside, Index};
 use out::Out;
 use play::Playing;
+pub(crate) use tags::chosen as selected;
 use world::World;
 
 /// Whether changes are made.

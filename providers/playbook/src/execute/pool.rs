@@ -100,7 +100,7 @@ impl Pool {
             return Ok(c.clone());
         }
         let new = if self.host.connection.kind == "local" {
-            LocalConnection::new(&self.host.name)
+            LocalConnection::open(&self.host.name)
         } else {
             connector.connect(cx, &self.host).await?
         };

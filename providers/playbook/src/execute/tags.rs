@@ -31,7 +31,7 @@ fn is_plain(v: &Json) -> bool {
 }
 
 /// Whether tags are among those that are wanted, and not among those that are not.
-pub(super) fn chosen(tags: &[String], only: &[String], skip: &[String]) -> bool {
+pub(crate) fn chosen(tags: &[String], only: &[String], skip: &[String]) -> bool {
     let has = |t: &str| tags.iter().any(|x| x == t);
     let any = |list: &[String], special: &dyn Fn(&str) -> bool| list.iter().any(|w| has(w) || special(w));
     let never = has("never");
@@ -47,7 +47,7 @@ pub(super) fn chosen(tags: &[String], only: &[String], skip: &[String]) -> bool 
         return false;
     }
     let leave = any(skip, &|w| match w {
-        "all" => !(has("always") && !skip.iter().any(|s| s == "always")),
+        "all" => !has("always") || skip.iter().any(|s| s == "always"),
         "tagged" => !tags.is_empty(),
         "untagged" => tags.is_empty(),
         _ => false,

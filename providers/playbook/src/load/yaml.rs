@@ -9,6 +9,7 @@ use serde_json::{Map, Number};
 use towpath_core::{Error, ErrorKind, Json, Result};
 
 use crate::PLAYBOOK;
+use crate::vault;
 
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,9 +110,15 @@ pub(crate) fn invalid(pos: &Pos, message: impl Into<String>) -> Error {
 
 /// Reads a file.
 pub(crate) fn read(path: &Path) -> Result<Node> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
+    let bytes = std::fs::read(path).map_err(|e| {
         let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::InvalidInput } else { ErrorKind::Storage };
         Error::new(kind, PLAYBOOK, "load", "can't read a file").with("file", path.display()).caused_by(e)
+    })?;
+    let bytes = vault::current().open(bytes, &path.display().to_string())?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", "a file is no UTF-8")
+            .with("file", path.display())
+            .caused_by(e)
     })?;
     parse(path, &text)
 }
@@ -208,10 +215,9 @@ fn scalar(value: &str, style: ScalarStyle, tag: Option<&Tag>, pos: &Pos) -> Resu
                 return Ok(Kind::Scalar(Json::String(kept)));
             }
             ("!", "vault" | "vault-encrypted") => {
-                return Err(invalid(
-                    pos,
-                    "Ansible Vault values are not supported yet: give the value as a secret variable",
-                ));
+                let plain = vault::current().decrypt(value.as_bytes(), &pos.to_string())?;
+                let plain = String::from_utf8(plain).map_err(|_| invalid(pos, "the value in this vault is no text"))?;
+                return Ok(Kind::Scalar(Json::String(plain)));
             }
             (_, "str") => return Ok(Kind::Scalar(Json::String(value.to_owned()))),
             _ => {}

@@ -57,7 +57,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     if path.is_dir() {
         return copy_tree::prepare(call, &path, src.ends_with('/'), &dest);
     }
-    let bytes = std::fs::read(&path).map_err(|e| format!("copy: can't read {}: {e}", path.display()))?;
+    let decrypt = call.yes("decrypt")?.unwrap_or(true);
+    let read = if decrypt { crate::vault::read(&path) } else { std::fs::read(&path) };
+    let bytes = read.map_err(|e| format!("copy: can't read {}: {e}", path.display()))?;
     let shown = path.display().to_string();
     place(call, Source { bytes, src: shown.clone(), shown, from: Some(path) }, &dest)
 }

@@ -1,6 +1,8 @@
 //! Native modules. Each has a probe, which only reads, and a change.
 
 mod action;
+mod apt;
+mod apt_repository;
 mod assemble;
 mod attrs;
 mod blockinfile;
@@ -11,6 +13,9 @@ mod copy;
 mod copy_remote;
 mod copy_tree;
 mod cron;
+mod deb822_repository;
+mod debconf;
+mod dpkg_selections;
 mod drained;
 mod edit;
 mod file;
@@ -18,6 +23,8 @@ mod file_link;
 mod file_tree;
 mod find;
 mod get_url;
+mod getent;
+mod group;
 mod hostname;
 mod http;
 mod include_vars;
@@ -25,6 +32,7 @@ mod iptables;
 mod known_hosts;
 mod lineinfile;
 mod mode;
+mod package;
 mod pattern;
 mod pause;
 mod raw;
@@ -36,6 +44,7 @@ mod setup;
 mod slurp;
 mod spec;
 mod stat;
+mod steps;
 mod systemd;
 mod sysvinit;
 mod tempfile;
@@ -43,9 +52,10 @@ mod template;
 mod times;
 mod unarchive;
 mod uri;
-mod users;
+mod user;
 mod wait;
 mod words;
+mod yum_repository;
 
 use std::sync::Arc;
 
@@ -93,20 +103,28 @@ static ALL: &[&Module] = &[
     &action::FAIL,
     &action::PING,
     &action::SET_FACT,
+    &apt::MODULE,
+    &apt_repository::MODULE,
     &assemble::MODULE,
     &blockinfile::MODULE,
     &command::COMMAND,
     &command::SHELL,
     &copy::MODULE,
     &cron::MODULE,
+    &deb822_repository::MODULE,
+    &debconf::MODULE,
+    &dpkg_selections::MODULE,
     &file::MODULE,
     &find::MODULE,
     &get_url::MODULE,
+    &getent::MODULE,
+    &group::MODULE,
     &hostname::MODULE,
     &include_vars::MODULE,
     &iptables::MODULE,
     &known_hosts::MODULE,
     &lineinfile::MODULE,
+    &package::MODULE,
     &pause::MODULE,
     &raw::RAW,
     &raw::SCRIPT,
@@ -124,10 +142,10 @@ static ALL: &[&Module] = &[
     &template::MODULE,
     &unarchive::MODULE,
     &uri::MODULE,
-    &users::GROUP,
-    &users::USER,
+    &user::MODULE,
     &wait::CONNECTION,
     &wait::MODULE,
+    &yum_repository::MODULE,
 ];
 
 /// A task's arguments, templated and checked.

@@ -49,7 +49,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             "could not find src={shown}, Could not find or access '{shown}' on the Ansible Controller.\nIf you are using a module and expect the file to exist on the remote, see the remote_src option"
         ));
     }
-    let source = std::fs::read_to_string(&path).map_err(|e| format!("template: can't read {shown}: {e}"))?;
+    let source = crate::vault::read_text(&path).map_err(|e| format!("template: can't read {shown}: {e}"))?;
     let mut header: Vec<String> = Vec::new();
     for option in SYNTAX {
         if let Some(value) = call.text(option).filter(|_| call.given.contains_key(option)) {
@@ -64,7 +64,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     header.extend((!own.trim().is_empty()).then(|| own.trim().to_owned()));
     let source = if header.is_empty() { body.to_owned() } else { format!("#jinja2: {}\n{body}", header.join(", ")) };
     let scope = call.scope.with(variables(&path, &src, &dest));
-    let rendered = scope.render_file(&source).map_err(|e| match e.undefined {
+    let rendered = scope.render_template(&source, Some(&path)).map_err(|e| match e.undefined {
         true => format!("AnsibleUndefinedVariable: {}", e.message),
         false => format!("AnsibleError: {}", e.message),
     })?;

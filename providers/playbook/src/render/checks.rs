@@ -53,12 +53,18 @@ fn errors_of_files_say_where() {
 #[test]
 fn files_keep_newlines_as_ansible_does() {
     let s = scope(json!({"l": [1, 2]}));
-    assert_eq!(s.render_file("{% for i in l %}\n{{ i }}\n{% endfor %}\nend\n").unwrap(), "1\n2\nend\n");
-    assert_eq!(s.render_file("a\n  {% if true %}\nb\n  {% endif %}\n").unwrap(), "a\n  b\n  \n");
+    assert_eq!(s.render_template("{% for i in l %}\n{{ i }}\n{% endfor %}\nend\n", None).unwrap(), "1\n2\nend\n");
+    assert_eq!(s.render_template("a\n  {% if true %}\nb\n  {% endif %}\n", None).unwrap(), "a\n  b\n  \n");
     assert_eq!(
-        s.render_file("#jinja2: lstrip_blocks: True\na\n  {% if true %}\nb\n  {% endif %}\n").unwrap(),
+        s.render_template("#jinja2: lstrip_blocks: True\na\n  {% if true %}\nb\n  {% endif %}\n", None).unwrap(),
         "a\nb\n"
     );
+}
+
+#[test]
+fn options_of_a_task_and_a_header_add_up() {
+    let both = "#jinja2: trim_blocks: true\n#jinja2: lstrip_blocks: True\na\n  {% if true %}\nb\n  {% endif %}\n";
+    assert_eq!(scope(json!({})).render_template(both, None).unwrap(), "a\nb\n");
 }
 
 #[test]

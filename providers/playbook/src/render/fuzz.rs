@@ -132,7 +132,7 @@ fn survives(source: &str) {
     let start = Instant::now();
     let s = scope();
     let _ = s.render(&json!(source));
-    let _ = s.render_file(source);
+    let _ = s.render_template(source, None);
     let _ = s.test(&json!(source));
     assert!(start.elapsed() < Duration::from_secs(120), "took {:?}", start.elapsed());
 }

@@ -328,11 +328,6 @@ impl Scope {
         Ok(found?.iter().map(to_json).collect())
     }
 
-    /// Renders a template file's text.
-    pub(crate) fn render_file(self: &Arc<Self>, source: &str) -> Result<String, RenderError> {
-        self.render_template(source, None)
-    }
-
     /// Renders the text of a file, whose name is for messages.
     pub(crate) fn render_template(self: &Arc<Self>, source: &str, path: Option<&Path>) -> Result<String, RenderError> {
         let out = self.watched(|| self.render_source(source, path, &Shape::default()));

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use super::engine::Shape;
 use super::error::Error;
 use super::eval::{Deeper, State};
-use super::literal;
 use super::scope::Scope;
 use super::syntax::Template;
-use super::value::Value;
 
 /// The first line with settings, and the rest.
 fn header(source: &str) -> (Option<&str>, &str) {
@@ -32,11 +30,7 @@ fn apply(head: &str, shape: &mut Shape) -> Result<(), Error> {
         let quoted = value.len() > 1 && value.starts_with(['"', '\'']);
         let text = if quoted { value.get(1..value.len() - 1).unwrap_or("").to_owned() } else { value.to_owned() };
         // A text is true unless it is empty, also the text "false".
-        let yes = if quoted {
-            !text.is_empty()
-        } else {
-            matches!(literal::evaluate(value), Some(Value::Bool(true))) || value == "1"
-        };
+        let yes = if quoted { !text.is_empty() } else { matches!(value, "True" | "true" | "1") };
         let s = &mut shape.syntax;
         match key.trim() {
             "trim_blocks" => s.trim_blocks = yes,
@@ -80,10 +74,11 @@ impl Scope {
         shape: &Shape,
     ) -> Result<String, Error> {
         let _deeper = Deeper::enter(8)?;
-        let (head, body) = header(source);
-        let mut own = shape.clone();
-        if let Some(head) = head {
+        let (mut body, mut own) = (source, shape.clone());
+        // The module `template` puts its options before the file's own header.
+        while let (Some(head), rest) = header(body) {
             apply(head, &mut own)?;
+            body = rest;
         }
         let file: Option<Arc<str>> = path.map(|p| p.display().to_string().into());
         let compiled = self.engine.compiled(body, &own).map_err(|e| self.at_file(e, body, file.as_deref()))?;
@@ -102,7 +97,7 @@ impl Scope {
     pub(super) fn template(&self, name: &str) -> Result<Option<(Arc<Template>, String)>, Error> {
         let Ok(path) = self.search.find("templates", name) else { return Ok(None) };
         let shown = path.display().to_string();
-        let source = std::fs::read_to_string(&path).map_err(|e| Error::other(format!("{shown}: {e}")))?;
+        let source = crate::vault::read_text(&path).map_err(|e| Error::other(format!("{shown}: {e}")))?;
         let shape = Shape::default();
         let compiled = self.engine.compiled(&source, &shape).map_err(|e| self.at_file(e, &source, Some(&shown)))?;
         Ok(Some((compiled.template.clone(), shown)))

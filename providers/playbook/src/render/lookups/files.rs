@@ -9,7 +9,7 @@ use crate::render::value::Value;
 pub(super) fn read(q: &Query, name: &str) -> Result<Option<Vec<u8>>, Error> {
     q.scope.note_impure();
     let Ok(path) = q.scope.search.find("files", name) else { return Ok(None) };
-    std::fs::read(&path).map(Some).map_err(|e| Error::other(format!("{}: {e}", path.display())))
+    crate::vault::read(&path).map(Some).map_err(|e| Error::other(format!("{}: {e}", path.display())))
 }
 
 pub(super) fn text_of(bytes: Vec<u8>) -> String {

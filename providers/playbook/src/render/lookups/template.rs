@@ -31,7 +31,7 @@ pub(super) fn template(q: &mut Query) -> Result<Vec<Value>, Error> {
             .search
             .find("templates", &name)
             .map_err(|_| Error::other(format!("the template file {name} could not be found for the lookup")))?;
-        let source = std::fs::read_to_string(&path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
+        let source = crate::vault::read_text(&path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
         let scope = match &more {
             Some(v) => match to_json(v) {
                 towpath_core::Json::Object(map) => q.scope.with(map),

@@ -56,6 +56,9 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
             (r"<tmp>/\.?(tmp)?[a-z0-9_]{8}\b", "<tmp>/<name>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
+            // Said or not, as apt's progress has it.
+            (r"Reading state information\.\.\.\n", ""),
+            (r"Reading database \.\.\. \d+ files", "Reading database ... <number> files"),
             (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),
         ]
         .into_iter()
@@ -89,7 +92,9 @@ pub(super) fn tidy(value: Json, diff: bool) -> Json {
                 })
                 .collect(),
         ),
-        Json::Array(items) => Json::Array(items.into_iter().map(|v| tidy(v, diff)).collect()),
+        Json::Array(items) => Json::Array(
+            items.into_iter().filter(|i| i != "Reading state information...").map(|v| tidy(v, diff)).collect(),
+        ),
         Json::String(mut s) => {
             for (p, with) in patterns() {
                 if p.is_match(&s) {
