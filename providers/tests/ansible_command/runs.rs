@@ -6,7 +6,9 @@ use std::process::Command;
 use super::normal::normal;
 
 /// A file of a case, its playbook, its arguments and settings.
-const CASES: &[(&str, &str, &[&str], &[(&str, &str)])] = &[
+type Case = (&'static str, &'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const CASES: &[Case] = &[
     ("basic", "basic.yml", &[], &[]),
     ("basic-v", "basic.yml", &["-v"], &[]),
     ("basic-color", "basic.yml", &[], &[("ANSIBLE_FORCE_COLOR", "1")]),

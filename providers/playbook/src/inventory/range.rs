@@ -68,6 +68,7 @@ pub(super) fn port(name: &str) -> Result<(&str, Option<u16>), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]

@@ -312,7 +312,9 @@ impl Scope {
                 let from_host = self.data_used.fetch_or(before, Ordering::Relaxed);
                 match rendered {
                     // What a host gave may be true or false, but no expression of its own.
-                    Json::String(rendered) if rendered != *s && from_host && truthy(&rendered.as_str().into()).is_none() => {
+                    Json::String(rendered)
+                        if rendered != *s && from_host && truthy(&rendered.as_str().into()).is_none() =>
+                    {
                         return Err(Error::other("Conditional is marked as unsafe, and cannot be evaluated."));
                     }
                     Json::String(rendered) if rendered != *s => rendered,

@@ -57,6 +57,7 @@ fn mapping(path: &Path, text: &str) -> Result<Vars> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use serde_json::json;
     use towpath_core::Secret;
 

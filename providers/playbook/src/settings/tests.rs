@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;

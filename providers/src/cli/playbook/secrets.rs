@@ -116,6 +116,7 @@ fn expand(path: &Path) -> std::path::PathBuf {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[tokio::test]

@@ -38,7 +38,7 @@ fn write(value: &Json, form: Form, out: &mut String) {
         Json::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Json::Number(n) => out.push_str(&number(n)),
         Json::String(s) => quote(s, out),
-        Json::Array(items) => list(out, form, ('[', ']'), items.iter(), |v, form, out| write(v, form, out)),
+        Json::Array(items) => list(out, form, ('[', ']'), items.iter(), write),
         Json::Object(map) => {
             let mut pairs: Vec<(&String, &Json)> = map.iter().collect();
             pairs.sort_by(|a, b| a.0.cmp(b.0));
