@@ -199,7 +199,7 @@ impl Run<'_> {
                 Ok(Decision::Done(result)) => return Ok(Verdict::Result(result)),
                 Ok(Decision::Change(pending)) => {
                     if ready.check && self.mode == Mode::Apply {
-                        return Ok(Verdict::Result(foreseen(pending)));
+                        return Ok(Verdict::Result(pending.expected));
                     }
                     return Ok(Verdict::Change(Box::new(pending)));
                 }
@@ -362,20 +362,4 @@ impl Run<'_> {
             ("ansible_stats", json!({ "data": data, "per_host": per_host, "aggregate": aggregate })),
         ]))
     }
-}
-
-/// What check mode gives for a change.
-fn foreseen(pending: Pending) -> Fields {
-    let mut fields = pending.expected;
-    if pending.foreign && !pending.certain {
-        fields.insert("changed".into(), false.into());
-        fields.insert("skipped".into(), true.into());
-        fields.entry("msg").or_insert("Command would have run if not in check mode".into());
-        for key in ["stdout", "stderr"] {
-            fields.entry(key).or_insert("".into());
-            fields.entry(format!("{key}_lines")).or_insert(json!([]));
-        }
-        fields.entry("rc").or_insert(json!(0));
-    }
-    fields
 }

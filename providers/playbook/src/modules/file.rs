@@ -166,6 +166,13 @@ impl Wanted {
         let (mut before, mut after) = (made.before, made.after);
         before.entry("state").or_insert_with(|| json!(now.state()));
         after.entry("state").or_insert_with(|| json!(made.state));
+        // A plan is the same whenever it is made, and the time of a touch is that of the change.
+        for (time, key) in [(&self.modification, "mtime"), (&self.access, "atime")] {
+            if *time == Time::Now {
+                before.remove(key);
+                after.remove(key);
+            }
+        }
         Decision::Change(Pending {
             // What points to nothing has no facts, unless the link itself is meant.
             script: format!(

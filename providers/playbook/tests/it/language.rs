@@ -62,7 +62,7 @@ async fn roles_handlers_loops_and_services() {
     world.write("roles/web/templates/web.conf.j2", "# {{ ansible_managed }}\n{% for u in users %}\nuser {{ u.name }}\n{% endfor %}\nport {{ web_port }} 'quo\\ted' ü\n");
     world.write(
         "roles/web/files/init",
-        "#!/bin/sh\nP=/run/towpath-web.pid\ncase $1 in\nstart) sleep 1000 & echo $! >$P;;\nstop) kill $(cat $P) && rm -f $P;;\nrestart) [ -f $P ] && $0 stop; $0 start; echo r >>/tmp/restarts;;\nstatus) [ -f $P ] && kill -0 $(cat $P);;\nesac\n",
+        "#!/bin/sh\nP=/run/towpath-web.pid\ncase $1 in\nstart) sleep 1000 & echo $! >$P; echo r >>/tmp/restarts;;\nstop) kill $(cat $P) && rm -f $P;;\nrestart) [ -f $P ] && $0 stop; $0 start;;\nstatus) [ -f $P ] && kill -0 $(cat $P);;\nesac\n",
     );
     let playbook = world.playbook(Playbook::file("site.yml"));
     let plan = playbook.plan(&world.cx, &world.targets).await.unwrap();

@@ -50,6 +50,7 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/root/\.ansible/tmp/ansible-[a-z-]*tmp-[^/ ']*/", "<tmp>/"),
             (r"/root/\.ansible/tmp/ansible-local-[^/ ']*/", "<tmp>/"),
             (r"/root/\.ansible<tmp>", "<tmp>"),
+            (r"/srv/case/([ad])\.[a-z0-9_]{8}", "/srv/case/$1.<name>"),
             (r"/tmp/crontab\w+", "<crontab>"),
             (r"\|1\|[A-Za-z0-9+/=]+\|[A-Za-z0-9+/=]+", "<hashed>"),
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),

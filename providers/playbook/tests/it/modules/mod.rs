@@ -137,6 +137,9 @@ async fn modules_give_what_ansible_gives() {
     let known = std::fs::read_to_string(folder().join("differences.txt")).unwrap();
     let known: BTreeSet<&str> = known.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
     let covers = |k: &str, f: &str| f == k || f.starts_with(&format!("{k} "));
+    if let Some(path) = std::env::var_os("TOWPATH_SHOW") {
+        std::fs::write(path, found.iter().map(|f| format!("{f}\n")).collect::<String>()).unwrap();
+    }
     let new: Vec<&String> = found.iter().filter(|f| !known.iter().any(|k| covers(k, f))).collect();
     let whole = std::env::var_os("TOWPATH_CASES").is_none();
     let gone: Vec<&&str> = known.iter().filter(|k| whole && !found.iter().any(|f| covers(k, f))).collect();
