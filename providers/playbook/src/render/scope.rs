@@ -13,7 +13,7 @@ use towpath_core::{Json, Vars};
 use super::error::{Error, Out, Why};
 use super::eval::{Deeper, State};
 use super::hosts::VarsOf;
-use super::native::{finish, of_text, truthy};
+use super::native::{finish, of_text};
 use super::source::with_newlines;
 use super::value::{Dict, Key, Value, lock, text, to_json};
 use super::{Engine, Search};
@@ -311,10 +311,8 @@ impl Scope {
                 let rendered = to_json(&self.text_value(s)?);
                 let from_host = self.data_used.fetch_or(before, Ordering::Relaxed);
                 match rendered {
-                    // What a host gave may be true or false, but no expression of its own.
-                    Json::String(rendered)
-                        if rendered != *s && from_host && truthy(&rendered.as_str().into()).is_none() =>
-                    {
+                    // What a host gave is no condition, not even one that is true.
+                    Json::String(rendered) if rendered != *s && from_host => {
                         return Err(Error::other("Conditional is marked as unsafe, and cannot be evaluated."));
                     }
                     Json::String(rendered) if rendered != *s => rendered,
