@@ -104,8 +104,8 @@ class Connection:
 class Engine:
     """As `towpath.Engine`."""
 
-    def __init__(self, store: Union[str, Store], *, environment: str='default', base_dir: Union[str, os.PathLike[str]]='.', label: Optional[str]=None, on_event: Optional[Callable[[Event], object]]=None, progress: bool=False, journal: Optional[Union[str, os.PathLike[str]]]=None, run_page: Optional[Union[str, os.PathLike[str]]]=None, abort_in_step: Optional[str]=None) -> None:
-        self._sync = _engine.Engine(store, environment=environment, base_dir=base_dir, label=label, on_event=on_event, progress=progress, journal=journal, run_page=run_page, abort_in_step=abort_in_step)
+    def __init__(self, store: Union[str, Store], *, environment: str='default', base_dir: Union[str, os.PathLike[str]]='.', label: Optional[str]=None, on_event: Optional[Callable[[Event], object]]=None, progress: bool=False, journal: Optional[Union[str, os.PathLike[str]]]=None, run_page: Optional[Union[str, os.PathLike[str]]]=None, abort_in_step: Optional[str]=None, secrets: Optional[Mapping[str, str]]=None) -> None:
+        self._sync = _engine.Engine(store, environment=environment, base_dir=base_dir, label=label, on_event=on_event, progress=progress, journal=journal, run_page=run_page, abort_in_step=abort_in_step, secrets=secrets)
 
     def __repr__(self) -> str:
         return f"aio.{self._sync!r}"

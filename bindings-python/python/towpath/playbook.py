@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Union
 
 from ._data import Config, Ref
 
+if TYPE_CHECKING:
+    from .vocabulary import SecretRef
+
 
 class Inventory(Config):
     """Settings of the provisioner `inventory`: hosts that exist already, from an Ansible inventory.
@@ -38,6 +41,20 @@ class Playbook(Config):
     tags: Only tasks with one of these tags; all if empty.
     skip_tags: No tasks with one of these tags.
     forks: How many hosts are worked on at the same time. `50` by default.
+    check: Changes nothing, and says what would change: check mode. Tasks run, and each module foresees its
+        change.
+    diff: Shows texts before and after a change in results.
+    start_at_task: Leaves out all tasks before the one of this name, which may be a pattern.
+    force_handlers: Runs handlers on hosts that failed, too, where a play says nothing else.
+    verbosity: How much is told, for the variable `ansible_verbosity`. From 0 to 6.
+    become: Becomes another user where the playbook and the inventory say nothing else.
+    become_user: Whom to become by default; `root` if not given.
+    become_method: How to become another user by default: `sudo` or `su`.
+    become_password: The password that sudo or su asks for, where the inventory has none. Resolved when it is
+        used.
+    remote_user: Whom to log in as, where inventory and playbook say nothing else.
+    inventory_sources: Where the inventory was read from, for the variables `inventory_file`, `inventory_dir`
+        and `ansible_inventory_sources`.
     """
 
     role = "configurator"
@@ -54,6 +71,17 @@ class Playbook(Config):
             tags: Union[List[str], Ref, None] = None,
             skip_tags: Union[List[str], Ref, None] = None,
             forks: Union[int, Ref, None] = None,
+            check: Union[bool, Ref, None] = None,
+            diff: Union[bool, Ref, None] = None,
+            start_at_task: Union[str, Ref, None] = None,
+            force_handlers: Union[bool, Ref, None] = None,
+            verbosity: Union[int, Ref, None] = None,
+            become: Union[bool, Ref, None] = None,
+            become_user: Union[str, Ref, None] = None,
+            become_method: Union[str, Ref, None] = None,
+            become_password: Union[SecretRef, Ref, None] = None,
+            remote_user: Union[str, Ref, None] = None,
+            inventory_sources: Union[List[str], Ref, None] = None,
         ) -> None: ...
 
 
