@@ -1,6 +1,7 @@
 """A playbook from a script: its events as they come."""
 
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -27,7 +28,7 @@ SITE = """
 
 
 @pytest.fixture
-def hosts(tmp_path: Path) -> "towpath.Inventory":
+def hosts(tmp_path: Path) -> "Iterator[towpath.Inventory]":
     made = towpath.provisioner(Local(hosts=2, name="p", state_dir=str(tmp_path / "local")))
     yield made.apply().environment.inventory
     made.destroy()
@@ -60,6 +61,6 @@ def test_a_failure_is_raised_at_the_end_and_leaving_early_ends_what_runs(hosts: 
 
 
 def test_bad_input_is_named_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(towpath.NotFoundError) as failed:
+    with pytest.raises(towpath.InvalidInputError) as failed:
         towpath.play("site.yml", tmp_path / "nowhere")
     assert "nowhere" in str(failed.value)

@@ -33,18 +33,19 @@ class Play:
     ) -> None:
         if isinstance(inventory, (str, os.PathLike)):
             source = _playbook.Inventory(file=os.path.abspath(os.path.join(base_dir, inventory)))
-            inventory = provisioner(source).apply().environment.inventory
+            hosts = provisioner(source).apply().environment.inventory
+        else:
+            hosts = inventory
         self._events: "queue.SimpleQueue[Optional[Event]]" = queue.SimpleQueue()
         self._cancel = Cancel()
         self._result: Optional[Configured] = None
         self._error: Optional[BaseException] = None
         config = _playbook.Playbook(file=os.fspath(file), **settings)
         runner = configurator(config, base_dir=base_dir, on_event=self._events.put)
-        arguments = {"limit": limit, "extra_vars": extra_vars, "cancel": self._cancel}
 
         def work() -> None:
             try:
-                self._result = runner.apply(inventory, **arguments)
+                self._result = runner.apply(hosts, limit=limit, extra_vars=extra_vars, cancel=self._cancel)
             except BaseException as error:
                 self._error = error
             self._events.put(None)
