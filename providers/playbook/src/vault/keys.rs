@@ -74,6 +74,7 @@ fn is_executable(about: &std::fs::Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

@@ -151,6 +151,7 @@ fn denied(message: &str, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     /// Made by `ansible-vault` of ansible-core 2.18.19 with the password `pw`, from `a: 1` and a line's end.
