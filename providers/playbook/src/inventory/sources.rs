@@ -1,6 +1,7 @@
 //! Several sources, one inventory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use towpath_core::{Error, ErrorKind, Inventory, Result, Vars};
 
@@ -106,6 +107,11 @@ impl InventorySources {
     /// [`ToolFailed`](ErrorKind::ToolFailed): an inventory script failed.
     /// [`Denied`](ErrorKind::Denied): a vault can't be opened.
     pub fn load(&self) -> Result<LoadedInventory> {
+        // Values inside YAML may be vaults, too.
+        crate::vault::with_sync(Arc::new(self.vault.clone()), || self.read())
+    }
+
+    fn read(&self) -> Result<LoadedInventory> {
         let mut draft = Draft::new(self.strict);
         let mut parsed = 0;
         for source in &self.sources {

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 use towpath_core::{Configurator as _, Context, Event, EventKind, Targets, TaskStatus};
-use towpath_playbook::{Playbook, PlaybookConfig, load_inventory};
+use towpath_playbook::{
+    DEFAULT_VAULT_ID, InventorySources, LoadedInventory, Playbook, PlaybookConfig, Vault, password_from_file,
+};
 
 use super::local::LocalShell;
 
@@ -171,12 +173,17 @@ impl Case {
         let seen = events.clone();
         let listen = move |e: &Event| seen.lock().unwrap().extend(line(e));
         let cx = Context::builder().listener(Arc::new(listen)).build();
-        let result = match load_inventory(dir.join(self.option("inventory").unwrap_or("hosts"))) {
-            Ok(inventory) => {
+        let vault = self.option("vault").map_or_else(Vault::new, |file| {
+            let password = password_from_file(&dir.join(file), DEFAULT_VAULT_ID).unwrap();
+            Vault::new().key(DEFAULT_VAULT_ID, password)
+        });
+        let source = dir.join(self.option("inventory").unwrap_or("hosts")).display().to_string();
+        let result = match InventorySources::new([source]).vault(vault.clone()).load() {
+            Ok(LoadedInventory { inventory, .. }) => {
                 let mut targets = Targets::new(inventory, Arc::new(LocalShell));
                 targets.limit = self.option("limit").map(str::to_owned);
                 match Playbook::new(config, dir) {
-                    Ok(playbook) => playbook.apply(&cx, &targets).await.map(|_| ()),
+                    Ok(playbook) => playbook.with_vault(vault).apply(&cx, &targets).await.map(|_| ()),
                     Err(e) => Err(e),
                 }
             }
