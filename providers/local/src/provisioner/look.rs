@@ -141,7 +141,16 @@ impl Local {
                 vars.insert(variable.clone(), Json::from(*port));
             }
             let root = match record.mode {
-                LocalMode::Plain => text(dir.host(&name).tree()),
+                LocalMode::Plain => {
+                    let tree = dir.host(&name).tree();
+                    let note = format!(
+                        "this host runs in plain mode: commands run as this user, and nothing outside its folder {} may be written; \
+                         name a path below `towpath_root`",
+                        tree.display()
+                    );
+                    vars.insert("towpath_note".into(), note.into());
+                    text(tree)
+                }
                 _ => Json::from(""),
             };
             vars.insert("towpath_root".into(), root);

@@ -61,7 +61,11 @@ impl Run<'_> {
             }
             TaskStatus::Failed => {
                 settled.failed.push(host.clone());
-                let error = failed(task, &info.name, &host, fields, outcome.hidden);
+                let mut error = failed(task, &info.name, &host, fields, outcome.hidden);
+                // Whoever made the host may have said what its users should know when something fails there.
+                if let Some(note) = self.world.host(&host).vars.get("towpath_note").and_then(Json::as_str) {
+                    error = error.with("note", note);
+                }
                 if self.mode == Mode::Plan {
                     // A plan reports no failure as an error: it says what would go wrong.
                     lock(&self.plan).warnings.push(format!("{host}: {} would fail: {}", info.name, error.report()));

@@ -69,8 +69,7 @@ fn string(text: &str) -> String {
         && !(text.starts_with(['-', '?', ':']) && text.chars().nth(1).is_some_and(|c| c != ' '));
     let odd = odd_start || text.ends_with([' ', ':']) || text.contains(": ") || text.contains(" #");
     let word = text.to_ascii_lowercase();
-    let special =
-        ["", "~", "null", "true", "false", "yes", "no", "on", "off", "=", "<<"].contains(&word.as_str());
+    let special = ["", "~", "null", "true", "false", "yes", "no", "on", "off", "=", "<<"].contains(&word.as_str());
     let digits = text.trim_start_matches(['-', '+']);
     let number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && digits.chars().all(|c| c.is_ascii_hexdigit() || "._:xXoOeE+-TZ ".contains(c));
