@@ -209,7 +209,7 @@ fn decide(want: Want, shown: Option<String>, out: &Output) -> Decided {
     let mut script = "umask 077\n".to_owned();
     if want.backup {
         script.push_str(&format!(
-            "tp_b=$(mktemp /tmp/crontabXXXXXXXX) && printf %s {} >\"$tp_b\" && echo \"backup=$tp_b\"\n",
+            "tp_b=$(mktemp /tmp/crontabXXXXXXXX) && printf %s {} >\"$tp_b\" && echo \"backup=$tp_b\" || exit 1\n",
             shell_quote(&before)
         ));
     }
@@ -222,8 +222,9 @@ fn decide(want: Want, shown: Option<String>, out: &Output) -> Decided {
                 shell_quote(&after)
             )
         }
+        // A disk that is full must not leave a user without jobs, nor jobs readable by all on their way.
         None => format!(
-            "tp_t=$(mktemp /tmp/crontabXXXXXXXX) || exit 1\nprintf %s {} >\"$tp_t\"\nchmod 644 \"$tp_t\"\ncrontab{user} \"$tp_t\"; tp_r=$?; rm -f \"$tp_t\"; exit $tp_r\n",
+            "tp_t=$(mktemp /tmp/crontabXXXXXXXX) || exit 1\nprintf %s {} >\"$tp_t\" && crontab{user} \"$tp_t\"; tp_r=$?; rm -f \"$tp_t\"; exit $tp_r\n",
             shell_quote(&after)
         ),
     });
