@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -139,9 +140,11 @@ pub struct Inventory {
     /// All hosts, in their order.
     #[serde(default)]
     pub hosts: Vec<Host>,
-    /// Groups by name. `all` and `ungrouped` are implied.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub groups: BTreeMap<String, Group>,
+    /// Groups by name, in the order in which they were named first, as playbooks see them in `groups`. `all` and `ungrouped` are
+    /// implied.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Group>")]
+    pub groups: IndexMap<String, Group>,
     /// Variables of the group `all`.
     #[serde(default, skip_serializing_if = "Vars::is_empty")]
     #[schemars(with = "BTreeMap<String, Json>")]

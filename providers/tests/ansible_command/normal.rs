@@ -19,6 +19,11 @@ fn line(line: &str) -> String {
         out = between(&out, key, "\"", word);
     }
     out = between(&out, "jid=", " \n\x1b", "JOB");
+    // Ansible explains where an error is in a text of its own; here its place is named on standard error.
+    if let Some(at) = out.find("\\n\\nThe error appears to be in") {
+        let end = out[at..].find('"').map_or(out.len(), |e| at + e);
+        out.replace_range(at..end, "");
+    }
     // The copy of a rendered template on the controller.
     if let Some(at) = out.find("after: /").filter(|_| out.ends_with("t.j2\n") || out.contains("t.j2\x1b")) {
         let end = out[at..].find("t.j2").map_or(out.len(), |e| at + e);

@@ -30,7 +30,7 @@ use crate::process::{ProcessId, start_time};
 use crate::state::{HostDir, HostSettings, key_pair};
 
 pub(crate) use guard::guard_works;
-pub(crate) use root::{make_base, namespaces_work};
+pub(crate) use root::{layered, make_base, namespaces_work};
 pub(crate) use view::View;
 
 /// A host's first process. In a namespace it starts the second one, as process 1 of a process namespace, and ends.

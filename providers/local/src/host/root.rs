@@ -58,6 +58,14 @@ pub(crate) fn namespaces_work(scratch: &Path) -> Result<(), String> {
     })
 }
 
+/// The folder of which hosts have a layer, if a path is in one: the changes of a host can't be kept in what they change.
+pub(crate) fn layered(path: &Path) -> Option<PathBuf> {
+    let path = fs::canonicalize(path).ok()?;
+    let programs = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+    let roots = LAYERED.iter().chain(&programs).filter_map(|name| fs::canonicalize(Path::new("/").join(name)).ok());
+    roots.into_iter().find(|root| path.starts_with(root))
+}
+
 /// Escapes a path for the options of an overlay.
 fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")

@@ -48,7 +48,20 @@ impl Local {
             return if record.mode == LocalMode::Plain { self.plain(None) } else { Ok((record.mode, None)) };
         }
         match (host::namespaces_work(&existing_part(&dir.0)), self.config.mode) {
-            (Ok(()), _) => Ok((LocalMode::Namespace, None)),
+            (Ok(()), _) => match host::layered(&existing_part(&dir.0)) {
+                None => Ok((LocalMode::Namespace, None)),
+                Some(layered) => Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    LOCAL,
+                    "mode",
+                    format!(
+                        "the folder of the local hosts is in {}, of which each host has a copy-on-write view, and such a view \
+                         can't be kept in what it shows; choose a folder elsewhere (`--store`, `state_dir`)",
+                        layered.display()
+                    ),
+                )
+                .with("path", dir.0.display())),
+            },
             (Err(why), LocalMode::Auto) => self.plain(Some(why)),
             (Err(why), _) => Err(Error::new(
                 ErrorKind::Unsupported,

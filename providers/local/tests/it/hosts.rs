@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use towpath_core::{Context, Host, Provisioner};
+use towpath_core::{Context, ErrorKind, Host, Provisioner};
 use towpath_local::{Local, LocalConfig, LocalMode};
 
 pub(crate) struct Env {
@@ -90,6 +90,18 @@ async fn openssh_runs_commands_in_a_root_of_its_own() {
     assert_eq!(env.local.destroy(&env.cx).await.unwrap().changed, 2);
     assert_eq!(env.local.destroy(&env.cx).await.unwrap().changed, 0);
     assert!(!env.dir.path().join("state").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_not_kept_in_what_it_shows() {
+    crate::launcher();
+    let dir = Path::new("/srv/towpath-test/state");
+    let config = LocalConfig { mode: LocalMode::Auto, state_dir: Some(dir.into()), ..LocalConfig::hosts(1) };
+    let error = Local::new(config).unwrap().plan(&Context::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    let report = error.report();
+    assert!(report.contains("in /srv,") && report.contains("--store"), "{report}");
+    assert!(!Path::new("/srv/towpath-test").exists(), "nothing is touched");
 }
 
 #[tokio::test(flavor = "multi_thread")]

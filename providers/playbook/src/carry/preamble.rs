@@ -96,6 +96,11 @@ fi
 tp_end "$1" $tp_rc "$tp_e"
 rm -f "$tp_o" "$tp_e"
 }
+# Who this is does not change as long as the shell lives.
+tp_my_uid= tp_my_gid= tp_mask=$(umask)
+while read -r tp_k tp_a tp_b tp_c; do
+case $tp_k in Uid:) tp_my_uid=$tp_b;; Gid:) tp_my_gid=$tp_b; break;; esac
+done 2>/dev/null </proc/self/status
 unset ENV CDPATH
 tp_sid=
 if command -v setsid >/dev/null 2>&1; then tp_sid=setsid; fi

@@ -21,9 +21,11 @@ use crate::load::Task;
 use crate::modules::{self, Decision, Place};
 use crate::render;
 
-/// How many answers a host may owe at first, and at most. The number grows with each early answer that was of use, and is one
-/// again after a change: a host where everything changes is asked little in vain.
+/// How many answers a host may owe at first, and at most. The number grows with each early answer that was of use. Behind a change
+/// only the next question travels, and more only once its answer was that nothing changes: a host where everything changes is
+/// asked nothing in vain.
 const FIRST: usize = 16;
+const AFTER_CHANGE: usize = 3;
 const MOST: usize = 256;
 
 /// Where each host was looked ahead to.
@@ -33,6 +35,8 @@ pub(super) struct Ahead(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Lookout>>>>
 /// A host as it will be if its next tasks change nothing.
 struct Lookout {
     width: usize,
+    /// Whether the last thing that happened on the host was a change.
+    changed: bool,
     walk: Walk,
     known: Known,
     now: Option<(Arc<Task>, Option<Items>, usize)>,
@@ -48,6 +52,8 @@ pub(super) enum Seen {
     Late,
     /// It makes a change.
     Change,
+    /// It turned out to change nothing.
+    Calm,
 }
 
 /// What looking at one item of a later task gave.
@@ -77,14 +83,27 @@ impl Run<'_> {
         let lookout = {
             let mut all = lock(&self.ahead.0);
             let new = || {
-                let none =
-                    Lookout { width: FIRST, walk: Walk::default(), known: Known::default(), now: None, over: true };
+                let none = Lookout {
+                    width: FIRST,
+                    changed: false,
+                    walk: Walk::default(),
+                    known: Known::default(),
+                    now: None,
+                    over: true,
+                };
                 Arc::new(tokio::sync::Mutex::new(none))
             };
             all.entry(on.host.to_owned()).or_insert_with(new).clone()
         };
         // Another task of this host looks already.
         let Ok(mut lookout) = lookout.try_lock() else { return };
+        match (seen, lookout.changed) {
+            // Whether it changes something is what its answer is awaited for.
+            (Seen::Early | Seen::Late, true) | (Seen::Calm, false) => return,
+            (Seen::Change, _) => (lookout.width, lookout.changed) = (1, true),
+            (Seen::Calm, true) => (lookout.width, lookout.changed) = (AFTER_CHANGE, false),
+            _ => {}
+        }
         match seen {
             Seen::Early => {
                 lookout.width = (lookout.width + 2).min(MOST);
@@ -92,10 +111,7 @@ impl Run<'_> {
                     return;
                 }
             }
-            Seen::Late | Seen::Change => {
-                if seen == Seen::Change {
-                    lookout.width = 1;
-                }
+            Seen::Late | Seen::Change | Seen::Calm => {
                 let walk = lock(&on.playing.state).walks.get(on.host).cloned();
                 let Some(walk) = walk else { return };
                 lookout.walk = walk;
@@ -231,38 +247,5 @@ impl Run<'_> {
             (Ok(_), _) => Next::Stop,
             (Err(_), _) => Next::Stop,
         }
-    }
-}
-
-/// Whether a change counts for new sessions only: who is in which group, what sudo allows, which limits and variables
-/// a session begins with.
-pub(super) fn concerns_sessions(action: &str, path: Option<&str>) -> bool {
-    const FILES: [&str; 11] = [
-        "/etc/environment",
-        "/etc/group",
-        "/etc/gshadow",
-        "/etc/login.defs",
-        "/etc/nsswitch.conf",
-        "/etc/pam.d",
-        "/etc/passwd",
-        "/etc/profile",
-        "/etc/security",
-        "/etc/shadow",
-        "/etc/sudoers",
-    ];
-    matches!(action, "user" | "group") || path.is_some_and(|p| FILES.iter().any(|f| p.starts_with(f)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::concerns_sessions;
-
-    #[test]
-    fn sessions_begin_again_after_what_they_are_made_of() {
-        assert!(concerns_sessions("user", None));
-        assert!(concerns_sessions("copy", Some("/etc/sudoers.d/deploy")));
-        assert!(concerns_sessions("template", Some("/etc/security/limits.conf")));
-        assert!(!concerns_sessions("copy", Some("/etc/motd")));
-        assert!(!concerns_sessions("command", None));
     }
 }

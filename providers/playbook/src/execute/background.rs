@@ -196,8 +196,9 @@ impl Run<'_> {
         let since = Instant::now();
         loop {
             self.cx.sleep(PLAYBOOK, "apply", Duration::from_secs(poll)).await?;
-            let fields = self.jobs.ask(link, &jid, false).await?;
+            let mut fields = self.jobs.ask(link, &jid, false).await?;
             if fields.get("finished") == Some(&json!(1)) {
+                fields.extend(started.get("results_file").map(|file| ("results_file".to_owned(), file.clone())));
                 self.jobs.ask(link, &jid, true).await?;
                 let late = fields.get("rc").is_none() && fields.get("failed") == Some(&Json::Bool(true));
                 return Ok(if late && since.elapsed() >= Duration::from_secs(seconds) {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::json;
 use towpath_core::{Context, ErrorKind, Json, Vars};
 
-use super::ahead::{Seen, concerns_sessions};
+use super::ahead::Seen;
 use super::item::{Stop, says_skipped, stop};
 use super::pool::Link;
 use super::result::{One, failure};
+use super::sessions::Sessions;
 use super::task::{On, keyword};
 use super::{Mode, Run};
 use crate::PLAYBOOK;
@@ -100,6 +101,9 @@ impl Run<'_> {
                 self.change(on, ready.link.as_ref(), ready.background, *pending).await.map_err(stop)
             }
             Verdict::Result(fields) => {
+                if let Some(link) = &ready.link {
+                    self.look_ahead(on, link, Seen::Calm).await;
+                }
                 let fields = match ready.background {
                     Some((_, poll)) => self.jobs.done(fields, poll),
                     None => fields,
@@ -232,10 +236,11 @@ impl Run<'_> {
         if let Some((seconds, poll)) = background {
             return self.background(on, link, pending, seconds, poll).await;
         }
+        let sessions = Sessions::after(&on.task.action, &pending, link.user());
         let script = Script { text: pending.script, foreign: pending.foreign };
-        let sessions = concerns_sessions(&on.task.action, pending.path.as_deref());
+        let own = sessions.as_ref().is_some_and(|s| s.concerns(&link.key));
         let changing = link.begin(&script, sessions).await?;
-        if !sessions && !link.everywhere {
+        if !own && !link.everywhere {
             self.look_ahead(on, link, Seen::Change).await;
         }
         Ok(One::of((pending.finish)(link.end(changing).await?)))

@@ -102,6 +102,7 @@ impl Run<'_> {
                     state.add_handlers(&reading.handlers);
                     state.add_roles(&reading.roles, &reading.uses, reading.public);
                     for host in hosts {
+                        self.count(&host, |sum| sum.ok += 1);
                         let blocks = match given.iter_mut().find(|(h, _)| *h == host) {
                             Some((_, blocks)) => blocks,
                             None => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde_json::json;
 use towpath_core::{Inventory, Json, Result, Vars};
 
@@ -14,7 +15,7 @@ use crate::load::{yaml, yaml_files};
 pub(crate) struct Index {
     pub(crate) names: Vec<String>,
     /// Hosts by group, with those of groups inside.
-    pub(crate) groups: BTreeMap<String, Vec<String>>,
+    pub(crate) groups: IndexMap<String, Vec<String>>,
     /// Group names of a host, outermost first; without `all`.
     of_host: BTreeMap<String, Vec<String>>,
     /// From files beside the playbook, and from the inventory.
@@ -81,13 +82,13 @@ impl Index {
                 }
             }
         }
-        let mut groups: BTreeMap<String, Vec<String>> = members
-            .iter()
-            .map(|(g, m)| (g.clone(), names.iter().filter(|n| m.contains(*n)).cloned().collect()))
-            .collect();
         let alone = names.iter().filter(|n| !members.values().any(|m| m.contains(*n))).cloned().collect();
-        groups.insert("all".into(), names.clone());
-        groups.insert("ungrouped".into(), alone);
+        let mut groups = IndexMap::from([("all".to_owned(), names.clone()), ("ungrouped".to_owned(), alone)]);
+        // Groups that are named as children only stand nowhere else.
+        for g in inventory.groups.keys().chain(members.keys()) {
+            let in_it = |m: &BTreeSet<String>| names.iter().filter(|n| m.contains(*n)).cloned().collect();
+            groups.entry(g.clone()).or_insert_with(|| members.get(g).map(in_it).unwrap_or_default());
+        }
         let mut of_host = BTreeMap::new();
         let mut host_vars = BTreeMap::new();
         // Among groups of one depth the one with the higher number counts, then the one whose name comes last.

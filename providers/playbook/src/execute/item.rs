@@ -187,6 +187,10 @@ impl Run<'_> {
                     if self.mode == Mode::Plan {
                         self.note_skipped(on.host, title);
                     }
+                    if let Some(what) = on.task.meta() {
+                        let role = on.task.inherit.role.as_ref().map(|r| r.role.name.as_str());
+                        return Ok(Some(One::skip(super::meta::skipped(what, on.host, role))));
+                    }
                     return Ok(Some(One::skip(modules::fields([
                         ("changed", json!(false)),
                         ("skipped", json!(true)),

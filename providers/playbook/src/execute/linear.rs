@@ -80,9 +80,6 @@ impl Run<'_> {
         let written = turn.task.pos != playing.play.pos;
         let waits = lock(&self.waiting).clone();
         if let (Some(start), true) = (waits, written) {
-            if turn.task.meta() == Some("flush_handlers") {
-                return true;
-            }
             let name = self.info(playing, &turn.task, host).name.clone();
             let short = turn.task.name.clone().unwrap_or_default();
             let glob = globset::Glob::new(&start).map(|g| g.compile_matcher()).ok();

@@ -2,12 +2,37 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use towpath_core::{Result, TaskStatus};
 
 use super::linear::Turn;
 use super::out::{Lane, Ordered};
 use super::{Playing, Run, lock};
+use crate::modules::{self, Fields};
 use crate::report::PlaybookEvent;
+
+/// The result of a `meta` task whose condition does not hold.
+pub(super) fn skipped(what: &str, host: &str, role: Option<&str>) -> Fields {
+    let rest = match what {
+        "end_host" => format!(", continuing execution for {host}"),
+        "end_play" => ", continuing play".to_owned(),
+        "end_batch" => ", continuing current batch".to_owned(),
+        // Ansible has no comma there.
+        "end_role" => format!("continuing role {} for {host}", role.unwrap_or_default()),
+        "clear_facts" => format!(", not clearing facts and fact cache for {host}"),
+        "clear_host_errors" => format!(", not clearing host error state for {host}"),
+        "flush_handlers" => format!(", not running handlers for {host}"),
+        _ => String::new(),
+    };
+    let msg = match what {
+        "end_host" => format!("{what} conditional evaluated to false{rest}"),
+        _ => what.to_owned(),
+    };
+    modules::fields([
+        ("msg", json!(msg)),
+        ("skip_reason", json!(format!("{what} conditional evaluated to False{rest}"))),
+    ])
+}
 
 impl Run<'_> {
     /// A `meta` task of the hosts whose turn it is. Some concern each host, others all of them, and the first one's condition
@@ -22,7 +47,9 @@ impl Run<'_> {
             if written {
                 let info = self.info(playing, &turn.task, host);
                 self.out.say(&PlaybookEvent::TaskStarted { task: info.clone(), check: self.config.check });
-                if !turn.task.inherit.when.is_empty() && what != "noop" {
+                // As Ansible, conditions of these three count for nothing.
+                let free = matches!(what.as_str(), "noop" | "reset_connection" | "refresh_inventory");
+                if !turn.task.inherit.when.is_empty() && !free {
                     let lane = Lane { to: Ordered::new(self.out.clone(), 1), lane: 0 };
                     let outcome = self.task(playing, &turn.task, &info, host, &lane).await?;
                     go = !matches!(outcome.status, TaskStatus::Skipped | TaskStatus::Failed);
@@ -75,6 +102,8 @@ impl Run<'_> {
                 for name in &playing.all {
                     dead.remove(name);
                 }
+                // What is forgiven does not fail the run either.
+                lock(&self.failures).retain(|(name, _)| !playing.all.contains(name));
             }
             "reset_connection" => self.connections.reset(host).await,
             // The inventory of a run is a value, which nobody else changes.

@@ -20,6 +20,7 @@ mod plan;
 mod play;
 mod pool;
 mod result;
+mod sessions;
 mod settle;
 mod tags;
 mod task;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use towpath_core::{Become, BecomeMethod, Connection, Connector, Context, Host, Result};
 
 use super::lock;
+use super::sessions::Sessions;
 use crate::carry::{LocalConnection, Output, Script, Shell, Ticket};
 
 /// Which shell: user, method and flags; `None` for the connection's own user.
@@ -39,8 +40,8 @@ struct Shells {
     epoch: u64,
     /// The shell that makes a change just now. Only what is sent through it comes after the change.
     changing: Option<u64>,
-    /// The task that changed what a session takes from users, groups and limits when it begins.
-    stale: Option<usize>,
+    /// The task that changed what a session takes from the host when it begins, and whose sessions are to begin again.
+    stale: Option<(usize, Vec<Sessions>)>,
 }
 
 #[derive(Clone)]
@@ -146,8 +147,8 @@ pub(super) struct Asked {
 pub(super) struct Changing {
     ticket: Ticket,
     slot: Slot,
-    /// Sessions have to begin again after it.
-    sessions: bool,
+    /// Which sessions have to begin again after it.
+    sessions: Option<Sessions>,
 }
 
 impl Link<'_> {
@@ -159,11 +160,11 @@ impl Link<'_> {
     async fn slot(&self, take: bool) -> Result<Slot> {
         let idle = {
             let mut shells = lock(&self.pool.shells);
-            if shells.stale.is_some_and(|task| task != self.task) {
+            if let Some((_, whose)) = shells.stale.take_if(|(task, _)| *task != self.task) {
+                let concerned = |key: &ShellKey| whose.iter().any(|w| w.concerns(key));
                 // Those that are busy go on with what they have.
-                shells.stale = None;
-                shells.open.values_mut().for_each(|all| all.retain(|s| s.busy));
-                shells.early.clear();
+                shells.open.iter_mut().filter(|(k, _)| concerned(k)).for_each(|(_, all)| all.retain(|s| s.busy));
+                shells.early.retain(|(k, _), _| !concerned(k));
             }
             let open = shells.open.entry(self.key.clone()).or_default();
             open.retain(|s| !s.shell.has_ended());
@@ -253,8 +254,13 @@ impl Link<'_> {
         lock(&self.pool.shells).early.len()
     }
 
-    /// Sends a script that may change anything. `sessions`: what it changes counts for new sessions only.
-    pub(super) async fn begin(&self, script: &Script, sessions: bool) -> Result<Changing> {
+    /// The user whose connection it is, if that is known.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.pool.host.connection.user.as_deref()
+    }
+
+    /// Sends a script that may change anything. `sessions`: for which sessions that counts only when they begin again.
+    pub(super) async fn begin(&self, script: &Script, sessions: Option<Sessions>) -> Result<Changing> {
         let slot = self.slot(true).await?;
         let mut shells = lock(&self.pool.shells);
         // Before it is sent: what is sent from here on comes after it, or is dropped when it is done.
@@ -274,14 +280,17 @@ impl Link<'_> {
         if self.everywhere {
             self.pools.forget_all();
         }
-        self.pools.forget(&self.pool.host.name, (!sessions).then_some(slot.id));
+        let own = sessions.as_ref().is_some_and(|s| s.concerns(&self.key));
+        self.pools.forget(&self.pool.host.name, (!own).then_some(slot.id));
         {
             let mut shells = lock(&self.pool.shells);
             if shells.changing == Some(slot.id) {
                 shells.changing = None;
             }
-            if sessions {
-                shells.stale = Some(self.task);
+            if let Some(whose) = sessions {
+                let stale = shells.stale.get_or_insert_with(|| (self.task, Vec::new()));
+                stale.0 = self.task;
+                stale.1.push(whose);
             }
             let open = shells.open.entry(self.key.clone()).or_default();
             open.retain(|s| !s.shell.has_ended());
@@ -293,7 +302,7 @@ impl Link<'_> {
 
     /// Runs a script that may change anything.
     pub(super) async fn send(&self, script: Script) -> Result<Output> {
-        let changing = self.begin(&script, false).await?;
+        let changing = self.begin(&script, None).await?;
         self.end(changing).await
     }
 

@@ -37,7 +37,7 @@ impl One {
     /// A template in a task's arguments can't be rendered.
     pub(super) fn undefined(e: RenderError) -> Self {
         let message = if e.undefined {
-            format!("The task includes an option with an undefined variable. {}", e.message)
+            format!("The task includes an option with an undefined variable.. {}", e.message)
         } else {
             e.message
         };

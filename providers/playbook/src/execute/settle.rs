@@ -118,6 +118,8 @@ impl Run<'_> {
     fn tally(&self, host: &str, outcome: &Outcome) {
         let changed = flag(&outcome.all.fields, "changed");
         self.count(host, |sum| match outcome.status {
+            // What is included counts when it was read.
+            TaskStatus::Ok if !outcome.includes.is_empty() => {}
             TaskStatus::Ok => sum.ok += 1,
             TaskStatus::Changed => {
                 sum.ok += 1;

@@ -65,7 +65,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 };
                 return done([("changed".to_owned(), json!(false)), (var, value)].into_iter().collect());
             }
-            let msg = call.args.get("msg").cloned().unwrap_or_else(|| json!("Hello world!"));
+            // Nothing that is given is nothing, and not the default.
+            let msg = call.given.get("msg").filter(|m| m.is_null()).or_else(|| call.args.get("msg"));
+            let msg = msg.cloned().unwrap_or_else(|| json!("Hello world!"));
             done(fields([("changed", json!(false)), ("msg", msg)]))
         }
         "set_fact" => {

@@ -158,6 +158,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                     backup,
                     follow: false,
                     fresh: false,
+                    new: !there,
                     in_place,
                 };
                 format!("{}{}", write.script(), content::md5("$d"))

@@ -13,9 +13,10 @@ use super::{Call, Decision, Fields, Output, fields, head};
 /// * `tp_stat PATH [-L]` prints what is at a path as `key=value` lines; `-L` follows links.
 /// * `tp_want OWNER GROUP`, after it, prints the numbers of names that differ from what is there.
 /// * `tp_fresh` prints owner, group and mask of what this user would make.
+/// * `tp_gid GROUP` puts a group's number into `$tp_i`.
 /// * `tp_sum TOOL PATH` prints `sum=<checksum>`.
 /// * `tp_new PATH` names a temporary beside a path, in `$tp_t`.
-/// * `tp_keep PATH` gives that temporary the owner and mode of what it replaces, or those of a new file.
+/// * `tp_keep PATH [DONE]` gives that temporary the owner and mode of what it replaces; else, unless `DONE`, the mode of a new file.
 /// * `tp_backup PATH` copies a file as Ansible does, and says so on descriptor 3.
 /// * `tp_dirs PATH` makes a folder and those above it, and calls `tp_made` for each.
 pub(crate) const PREAMBLE: &str = r#"tp_f='raw=%f
@@ -26,7 +27,8 @@ group=%G
 size=%s
 nlink=%h'
 tp_stat() {
-if tp_s=$(stat $2 -c "$tp_f" -- "$1" 2>/dev/null); then
+tp_s=
+if { [ -e "$1" ] || [ -L "$1" ]; } && tp_s=$(stat $2 -c "$tp_f" -- "$1" 2>/dev/null); then
 printf '%s\n' "$tp_s"
 if [ -z "$2" ] && [ -L "$1" ]; then printf 'target=%s\n' "$(readlink -- "$1")"; fi
 elif [ -L "$1" ]; then echo broken=1
@@ -38,22 +40,32 @@ owner=$1
 "*) ;; *) [ -z "$1" ] || echo "want_uid=$(id -u "$1" 2>/dev/null)" ;; esac
 case $tp_s in *"
 group=$2
-"*) ;; *) [ -z "$2" ] || echo "want_gid=$(tp_gid "$2")" ;; esac
+"*) ;; *) [ -z "$2" ] || { tp_gid "$2"; echo "want_gid=$tp_i"; } ;; esac
 }
-tp_fresh() { printf 'uid=%s\ngid=%s\numask=' "$(id -u)" "$(id -g)"; umask; }
+tp_fresh() { printf 'uid=%s\ngid=%s\numask=' "${tp_my_uid:-$(id -u)}" "${tp_my_gid:-$(id -g)}"; umask; }
 tp_gid() {
-if command -v getent >/dev/null 2>&1; then getent group "$1" | cut -d: -f3
-else while IFS=: read -r tp_a tp_b tp_c tp_d; do if [ "$tp_a" = "$1" ]; then echo "$tp_c"; break; fi; done </etc/group
+tp_i=
+if command -v getent >/dev/null 2>&1; then
+tp_i=$(getent group "$1")
+tp_i=${tp_i#*:*:}
+tp_i=${tp_i%%:*}
+else while IFS=: read -r tp_a tp_b tp_c tp_d; do if [ "$tp_a" = "$1" ]; then tp_i=$tp_c; break; fi; done </etc/group
 fi
 }
 tp_sum() { printf 'sum='; "$1" 2>/dev/null <"$2" || echo; }
-tp_new() { tp_t=$1.towpath.$$; rm -f -- "$tp_t"; }
+tp_new() {
+tp_t=$1.towpath.$$
+if [ -e "$tp_t" ] || [ -L "$tp_t" ]; then rm -f -- "$tp_t"; fi
+}
 tp_keep() {
-if tp_s=$(stat -L -c '%u:%g %a' -- "$1" 2>/dev/null); then
-chown "${tp_s% *}" "$tp_t" 2>/dev/null || :
-chmod "${tp_s#* }" "$tp_t"
-else
-tp_s=$(umask)
+if [ -e "$1" ] && tp_s=$(stat -L -c '%u:%g %a' -- "$1" "$tp_t" 2>/dev/null); then
+tp_k=${tp_s##*"
+"} tp_s=${tp_s%%"
+"*}
+if [ "${tp_s% *}" != "${tp_k% *}" ]; then chown "${tp_s% *}" "$tp_t" 2>/dev/null || :; fi
+if [ "${tp_s#* }" != "${tp_k#* }" ]; then chmod "${tp_s#* }" "$tp_t"; fi
+elif [ -z "$2" ]; then
+tp_s=${tp_mask:-$(umask)}
 chmod "$(printf %o $((0666 & ~0$tp_s)))" "$tp_t"
 fi
 }

@@ -45,6 +45,8 @@ pub(super) struct Write<'a> {
     pub(super) follow: bool,
     /// Gives it the owner and mode of a new file, whatever was there.
     pub(super) fresh: bool,
+    /// Nothing was at the path when it was looked at.
+    pub(super) new: bool,
     /// Writes into the file that is there if it can't be replaced.
     pub(super) in_place: bool,
 }
@@ -65,19 +67,30 @@ impl Write<'_> {
         if self.follow {
             s.push_str("if [ -L \"$d\" ]; then d=$(readlink -f -- \"$d\"); fi\n");
         }
+        let (mend, late) = self.mend;
+        // What nobody is told to keep for himself, and what gets the mode of a new file, is made with it.
+        let sets_mode = mend.contains("chmod ");
+        let plain = self.new && !sets_mode;
+        let (private, public) =
+            if plain { ("", "") } else { ("tp_k=${tp_mask:-$(umask)}\numask 077\n", "umask \"$tp_k\"\n") };
+        let also = if self.validate.is_some() { " \"$tp_t.e\"" } else { "" };
         s.push_str(&format!(
-            "tp_new \"$d\"\ntrap 'rm -f -- \"$tp_t\" \"$tp_t.e\"' EXIT\n(umask 077; set -C; {} >\"$tp_t\")\n",
+            "tp_new \"$d\"\ntrap 'for tp_k in \"$tp_t\"{also}; do [ ! -e \"$tp_k\" ] || rm -f -- \"$tp_k\"; done' EXIT\n\
+             {private}set -C\n{} >\"$tp_t\"\nset +C\n{public}",
             self.print
         ));
         if let Some(v) = self.validate {
             s.push_str(&check(v));
         }
-        s.push_str(if self.fresh { "tp_keep ''\n" } else { "tp_keep \"$d\"\n" });
+        s.push_str(match (self.fresh, self.new) {
+            (true, _) => "tp_keep ''\n",
+            (_, true) => "tp_keep \"$d\" done\n",
+            (_, false) => "tp_keep \"$d\"\n",
+        });
         if self.backup {
             s.push_str("if [ -f \"$d\" ]; then tp_backup \"$d\"; fi\n");
         }
         let or = if self.in_place { " 2>/dev/null || cat -- \"$tp_t\" >\"$d\"" } else { "" };
-        let (mend, late) = self.mend;
         s.push_str(&format!("p=$tp_t\n{mend}mv -f -- \"$tp_t\" \"$d\"{or}\np=$d\n{late}"));
         if tell {
             s.push_str("tp_stat \"$d\" >&3\n");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use md5::Digest as _;
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
@@ -335,14 +336,15 @@ fn change(o: &Options, source: Source, f: Found, expected: Option<Fields>) -> Re
         backup: o.backup,
         follow: false,
         fresh: false,
+        new: !there,
         in_place: o.in_place,
     };
     let dirs = match folder && !there {
         true => format!("mkdir -p -- {} || exit 1\n", shell_quote(parent(&target))),
         false => String::new(),
     };
-    let script = format!("{dirs}{}{}", write.script(), content::md5("$d"));
-    let sum = json!(sha1);
+    let script = format!("{dirs}{}", write.script());
+    let (sum, md5) = (json!(sha1), json!(hex::encode(md5::Md5::digest(&source.bytes))));
     let done = settled(result.clone(), true, refused_copy);
     let subject = format!("file {target}");
     Ok(Decision::Change(Pending {
@@ -357,6 +359,9 @@ fn change(o: &Options, source: Source, f: Found, expected: Option<Fields>) -> Re
         expected: expected.filter(|_| check).unwrap_or(result),
         finish: Box::new(move |out| {
             let mut all = done(out);
+            if !all.contains_key("failed") {
+                all.insert("md5sum".into(), md5);
+            }
             if let (Some(mut wrong), None) = (wrong, all.get("failed")) {
                 wrong.extend(
                     ["size", "uid", "gid", "owner", "group", "mode", "state"]

@@ -117,6 +117,7 @@ fn one(
             backup: o.backup,
             follow: o.follow,
             fresh: true,
+            new: false,
             in_place: o.in_place,
         };
         let dirs =

@@ -201,6 +201,7 @@ impl Tree {
             backup: self.o.backup,
             follow: false,
             fresh: false,
+            new: !now.there(),
             in_place: self.o.in_place,
         };
         Ok(write.body(false))

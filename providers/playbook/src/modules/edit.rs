@@ -107,7 +107,8 @@ impl Edit {
             let dirs = if there {
                 String::new()
             } else {
-                format!("mkdir -p -- {}\n", shell_quote(super::copy::parent(&self.path)))
+                let parent = shell_quote(super::copy::parent(&self.path));
+                format!("[ -d {parent} ] || mkdir -p -- {parent}\n")
             };
             let write = Write {
                 path: &self.path,
@@ -117,6 +118,7 @@ impl Edit {
                 backup: self.backup,
                 follow: true,
                 fresh: false,
+                new: !there,
                 in_place: self.in_place,
             };
             format!("{dirs}{}", write.script())

@@ -290,7 +290,12 @@ impl Scope {
         let compiled = self.engine.compiled(source, &shape)?;
         let state = State::new(self.clone(), compiled.template.clone(), None);
         match compiled.template.single() {
-            Some(e) => finish(state.value(e)?, compiled.fixed),
+            Some(e) => Ok(match finish(state.value(e)?, compiled.fixed)? {
+                Value::Str(s, kind) if source.ends_with('\n') => {
+                    Value::Str(with_newlines(source, s.to_string()).into(), kind)
+                }
+                other => other,
+            }),
             None => Ok(of_text(with_newlines(source, state.render()?), compiled.fixed)),
         }
     }

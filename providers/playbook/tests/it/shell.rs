@@ -42,6 +42,11 @@ fn here(shell: &'static [&'static str]) -> (Targets, Context, Arc<Mutex<Vec<Even
     (Targets::new(inventory, Arc::new(Instead(shell))), cx, events)
 }
 
+/// What is to end at all: a hang fails the test that it is in, and not those behind it.
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(300), work).await.expect("hangs")
+}
+
 fn results(events: &Mutex<Vec<Event>>) -> Vec<(String, TaskStatus, Json)> {
     let events = events.lock().unwrap();
     let result = |e: &Event| match &e.kind {
@@ -70,15 +75,14 @@ const HOSTILE: &str = r#"
     - {name: bytes, shell: "printf 'a\\000b\\377\\n\\n'; printf 'e\\n' >&2"}
     - {name: ends with none, shell: "printf x; exit 300", ignore_errors: yes}
     - {name: is last, command: echo "still here"}
-    - {name: sweeps, shell: "kill $(cat /tmp/pids); ls -d /dev/shm/.towpath-* | wc -l"}
+    - {name: sweeps, shell: "kill -0 $(cat /tmp/pids) || exit 9; kill $(cat /tmp/pids); ls -d /dev/shm/.towpath-* | wc -l"}
 "#;
 
 async fn hostile(world: &World) {
     world.write("site.yml", HOSTILE);
-    let from = Instant::now();
+    // Had something waited for a child, the last task would not find it.
     let done = world.playbook(Playbook::file("site.yml")).apply(&world.cx, &world.targets).await;
     done.unwrap_or_else(|e| panic!("{}", e.report()));
-    assert!(from.elapsed() < Duration::from_secs(40), "something waited for a child: {:?}", from.elapsed());
     let all = results(&world.events);
     let get = |name: &str| &all.iter().find(|(t, ..)| t == name).unwrap_or_else(|| panic!("{name}: {all:#?}")).2;
     let out = |name: &str| get(name)["stdout"].as_str().unwrap_or_else(|| panic!("{name}: {}", get(name)));
@@ -140,11 +144,10 @@ async fn output_without_an_end_is_cut() {
             "site.yml",
             &format!("- hosts: all\n  gather_facts: no\n  become: {become_}\n  tasks:\n    - shell: \"{command}\"\n"),
         );
-        let from = Instant::now();
-        let error = world.playbook(Playbook::file("site.yml")).apply(&world.cx, &world.targets).await.unwrap_err();
+        let error =
+            in_time(world.playbook(Playbook::file("site.yml")).apply(&world.cx, &world.targets)).await.unwrap_err();
         let report = error.report();
         assert!(report.contains("more than 32 MiB of output") && report.contains("web-1"), "{report}");
-        assert!(from.elapsed() < Duration::from_secs(20), "{:?}", from.elapsed());
         // Until the host's own watch has swept, its memory for such files is full.
         world.servers[0].sh("sleep 2.5");
     }
@@ -187,9 +190,7 @@ async fn a_host_that_talks_nonsense_does_not_hang() {
         (deaf, ErrorKind::Timeout, "out of time"),
     ] {
         let (targets, cx, _) = here(shell);
-        let from = Instant::now();
-        let error = playbook.apply(&cx.with_timeout(Duration::from_secs(3)), &targets).await.unwrap_err();
-        assert!(from.elapsed() < Duration::from_secs(15), "{shell:?}: {:?}", from.elapsed());
+        let error = in_time(playbook.apply(&cx.with_timeout(Duration::from_secs(3)), &targets)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{shell:?}: {}", error.report());
         assert!(error.report().contains(says), "{shell:?}: {}", error.report());
     }

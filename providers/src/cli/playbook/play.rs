@@ -94,22 +94,23 @@ pub(crate) fn run(name: &str, cli: PlaybookCli) -> Outcome {
     };
     let all: Vec<_> = playbooks.into_iter().map(prepare).collect();
     let targets = targets(chosen);
-    under_way(&printer, &vault, |cx| async move {
+    under_way(&printer.clone(), &vault, |cx| async move {
         for (retry, playbook) in all {
             session.next(retry);
             let result = playbook.apply(&cx, &targets).await;
             match (session.code(), result) {
                 (_, Err(e)) if e.kind() == ErrorKind::Cancelled => return Err(interrupted()),
                 // What failed on hosts has been told.
-                (Some(exit::DONE), Ok(_)) => {}
-                (Some(code), Ok(_)) => return Ok(code),
-                (Some(code), Err(e)) => match e.kind() {
-                    ErrorKind::ToolFailed | ErrorKind::Unreachable if code != exit::DONE => return Ok(code),
-                    ErrorKind::ToolFailed => return Ok(exit::FAILED_HOSTS),
-                    _ => return Err(e.into()),
-                },
+                (_, Ok(_)) => {}
+                (Some(code), Err(e)) => {
+                    printer.place(&e);
+                    match e.kind() {
+                        ErrorKind::ToolFailed | ErrorKind::Unreachable if code != exit::DONE => return Ok(code),
+                        ErrorKind::ToolFailed => return Ok(exit::FAILED_HOSTS),
+                        _ => return Err(e.into()),
+                    }
+                }
                 (None, Err(e)) => return Err(e.into()),
-                (None, Ok(_)) => {}
             }
         }
         Ok(exit::DONE)

@@ -170,12 +170,12 @@ pub(super) fn update(want: &Want, seen: &Seen) -> Change {
     let primary = want.group.as_ref().and_then(|g| seen.group(g));
     if let Some((name, id)) = primary.filter(|(_, id)| *id != seen.get("gid")) {
         flags.push_str(&flag("-g", id));
-        note(&mut all, "group", seen.get("group"), name);
+        note(&mut all, "group", seen.first_group(), name);
     }
     let mut own = String::new();
     if want.groups.is_some() {
-        let first = seen.get("group");
-        let have: Vec<&str> = seen.get("groups").split(' ').filter(|g| !g.is_empty() && *g != first).collect();
+        let first = seen.first_group();
+        let have: Vec<&str> = seen.groups().filter(|g| *g != first).collect();
         let wanted = names(want, seen);
         let more: Vec<&String> = wanted.iter().filter(|g| *g != first && !have.contains(&g.as_str())).collect();
         let less: Vec<&&str> = have.iter().filter(|h| !want.append && !wanted.iter().any(|g| g == **h)).collect();

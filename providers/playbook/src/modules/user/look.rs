@@ -10,11 +10,11 @@ pub(super) fn user(want: &Want) -> String {
     let pattern = shell_quote(&format!("^{}:", regex::escape(&want.name)));
     let hash = if want.password.is_some() { "echo \"hash=$tp_p\"; " } else { "" };
     let mut script = format!(
-        "l=$(getent passwd {n} 2>/dev/null || grep {pattern} /etc/passwd)\nif [ -n \"$l\" ]; then\n\
+        "if command -v getent >/dev/null; then l=$(getent passwd {n} 2>/dev/null); else l=$(grep {pattern} /etc/passwd); fi\nif [ -n \"$l\" ]; then\n\
          IFS=: read -r _ _ u g c h s <<TP_END\n$l\nTP_END\n\
          echo \"uid=$u\"; echo \"gid=$g\"; echo \"comment=$c\"; echo \"home=$h\"; echo \"shell=$s\"\n\
          [ -d \"$h\" ] && echo at_home=1\n\
-         echo \"group=$(id -gn {n} 2>/dev/null)\"; echo \"groups=$(id -Gn {n} 2>/dev/null)\"\n\
+         echo \"id=$(id {n} 2>/dev/null)\"\n\
          l=$(getent shadow {n} 2>/dev/null || grep {pattern} /etc/shadow 2>/dev/null)\n\
          IFS=: read -r _ tp_p _ a b w _ e _ <<TP_END\n$l\nTP_END\n\
          echo \"min=$a\"; echo \"max=$b\"; echo \"warn=$w\"; echo \"expires=$e\"\n\
@@ -48,8 +48,8 @@ pub(super) fn around(want: &Want) -> String {
     let there =
         want.home.as_ref().map(|h| format!("[ -d {} ] && echo at_new_home=1\n", shell_quote(h))).unwrap_or_default();
     format!(
-        "f='{{ printf \"%s:%s;\", $1, $3 }}'\n\
-         if command -v getent >/dev/null; then k=$(getent group {} | awk -F: \"$f\"); else k=$(awk -F: \"$f\" /etc/group); fi\n\
+        "if command -v getent >/dev/null; then l=$(getent group {}); else l=$(cat /etc/group); fi\n\
+         k=; while IFS=: read -r a b c d; do k=\"$k$a:$c;\"; done <<TP_END\n$l\nTP_END\n\
          echo \"known=$k\"\n{parent}{there}echo \"path=$PATH\"\n\
          for t in useradd userdel usermod lgroupmod luserdel; do command -v $t >/dev/null && echo $t=1; done\n",
         groups.join(" ")

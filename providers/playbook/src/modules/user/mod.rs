@@ -143,6 +143,18 @@ impl Seen {
         self.0.contains_key("uid")
     }
 
+    /// The name of the user's own group, as `id` says it: `uid=1(ann) gid=2(app) groups=2(app),3(ops)`.
+    fn first_group(&self) -> &str {
+        let after = self.get("id").split_once(" gid=").map_or("", |(_, rest)| rest);
+        after.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(name, _)| name)
+    }
+
+    /// The names of all groups that the user is in.
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        let after = self.get("id").split_once(" groups=").map_or("", |(_, rest)| rest);
+        after.split("),").filter_map(|g| Some(g.split_once('(')?.1.trim_end_matches(')')))
+    }
+
     /// The group's own name and id, by its name or id.
     fn group(&self, wanted: &str) -> Option<(&str, &str)> {
         let all = || self.get("known").split(';').filter_map(|g| g.split_once(':'));

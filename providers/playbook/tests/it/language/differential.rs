@@ -230,8 +230,13 @@ fn difference(theirs: &Json, ours: &Json) -> Option<String> {
         return Some(format!("ansible:\n  {left}\nours:\n  {right}\n{}", ours["error"]));
     }
     for (x, y) in a.iter().zip(b) {
-        if let Some(msg) = x.get("msg")
-            && msg != &y["result"]["msg"]
+        // Ansible's explanation of where an error is is its own text, which is not carried over.
+        let msg = x.get("msg").map(|m| match m.as_str().and_then(|m| m.split_once("\n\nThe error appears to be in")) {
+            Some((told, _)) => json!(told),
+            None => m.clone(),
+        });
+        if let Some(msg) = msg
+            && msg != y["result"]["msg"]
         {
             return Some(format!("{}: msg {msg} is here {}", short(x), y["result"]["msg"]));
         }

@@ -57,6 +57,7 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
             (r"<tmp>/\.?(tmp)?[a-z0-9_]{8}\b", "<tmp>/<name>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
+            (r"Paused for \d[\d.]* (seconds|minutes)", "Paused for <number> $1"),
             // Said or not, as apt's progress has it.
             (r"Reading state information\.\.\.\n", ""),
             (r"Reading database \.\.\. \d+ files", "Reading database ... <number> files"),

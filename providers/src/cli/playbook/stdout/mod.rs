@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::playbook::{HostResult, PlaybookEvent, Report, TaskInfo};
-use crate::{Json, TaskStatus};
+use crate::{Error, Json, TaskStatus};
 
 pub(crate) use color::{Color, banner, wrap};
 
@@ -108,6 +108,17 @@ impl Printer {
     }
 
     /// Says how many plays each playbook has.
+    /// Says on standard error where a run failed first: the task's file and line, which Ansible's output has not.
+    pub(crate) fn place(&self, error: &Error) {
+        let (Some(host), Some(task), Some(file)) = (error.get("host"), error.get("task"), error.get("file")) else {
+            return;
+        };
+        let more = error.get("also_failed").map(|hosts| format!("; after it also {hosts}")).unwrap_or_default();
+        self.with(|s| {
+            let _ = writeln!(s.err, "{host} failed in the task `{task}` at {file}{more}");
+        });
+    }
+
     pub(crate) fn set_plays(&self, plays: BTreeMap<PathBuf, usize>) {
         self.with(|s| s.plays = plays);
     }

@@ -10,7 +10,8 @@ use super::json;
 /// One line a host, sorted by name.
 pub(crate) fn lines(hosts: &BTreeMap<String, HostSummary>, color: bool) -> String {
     let mut out = String::new();
-    for (name, s) in hosts {
+    // As with Ansible, a host on which nothing counted has no line.
+    for (name, s) in hosts.iter().filter(|(_, s)| **s != HostSummary::default()) {
         let of_host = if s.failed > 0 || s.unreachable > 0 {
             Color::Failed
         } else if s.changed > 0 {
