@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Union
 from ._data import Config, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import SecretRef
+    from .vocabulary import Gathering, SecretRef
 
 
 class Inventory(Config):
@@ -46,6 +46,14 @@ class Playbook(Config):
     diff: Shows texts before and after a change in results.
     start_at_task: Leaves out all tasks before the one of this name, which may be a pattern.
     force_handlers: Runs handlers on hosts that failed, too, where a play says nothing else.
+    gathering: Which plays that say nothing themselves gather facts.
+    strategy: The strategy of plays that name none: `linear`, `free` or `host_pinned`.
+    any_errors_fatal: A failure on one host ends the play for all, where the playbook says nothing else.
+    no_log: Hides results where the playbook says nothing else.
+    task_timeout: Most seconds of an action where the playbook says nothing else; `0` for any time.
+    ansible_managed: The variable `ansible_managed` of templates; `Ansible managed` if not given. `{file}`,
+        `{host}` and `{uid}` stand for the template, this machine and the template's owner. Times (`%Y`) are
+        refused: with them a file would change without a reason.
     verbosity: How much is told, for the variable `ansible_verbosity`. From 0 to 6.
     become: Becomes another user where the playbook and the inventory say nothing else.
     become_user: Whom to become by default; `root` if not given.
@@ -75,6 +83,12 @@ class Playbook(Config):
             diff: Union[bool, Ref, None] = None,
             start_at_task: Union[str, Ref, None] = None,
             force_handlers: Union[bool, Ref, None] = None,
+            gathering: Union[Gathering, Ref, None] = None,
+            strategy: Union[str, Ref, None] = None,
+            any_errors_fatal: Union[bool, Ref, None] = None,
+            no_log: Union[bool, Ref, None] = None,
+            task_timeout: Union[int, Ref, None] = None,
+            ansible_managed: Union[str, Ref, None] = None,
             verbosity: Union[int, Ref, None] = None,
             become: Union[bool, Ref, None] = None,
             become_user: Union[str, Ref, None] = None,

@@ -34,6 +34,9 @@ Strings may hold `{{ name }}`, replaced by the host's variable of this name."""
 Files = Literal["auto", "sftp", "shell"]
 """How files travel."""
 
+Gathering = Literal["implicit", "explicit", "smart"]
+"""Which plays gather facts."""
+
 HostKeys = Literal["strict", "accept_new", "off"]
 """Which keys of hosts are trusted."""
 
@@ -351,7 +354,8 @@ class Inventory(Data):
     """Hosts and groups, with Ansible's semantics.
 
     hosts: All hosts, in their order.
-    groups: Groups by name. `all` and `ungrouped` are implied.
+    groups: Groups by name, in the order in which they were named first, as playbooks see them in `groups`.
+        `all` and `ungrouped` are implied.
     vars: Variables of the group `all`.
     """
 
@@ -748,6 +752,7 @@ __all__ = [
     "Environment",
     "Files",
     "Gate",
+    "Gathering",
     "Group",
     "Host",
     "HostKeys",

@@ -54,8 +54,33 @@ pub struct PlaybookConfig {
     #[serde(default, skip_serializing_if = "is_false")]
     pub force_handlers: bool,
 
+    /// Which plays that say nothing themselves gather facts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gathering: Gathering,
+
+    /// The strategy of plays that name none: `linear`, `free` or `host_pinned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
+
+    /// A failure on one host ends the play for all, where the playbook says nothing else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub any_errors_fatal: bool,
+
+    /// Hides results where the playbook says nothing else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_log: bool,
+
+    /// Most seconds of an action where the playbook says nothing else; `0` for any time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub task_timeout: u64,
+
+    /// The variable `ansible_managed` of templates; `Ansible managed` if not given. `{file}`, `{host}` and `{uid}` stand for the
+    /// template, this machine and the template's owner. Times (`%Y`) are refused: with them a file would change without a reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ansible_managed: Option<String>,
+
     /// How much is told, for the variable `ansible_verbosity`. From 0 to 6.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(max = 6))]
     pub verbosity: u8,
 
@@ -84,14 +109,27 @@ pub struct PlaybookConfig {
     pub inventory_sources: Vec<PathBuf>,
 }
 
+/// Which plays gather facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Gathering {
+    /// All but those that say `gather_facts: no`.
+    #[default]
+    Implicit,
+    /// Only those that say `gather_facts: yes`.
+    Explicit,
+    /// As `implicit`, on hosts of which the run knows no facts yet.
+    Smart,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 fn is_false(v: &bool) -> bool {
     !v
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
-fn is_zero(v: &u8) -> bool {
-    *v == 0
+fn is_default<T: Default + PartialEq>(v: &T) -> bool {
+    *v == T::default()
 }
 
 fn default_forks() -> usize {
@@ -112,6 +150,12 @@ impl PlaybookConfig {
             diff: false,
             start_at_task: None,
             force_handlers: false,
+            gathering: Gathering::Implicit,
+            strategy: None,
+            any_errors_fatal: false,
+            no_log: false,
+            task_timeout: 0,
+            ansible_managed: None,
             verbosity: 0,
             r#become: false,
             become_user: None,

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use towpath_core::{
-    Capabilities, Configurator, Configured, Context, Error, ErrorKind, Plan, Preflight, Result, Targets,
+    Capabilities, Configurator, Configured, Context, Error, ErrorKind, Json, Plan, Preflight, Result, Targets,
 };
 
 use crate::execute::{Mode, Run, Setup};
-use crate::load::{Item, Loader, Play, load_playbook};
+use crate::load::{Inherit, Item, Loader, Play, load_playbook};
 use crate::render::Engine;
 use crate::vault::{self, Vault};
 use crate::{Ask, PLAYBOOK, PlaybookConfig, Report, modules};
@@ -53,7 +53,18 @@ impl Playbook {
         let playbook_dir = path.parent().unwrap_or(base_dir).to_path_buf();
         let roles_path = config.roles_path.iter().map(|p| base_dir.join(p)).collect();
         let extra = Arc::new(config.extra_vars.clone());
-        let loader = Loader { playbook_dir, roles_path, extra, engine: Arc::new(Engine::new()) };
+        if config.ansible_managed.as_ref().is_some_and(|text| text.contains('%')) {
+            let message =
+                "`ansible_managed` has a time in it (`%`), so that files would change without a reason; leave it out";
+            return Err(Error::new(ErrorKind::InvalidInput, PLAYBOOK, "config", message));
+        }
+        let defaults = Inherit {
+            any_errors_fatal: config.any_errors_fatal.then_some(Json::Bool(true)),
+            no_log: config.no_log.then_some(Json::Bool(true)),
+            timeout: (config.task_timeout > 0).then(|| config.task_timeout.into()),
+            ..Inherit::default()
+        };
+        let loader = Loader { playbook_dir, roles_path, extra, engine: Arc::new(Engine::new()), defaults };
         Ok(Self { config, path, loader, report: None, ask: None, vault: Arc::default() })
     }
 

@@ -3,7 +3,27 @@
 /// Times, job ids and temporary paths replaced by fixed words.
 pub(crate) fn normal(text: &str, dir: &str, cases: &str) -> String {
     let text = text.replace(dir, "DIR").replace(cases, "CASES");
-    text.split_inclusive('\n').map(line).collect()
+    sorted_hosts(text.split_inclusive('\n').map(line).collect())
+}
+
+/// Ansible lists the hosts of a play in no order of its own: lines behind `hosts (N):` are sorted.
+fn sorted_hosts(lines: Vec<String>) -> String {
+    let mut out = Vec::new();
+    let mut hosts = Vec::new();
+    let mut inside = false;
+    for line in lines {
+        if inside && line.starts_with("      ") && !line.trim().ends_with(':') {
+            hosts.push(line);
+            continue;
+        }
+        hosts.sort();
+        out.append(&mut hosts);
+        inside = line.trim_start().starts_with("hosts (");
+        out.push(line);
+    }
+    hosts.sort();
+    out.append(&mut hosts);
+    out.concat()
 }
 
 fn line(line: &str) -> String {

@@ -13,7 +13,7 @@ use super::{Mode, Run, lock};
 use crate::load::{Block, Play, Role, RoleUse, Task, yaml};
 use crate::render::{Scope, truthy};
 use crate::report::PlaybookEvent;
-use crate::{Question, render};
+use crate::{Gathering, Question, render};
 
 /// A play under way, for one of its batches.
 pub(super) struct Playing<'a> {
@@ -190,15 +190,18 @@ impl Run<'_> {
         }
         let serial = play.serial.as_ref().map(text).transpose()?;
         let strategy = play.strategy.as_ref().map(text).transpose()?;
-        let strategy = strategy.as_ref().and_then(Json::as_str).unwrap_or("linear");
+        let otherwise = self.config.strategy.as_deref().unwrap_or("linear");
+        let strategy = strategy.as_ref().and_then(Json::as_str).unwrap_or(otherwise);
         let strategy = strategy.strip_prefix("ansible.builtin.").unwrap_or(strategy).to_owned();
         if !matches!(strategy.as_str(), "linear" | "free" | "host_pinned") {
             return Err(invalid(format!(
                 "the strategy `{strategy}` is not supported; there are linear, free, host_pinned"
             )));
         }
-        let facts = play.gather_facts.as_ref().map(text).transpose()?.as_ref().and_then(truthy).unwrap_or(true);
-        let tree = play.tree(facts, play.force_handlers.unwrap_or(self.config.force_handlers));
+        let facts = play.gather_facts.as_ref().map(text).transpose()?.as_ref().and_then(truthy);
+        let facts = facts.unwrap_or(self.config.gathering != Gathering::Explicit);
+        let force = play.force_handlers.unwrap_or(self.config.force_handlers);
+        let (tree, without_facts) = (play.tree(facts, force), play.tree(false, force));
         let mut last = false;
         for batch in batches(serial.as_ref(), &all).map_err(invalid)? {
             let mut playing = Playing {
@@ -211,7 +214,7 @@ impl Run<'_> {
                 bare: bare.clone(),
                 state: Mutex::new(PlayState::default()),
             };
-            self.begin(&mut playing, &tree)?;
+            self.begin(&mut playing, &tree, &without_facts)?;
             self.out.say(&PlaybookEvent::PlayStarted { name: name.clone(), hosts: playing.batch.clone() });
             match strategy.as_str() {
                 "linear" => self.linear(&playing).await?,
@@ -232,14 +235,16 @@ impl Run<'_> {
         Ok(!last)
     }
 
-    fn begin(&self, playing: &mut Playing<'_>, tree: &Arc<Block>) -> Result<()> {
+    fn begin(&self, playing: &mut Playing<'_>, tree: &Arc<Block>, without_facts: &Arc<Block>) -> Result<()> {
+        let smart = self.config.gathering == Gathering::Smart;
         {
             let mut state = lock(&playing.state);
             state.add_handlers(&playing.play.handlers);
             state.add_roles(&playing.play.roles, &playing.play.uses, true);
             // Hosts that failed in an earlier play have a place in the batch, and do nothing.
             for host in playing.batch.iter().filter(|h| !lock(&self.dead).contains(*h)) {
-                state.walks.insert(host.clone(), Walk::new(tree.clone()));
+                let known = smart && self.world.known(host).gathered();
+                state.walks.insert(host.clone(), Walk::new(if known { without_facts } else { tree }.clone()));
                 self.count(host, |_| {});
             }
         }

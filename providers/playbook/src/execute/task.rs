@@ -121,7 +121,7 @@ impl Run<'_> {
             notify = self.notified(playing, task, &scope)?;
         }
         let status = all.status(ignore);
-        if self.mode == Mode::Apply || all.unknown.is_none() {
+        if task.meta().is_none() && (self.mode == Mode::Apply || all.unknown.is_none()) {
             all.fields.entry("changed").or_insert(false.into());
         }
         if !looped {

@@ -72,7 +72,7 @@ impl Run<'_> {
             ("ansible_run_tags", json!(tags)),
             ("ansible_skip_tags", json!(config.skip_tags)),
             ("ansible_inventory_sources", json!(sources)),
-            ("ansible_managed", json!("Ansible managed")),
+            ("ansible_managed", json!(config.ansible_managed.as_deref().unwrap_or("Ansible managed"))),
             ("ansible_version", version),
             ("ansible_playbook_python", json!("/usr/bin/python3")),
             ("environment_name", json!(self.cx.environment())),

@@ -38,6 +38,11 @@ impl Known {
         Arc::make_mut(&mut self.unknown).insert(name.to_owned(), why);
     }
 
+    /// Whether facts were gathered.
+    pub(crate) fn gathered(&self) -> bool {
+        self.facts.get("ansible_facts").is_some_and(|all| all.get("gather_subset").is_some())
+    }
+
     /// Adds facts that a module found.
     pub(crate) fn add_facts(&mut self, new: &Vars) {
         let facts = Arc::make_mut(&mut self.facts);

@@ -58,7 +58,7 @@ pub(crate) struct Play {
 
 /// Reads a playbook and everything that it names statically.
 pub(crate) fn load_playbook(loader: &Loader, path: &Path) -> Result<Vec<Play>> {
-    playbook(loader, path, &Inherit::default(), &Vars::new(), 0)
+    playbook(loader, path, &loader.defaults, &Vars::new(), 0)
 }
 
 fn playbook(loader: &Loader, path: &Path, around: &Inherit, over: &Vars, depth: usize) -> Result<Vec<Play>> {

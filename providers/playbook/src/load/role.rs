@@ -21,6 +21,8 @@ pub(crate) struct Loader {
     /// Variables from the command, for names of imported files.
     pub(crate) extra: Arc<Vars>,
     pub(crate) engine: Arc<Engine>,
+    /// What holds where no play says anything.
+    pub(crate) defaults: Inherit,
 }
 
 /// A role's own files.

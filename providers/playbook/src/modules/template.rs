@@ -63,7 +63,11 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     };
     header.extend((!own.trim().is_empty()).then(|| own.trim().to_owned()));
     let source = if header.is_empty() { body.to_owned() } else { format!("#jinja2: {}\n{body}", header.join(", ")) };
-    let scope = call.scope.with(variables(&path, &src, &dest));
+    let scope = call.scope.with(variables(
+        &path,
+        &dest,
+        call.scope.raw("ansible_managed").and_then(towpath_core::Json::as_str),
+    ));
     let rendered = scope.render_template(&source, Some(&path)).map_err(|e| match e.undefined {
         true => format!("AnsibleUndefinedVariable: {}", e.message),
         false => format!("AnsibleError: {}", e.message),
@@ -78,7 +82,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
 }
 
 /// What a template can say about itself.
-fn variables(path: &std::path::Path, src: &str, dest: &str) -> towpath_core::Vars {
+fn variables(path: &std::path::Path, dest: &str, managed: Option<&str>) -> towpath_core::Vars {
     use std::os::unix::fs::MetadataExt as _;
     let full = path.display().to_string();
     let meta = path.metadata().ok();
@@ -90,14 +94,17 @@ fn variables(path: &std::path::Path, src: &str, dest: &str) -> towpath_core::Var
         (parts.nth(1)? == owner.to_string()).then(|| name.to_owned())
     });
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let _ = src;
+    let host = host.trim();
+    let uid = name.clone().unwrap_or_else(|| owner.to_string());
+    let managed = managed.unwrap_or("Ansible managed");
+    let managed = managed.replace("{file}", &full).replace("{host}", host).replace("{uid}", &uid);
     fields([
         ("template_path", json!(full)),
         ("template_fullpath", json!(full)),
         ("template_destpath", json!(dest)),
-        ("template_host", json!(host.trim())),
+        ("template_host", json!(host)),
         ("template_uid", name.map_or_else(|| json!(owner), |n| json!(n))),
-        ("ansible_managed", json!("Ansible managed")),
+        ("ansible_managed", json!(managed)),
     ])
     .into_iter()
     .collect()

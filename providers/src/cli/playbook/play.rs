@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::playbook::{Playbook, PlaybookConfig, Vault};
+use crate::playbook::{Gathering, Playbook, PlaybookConfig, Vault};
 use crate::{Configurator as _, Context, ErrorKind, Targets, Vars};
 
 use super::ask::Person;
@@ -170,6 +170,20 @@ pub(crate) fn config(
         }
         config.forks = forks;
     }
+    config.gathering = match s.get("DEFAULT_GATHERING").map(str::to_lowercase).as_deref() {
+        None | Some("implicit") => Gathering::Implicit,
+        Some("explicit") => Gathering::Explicit,
+        Some("smart") => Gathering::Smart,
+        Some(other) => {
+            let message = format!("`gathering = {other}` is not known; there are implicit, explicit and smart");
+            return Err(Stop::new(exit::OPTIONS, message));
+        }
+    };
+    config.strategy = s.get("DEFAULT_STRATEGY").map(|name| name.strip_prefix("mitogen_").unwrap_or(name).to_owned());
+    config.any_errors_fatal = s.flag("ANY_ERRORS_FATAL") == Some(true);
+    config.no_log = s.flag("DEFAULT_NO_LOG") == Some(true);
+    config.task_timeout = s.number("TASK_TIMEOUT")?.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    config.ansible_managed = s.get("DEFAULT_MANAGED_STR").map(str::to_owned);
     config.inventory_sources = chosen.sources.iter().map(Into::into).collect();
     Ok(config)
 }

@@ -49,6 +49,7 @@ pub(crate) fn visible(r: &HostResult, look: &Look, whole_loop: bool) -> Json {
 fn is_shown(r: &HostResult) -> bool {
     let is = |key: &str| r.result.get(key) == Some(&Json::Bool(true));
     let ran = r.status != TaskStatus::Skipped
+        && !r.result.contains_key("censored")
         && !r
             .result
             .get("msg")
@@ -65,8 +66,8 @@ pub(super) fn dump(r: &HostResult, look: &Look, whole_loop: bool) -> String {
 }
 
 fn detailed(r: &HostResult, look: &Look) -> bool {
-    // Facts are too many to be shown.
-    let facts = ["setup", "gather_facts"].contains(&action(r))
+    // Facts are too many to be shown; that they are hidden is not.
+    let facts = ["setup", "gather_facts"].contains(&action(r)) && !r.result.contains_key("censored")
         || r.result.get("_ansible_verbose_override") == Some(&Json::Bool(true));
     (look.verbosity > 0 || is_shown(r)) && !facts
 }
