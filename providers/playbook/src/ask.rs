@@ -9,6 +9,13 @@ pub trait Ask: Send + Sync {
     /// Answers a question of `vars_prompt`. `None`: nobody knows, and the default counts.
     async fn answer(&self, question: &Question) -> Option<String>;
 
+    /// Waits until somebody answers the prompt of a `pause` that has no time of its own. `echo`: whether the answer may be seen.
+    /// `None`, which is the default: nobody is there, and the run goes on at once, as Ansible without a terminal does.
+    async fn pause(&self, prompt: &str, echo: bool) -> Option<String> {
+        let _ = (prompt, echo);
+        None
+    }
+
     /// Says whether a task runs, before it does (`--step`). By default everything runs, and nothing more is asked.
     async fn step(&self, task: &TaskInfo) -> Step {
         let _ = task;

@@ -319,6 +319,16 @@ impl Run<'_> {
                 ]))
             }
             "set_stats" => self.set_stats(on.host, args),
+            "pause" if !args.contains_key("seconds") && !args.contains_key("minutes") => {
+                let Some(ask) = self.ask.filter(|_| self.mode == Mode::Apply) else { return Ok(None) };
+                let echo = args.get("echo").and_then(truthy).unwrap_or(true);
+                let prompt = word(&["prompt"]).unwrap_or_else(|| "Press enter to continue, Ctrl+C to interrupt".into());
+                let (begun, start) = (std::time::Instant::now(), modules::now());
+                match ask.pause(&format!("[{}]\n{prompt}", on.info.name), echo).await {
+                    Some(text) => One::of(modules::answered(&text, echo, begun, start)),
+                    None => return Ok(None),
+                }
+            }
             "validate_argument_spec" => super::argspec::validate(args, scope),
             "async_status" => {
                 let link = match self.link(cx, on.task, scope, on.host, to).await {

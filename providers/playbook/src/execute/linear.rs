@@ -106,7 +106,8 @@ impl Run<'_> {
     async fn step(&self, playing: &Playing<'_>, turn: &Turn) -> Result<()> {
         let task = &turn.task;
         let Some(first) = turn.hosts.first() else { return Ok(()) };
-        let once = self.once(playing, task, first) || task.action == "add_host";
+        let for_all = self.once(playing, task, first);
+        let once = for_all || matches!(task.action.as_str(), "add_host" | "pause");
         let chosen = if once { turn.hosts.get(..1).unwrap_or_default() } else { &turn.hosts };
         let info = self.info(playing, task, first);
         self.out.say(&PlaybookEvent::TaskStarted { task: info.clone(), check: self.config.check });
@@ -118,7 +119,8 @@ impl Run<'_> {
                 new.sort_by_key(|c| chosen.iter().position(|n| *n == c.target));
             }
         }
-        let others = if once { turn.hosts.as_slice() } else { &[] };
+        // What these two do for all is known to the first host only.
+        let others = if for_all { turn.hosts.as_slice() } else { &[] };
         let mut settled = Settled::default();
         for outcome in outcomes {
             self.settle(playing, task, &info, outcome, others, &mut settled);

@@ -67,6 +67,9 @@ use crate::carry::{Output, Script};
 use crate::render::{Scope, text, truthy};
 use spec::Rules;
 
+pub(crate) use clock::now;
+pub(crate) use pause::answered;
+
 /// Shell functions that probes use. A shell is told them once, when it is opened.
 pub(crate) use attrs::PREAMBLE as FUNCTIONS;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::spec::Rules;
 use super::{Call, Decision, Module, Place, fields};
 
-/// `pause`. A run has nobody to ask: a prompt is answered as by Ansible where no terminal is, by going on at once.
+/// `pause` for a time, or without one where nobody is to be asked: then it goes on at once, as Ansible does without a terminal.
 pub(super) const MODULE: Module = Module {
     names: &["pause"],
     rules: Rules { mutually_exclusive: &[&["minutes", "seconds"]], ..Rules::NONE },
@@ -15,6 +15,23 @@ pub(super) const MODULE: Module = Module {
     place: Place::Host,
     prepare,
 };
+
+/// The result of a pause that somebody ended with an answer.
+pub(crate) fn answered(text: &str, echo: bool, begun: std::time::Instant, start: String) -> super::Fields {
+    let passed = begun.elapsed().as_secs_f64();
+    let minutes = (passed / 60.0 * 100.0).round() / 100.0;
+    fields([
+        ("changed", json!(false)),
+        ("rc", json!(0)),
+        ("stderr", json!("")),
+        ("stdout", json!(format!("Paused for {minutes:?} minutes"))),
+        ("start", json!(start)),
+        ("stop", json!(super::clock::now())),
+        ("delta", json!(passed as i64)),
+        ("echo", json!(echo)),
+        ("user_input", json!(text)),
+    ])
+}
 
 fn prepare(call: &Call) -> Result<Decision, String> {
     let amount = |key: &str| {

@@ -1,7 +1,7 @@
 //! The language, on a real host.
 
 mod differential;
-mod local;
+pub(crate) mod local;
 
 use towpath_core::{Certainty, Configurator as _, ErrorKind, EventKind, TaskStatus};
 use towpath_playbook::Playbook;

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod ansible;
+mod ask;
 mod behaviour;
 mod inventory;
 mod language;

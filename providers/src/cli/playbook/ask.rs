@@ -57,6 +57,17 @@ impl Ask for Person {
         tokio::task::block_in_place(|| self.ask(question))
     }
 
+    async fn pause(&self, prompt: &str, echo: bool) -> Option<String> {
+        if !std::io::stdin().is_terminal() {
+            self.printer.warn("Not waiting for response to prompt as stdin is not interactive");
+            return None;
+        }
+        tokio::task::block_in_place(|| match echo {
+            true => line(&format!("{prompt}:\n")),
+            false => secrets::ask(&format!("{prompt} (output is hidden):\n")).ok().map(|s| s.expose().to_owned()),
+        })
+    }
+
     async fn step(&self, task: &TaskInfo) -> Step {
         if !self.step {
             return Step::Continue;

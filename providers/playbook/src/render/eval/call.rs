@@ -126,5 +126,6 @@ fn value_size(value: &Value) -> usize {
 }
 
 fn not_loaded(name: &str) -> Error {
-    Error::syntax(0, format!("Could not load \"{name}\": '{name}'"))
+    // Who calls knows where it stands.
+    Error { at: None, ..Error::syntax(0, format!("Could not load \"{name}\": '{name}'")) }
 }

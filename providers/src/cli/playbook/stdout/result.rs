@@ -45,6 +45,13 @@ pub(crate) fn visible(r: &HostResult, look: &Look, whole_loop: bool) -> Json {
     Json::Object(kept)
 }
 
+/// How messages begin of tasks whose arguments could not be rendered: such a task has not run.
+const NOT_RENDERED: [&str; 3] = [
+    "The task includes an option with",
+    "template error while templating string",
+    "Unexpected templating type error occurred",
+];
+
 /// Whether the result is what the task is for, and always shown: `debug` and `assert`.
 fn is_shown(r: &HostResult) -> bool {
     let is = |key: &str| r.result.get(key) == Some(&Json::Bool(true));
@@ -54,7 +61,7 @@ fn is_shown(r: &HostResult) -> bool {
             .result
             .get("msg")
             .and_then(Json::as_str)
-            .is_some_and(|m| m.starts_with("The task includes an option with"));
+            .is_some_and(|m| NOT_RENDERED.iter().any(|words| m.starts_with(words)));
     let quiet = r.task.args.get("quiet").is_some_and(|q| *q != Json::Bool(false));
     is("_ansible_verbose_always") || ran && (action(r) == "debug" || action(r) == "assert" && !quiet)
 }
