@@ -18,7 +18,7 @@ use super::{Call, Decision, Fields, Output, fields, head};
 /// * `tp_new PATH` names a temporary beside a path, in `$tp_t`.
 /// * `tp_keep PATH [DONE]` gives that temporary the owner and mode of what it replaces; else, unless `DONE`, the mode of a new file.
 /// * `tp_backup PATH` copies a file as Ansible does, and says so on descriptor 3.
-/// * `tp_dirs PATH` makes a folder and those above it, and calls `tp_made` for each.
+/// * `tp_dirs PATH` makes a folder and those above it, and calls `tp_made` for each. Somebody else may make the same at this moment.
 pub(crate) const PREAMBLE: &str = r#"tp_f='raw=%f
 uid=%u
 gid=%g
@@ -81,7 +81,7 @@ tp_r=$1/ tp_q=
 while [ -n "$tp_r" ]; do
 tp_q=$tp_q${tp_r%%/*} tp_r=${tp_r#*/}
 if [ -e "$tp_q" ] && [ ! -d "$tp_q" ]; then echo "$tp_q: Not a directory"; return 1; fi
-if [ -n "$tp_q" ] && [ ! -d "$tp_q" ]; then mkdir -- "$tp_q" || return 1; tp_made "$tp_q"; fi
+if [ -n "$tp_q" ] && [ ! -d "$tp_q" ]; then mkdir -- "$tp_q" 2>/dev/null || [ -d "$tp_q" ] || mkdir -- "$tp_q" || return 1; tp_made "$tp_q"; fi
 tp_q=$tp_q/
 done
 }
