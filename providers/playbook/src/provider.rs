@@ -13,7 +13,7 @@ use crate::execute::{Mode, Run, Setup};
 use crate::load::{Inherit, Item, Loader, Play, load_playbook};
 use crate::render::Engine;
 use crate::vault::{self, Vault};
-use crate::{Ask, PLAYBOOK, PlaybookConfig, Report, modules};
+use crate::{Ask, InventorySources, PLAYBOOK, PlaybookConfig, Report, modules};
 
 /// Runs an Ansible playbook.
 ///
@@ -26,6 +26,7 @@ pub struct Playbook {
     report: Option<Arc<dyn Report>>,
     ask: Option<Arc<dyn Ask>>,
     vault: Arc<Vault>,
+    sources: Option<Arc<InventorySources>>,
 }
 
 impl std::fmt::Debug for Playbook {
@@ -65,7 +66,7 @@ impl Playbook {
             ..Inherit::default()
         };
         let loader = Loader { playbook_dir, roles_path, extra, engine: Arc::new(Engine::new()), defaults };
-        Ok(Self { config, path, loader, report: None, ask: None, vault: Arc::default() })
+        Ok(Self { config, path, loader, report: None, ask: None, vault: Arc::default(), sources: None })
     }
 
     /// Tells everything that happens in a run, in the words and the order of Ansible.
@@ -93,6 +94,14 @@ impl Playbook {
     #[must_use]
     pub fn with_vault(mut self, vault: Vault) -> Self {
         self.vault = Arc::new(vault);
+        self
+    }
+
+    /// Where `meta: refresh_inventory` reads the inventory anew. Without sources that task changes nothing: the inventory of a run
+    /// is the one that it was given.
+    #[must_use]
+    pub fn with_sources(mut self, sources: Arc<InventorySources>) -> Self {
+        self.sources = Some(sources);
         self
     }
 
@@ -127,7 +136,8 @@ impl Playbook {
     async fn walk(&self, cx: &Context, targets: &Targets, mode: Mode, loader: &Loader) -> Result<(Configured, Plan)> {
         let plays = load_playbook(loader, &self.path)?;
         let (report, ask) = (self.report.as_ref().filter(|_| mode == Mode::Apply), self.ask.as_ref());
-        let setup = Setup { cx, config: &self.config, loader, targets, mode, report, ask };
+        let sources = self.sources.clone();
+        let setup = Setup { cx, config: &self.config, loader, targets, mode, report, ask, sources };
         Run::new(setup)?.plays(&self.config.file, &plays).await
     }
 }

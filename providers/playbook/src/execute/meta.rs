@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use towpath_core::{Result, TaskStatus};
+use towpath_core::{Error, ErrorKind, Result, TaskStatus};
 
 use super::linear::Turn;
 use super::out::{Lane, Ordered};
 use super::{Playing, Run, lock};
+use crate::PLAYBOOK;
 use crate::modules::{self, Fields};
 use crate::report::PlaybookEvent;
 
@@ -106,7 +107,16 @@ impl Run<'_> {
                 lock(&self.failures).retain(|(name, _)| !playing.all.contains(name));
             }
             "reset_connection" => self.connections.reset(host).await,
-            // The inventory of a run is a value, which nobody else changes.
+            "refresh_inventory" => {
+                if let Some(sources) = self.sources.clone() {
+                    let read = tokio::task::spawn_blocking(move || sources.load()).await;
+                    let read = read.map_err(|e| {
+                        Error::new(ErrorKind::Internal, PLAYBOOK, "apply", "reading the inventory broke off")
+                            .caused_by(e)
+                    })?;
+                    self.world.refresh(read?.inventory)?;
+                }
+            }
             _ => {}
         }
         self.refresh_magic(playing);

@@ -35,7 +35,7 @@ use towpath_core::{Configured, Context, Error, ErrorKind, HostSummary, Plan, Res
 
 use crate::load::{Loader, Play};
 use crate::report::{PlaybookEvent, Report};
-use crate::{Ask, PLAYBOOK, PlaybookConfig};
+use crate::{Ask, InventorySources, PLAYBOOK, PlaybookConfig};
 pub(crate) use inventory::{Beside, Index};
 use out::Out;
 use play::Playing;
@@ -50,7 +50,7 @@ pub(crate) enum Mode {
 }
 
 /// What a run needs.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Setup<'a> {
     pub(crate) cx: &'a Context,
     pub(crate) config: &'a PlaybookConfig,
@@ -59,6 +59,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) mode: Mode,
     pub(crate) report: Option<&'a Arc<dyn Report>>,
     pub(crate) ask: Option<&'a Arc<dyn Ask>>,
+    pub(crate) sources: Option<Arc<InventorySources>>,
 }
 
 /// A run of a playbook over an inventory.
@@ -69,6 +70,7 @@ pub(crate) struct Run<'a> {
     targets: &'a Targets,
     mode: Mode,
     ask: Option<&'a Arc<dyn Ask>>,
+    sources: Option<Arc<InventorySources>>,
     out: Out,
     world: Arc<World>,
     selected: Option<BTreeSet<String>>,
@@ -98,7 +100,7 @@ pub(crate) fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(setup: Setup<'a>) -> Result<Self> {
-        let Setup { cx, config, loader, targets, mode, report, ask } = setup;
+        let Setup { cx, config, loader, targets, mode, report, ask, sources } = setup;
         let mut extra = config.extra_vars.clone();
         extra.extend(targets.extra_vars.clone());
         let dir = loader.playbook_dir.clone();
@@ -124,6 +126,7 @@ impl<'a> Run<'a> {
             targets,
             mode,
             ask,
+            sources,
             out: Out { cx: cx.clone(), report: report.cloned() },
             world,
             selected,

@@ -70,6 +70,8 @@ pub(crate) struct World {
     dir: PathBuf,
     index: RwLock<Arc<Index>>,
     inventory: Mutex<(Inventory, Beside)>,
+    /// What the run added to the inventory, in its order.
+    added: Mutex<Vec<Added>>,
     known: RwLock<HashMap<String, Known>>,
     /// Magic variables that are the same for all hosts.
     magic: RwLock<Arc<Vars>>,
@@ -89,6 +91,7 @@ impl World {
             dir,
             index,
             inventory: Mutex::new((inventory, files)),
+            added: Mutex::default(),
             known: RwLock::default(),
             magic: RwLock::default(),
         })
@@ -147,38 +150,33 @@ impl World {
 
     /// Adds a host with groups and variables. Says whether that was new.
     pub(crate) fn add_host(&self, name: &str, groups: &[String], vars: &Vars) -> Result<bool> {
-        self.change(|inventory| {
-            let mut changed = false;
-            if inventory.host(name).is_none() {
-                inventory.hosts.push(Host { name: name.to_owned(), ..Host::default() });
-                changed = true;
-            }
-            if let Some(host) = inventory.hosts.iter_mut().find(|h| h.name == name) {
-                for (k, v) in vars {
-                    changed |= host.vars.insert(k.clone(), v.clone()).as_ref() != Some(v);
-                }
-            }
-            for group in groups {
-                changed |= join(inventory, group, name);
-            }
-            changed
-        })
+        let added = Added::Host { name: name.into(), groups: groups.into(), vars: vars.clone() };
+        let mut all = super::lock(&self.added);
+        let changed = self.change(|inventory| added.to(inventory, &all))?;
+        all.push(added);
+        Ok(changed)
     }
 
     /// Puts hosts into a group that is in other groups. Says whether that was new.
     pub(crate) fn group_by(&self, group: &str, parents: &[String], host: &str) -> Result<bool> {
+        let added = Added::Group { name: group.into(), parents: parents.into(), host: host.into() };
+        let mut all = super::lock(&self.added);
+        let changed = self.change(|inventory| added.to(inventory, &all))?;
+        all.push(added);
+        Ok(changed)
+    }
+
+    /// Takes an inventory that was read anew. What the run added stays.
+    pub(crate) fn refresh(&self, new: Inventory) -> Result<()> {
+        let added = super::lock(&self.added);
         self.change(|inventory| {
-            let mut changed = !inventory.groups.contains_key(group);
-            inventory.groups.entry(group.to_owned()).or_default();
-            for parent in parents.iter().filter(|p| *p != "all") {
-                let children = &mut inventory.groups.entry(parent.clone()).or_default().children;
-                if !children.iter().any(|c| c == group) {
-                    children.push(group.to_owned());
-                    changed = true;
-                }
+            *inventory = new;
+            for (n, one) in added.iter().enumerate() {
+                one.to(inventory, added.get(..n).unwrap_or_default());
             }
-            changed | join(inventory, group, host)
-        })
+            true
+        })?;
+        Ok(())
     }
 
     fn change(&self, change: impl FnOnce(&mut Inventory) -> bool) -> Result<bool> {
@@ -232,6 +230,55 @@ impl World {
             },
             move |name| (hosts.has(name) || is_localhost(name)).then(|| hosts.others_see(name)),
         )
+    }
+}
+
+/// What a run adds to its inventory.
+#[derive(Debug)]
+enum Added {
+    /// By `add_host`.
+    Host { name: String, groups: Vec<String>, vars: Vars },
+    /// By `group_by`.
+    Group { name: String, parents: Vec<String>, host: String },
+}
+
+impl Added {
+    /// Adds it, after those that were added before. Says whether that was new.
+    fn to(&self, inventory: &mut Inventory, before: &[Self]) -> bool {
+        match self {
+            Self::Host { name, groups, vars } => {
+                let mut changed = false;
+                if inventory.host(name).is_none() {
+                    // As with Ansible, hosts of the run come first, in the order in which they came.
+                    let of_run =
+                        |h: &Host| before.iter().any(|b| matches!(b, Self::Host { name, .. } if *name == h.name));
+                    let at = inventory.hosts.iter().take_while(|h| of_run(h)).count();
+                    inventory.hosts.insert(at, Host { name: name.clone(), ..Host::default() });
+                    changed = true;
+                }
+                if let Some(host) = inventory.hosts.iter_mut().find(|h| h.name == *name) {
+                    for (k, v) in vars {
+                        changed |= host.vars.insert(k.clone(), v.clone()).as_ref() != Some(v);
+                    }
+                }
+                for group in groups {
+                    changed |= join(inventory, group, name);
+                }
+                changed
+            }
+            Self::Group { name, parents, host } => {
+                let mut changed = !inventory.groups.contains_key(name);
+                inventory.groups.entry(name.clone()).or_default();
+                for parent in parents.iter().filter(|p| *p != "all") {
+                    let children = &mut inventory.groups.entry(parent.clone()).or_default().children;
+                    if !children.contains(name) {
+                        children.push(name.clone());
+                        changed = true;
+                    }
+                }
+                changed | join(inventory, name, host)
+            }
+        }
     }
 }
 

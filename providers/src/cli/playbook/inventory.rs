@@ -33,7 +33,7 @@ pub(crate) fn run(name: &str, cli: InventoryCli) -> Outcome {
     let vault = secrets::vault(&cli.vaults, &base.settings)?;
     let extra = base.extra_vars(&cli.extra_vars, &vault)?;
     let sources = base.sources(&cli.inventory);
-    let mut loaded = base.inventory(&sources, &vault, ConnectionDefaults::default(), &extra, &printer)?;
+    let (mut loaded, _) = base.inventory(&sources, &vault, ConnectionDefaults::default(), &extra, &printer)?;
     let view = View { loaded: &loaded, extra: &extra };
     let text = if let Some(host) = &cli.host {
         let known = loaded.inventory.host(host).is_some();

@@ -60,7 +60,8 @@ pub(crate) fn run(name: &str, cli: PlaybookCli) -> Outcome {
         config.force_handlers = cli.force_handlers || base.settings.flag("DEFAULT_FORCE_HANDLERS") == Some(true);
         config.become_password = become_password.clone();
         config.remote_user = user.clone();
-        playbooks.push((path, Playbook::new(config, &cwd)?.with_vault(vault.clone())));
+        playbooks
+            .push((path, Playbook::new(config, &cwd)?.with_vault(vault.clone()).with_sources(chosen.from.clone())));
     }
     if lists {
         let lists = Lists {

@@ -126,16 +126,16 @@ impl Base {
         defaults: ConnectionDefaults,
         extra: &Vars,
         printer: &Printer,
-    ) -> std::result::Result<LoadedInventory, Stop> {
+    ) -> std::result::Result<(LoadedInventory, InventorySources), Stop> {
         let held = self.held.clone();
         let on = |name: &str, default: bool| self.settings.flag(name).unwrap_or(default);
-        let loaded = InventorySources::new(sources)
+        let from = InventorySources::new(sources)
             .vault(vault.clone())
             .defaults(defaults)
             .extra_vars(extra.clone())
             .passwords(Passwords::Keep(Arc::new(move |secret| held.keep(&secret))))
-            .any_unparsed_fails(on("INVENTORY_ANY_UNPARSED_IS_FAILED", false))
-            .load()?;
+            .any_unparsed_fails(on("INVENTORY_ANY_UNPARSED_IS_FAILED", false));
+        let loaded = from.load()?;
         loaded.warnings.iter().for_each(|w| printer.warn(w));
         if loaded.parsed == 0 {
             if on("INVENTORY_UNPARSED_IS_FAILED", false) {
@@ -148,7 +148,7 @@ impl Base {
                 printer.warn("No inventory was parsed, only implicit localhost is available");
             }
         }
-        Ok(loaded)
+        Ok((loaded, from))
     }
 
     /// The limit of options as one pattern; `@FILE` is read. Fails if it leaves no host.
@@ -254,6 +254,8 @@ pub(crate) struct Chosen {
     pub(crate) loaded: LoadedInventory,
     pub(crate) limit: Option<String>,
     pub(crate) sources: Vec<String>,
+    /// What the inventory was read with, to read it again.
+    pub(crate) from: Arc<InventorySources>,
 }
 
 impl Base {
@@ -267,8 +269,8 @@ impl Base {
         printer: &Printer,
     ) -> std::result::Result<Chosen, Stop> {
         let sources = self.sources(&hosts.inventory);
-        let loaded = self.inventory(&sources, vault, defaults, extra, printer)?;
+        let (loaded, from) = self.inventory(&sources, vault, defaults, extra, printer)?;
         let limit = self.limit(&loaded, &hosts.limit, printer)?;
-        Ok(Chosen { loaded, limit, sources })
+        Ok(Chosen { loaded, limit, sources, from: Arc::new(from) })
     }
 }

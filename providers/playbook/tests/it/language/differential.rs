@@ -178,12 +178,15 @@ impl Case {
             Vault::new().key(DEFAULT_VAULT_ID, password)
         });
         let source = dir.join(self.option("inventory").unwrap_or("hosts")).display().to_string();
-        let result = match InventorySources::new([source]).vault(vault.clone()).load() {
+        let sources = Arc::new(InventorySources::new([source]).vault(vault.clone()));
+        let result = match sources.load() {
             Ok(LoadedInventory { inventory, .. }) => {
                 let mut targets = Targets::new(inventory, Arc::new(LocalShell));
                 targets.limit = self.option("limit").map(str::to_owned);
                 match Playbook::new(config, dir) {
-                    Ok(playbook) => playbook.with_vault(vault).apply(&cx, &targets).await.map(|_| ()),
+                    Ok(playbook) => {
+                        playbook.with_vault(vault).with_sources(sources).apply(&cx, &targets).await.map(|_| ())
+                    }
                     Err(e) => Err(e),
                 }
             }
