@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -162,8 +162,9 @@ impl Inventory {
     /// Of two groups with the same variable the inner one counts, then the one whose name comes last, as in Ansible.
     pub fn effective(&self, host: &Host) -> Host {
         let mut of_groups: Vec<(usize, &str, &Group)> = Vec::new();
-        for (name, group) in &self.groups {
-            if let Some(distance) = self.distance(name, &host.name, 0) {
+        // One without variables gives none, however far away it is.
+        for (name, group) in self.groups.iter().filter(|(_, g)| !g.vars.is_empty()) {
+            if let Some(distance) = self.distance(name, &host.name) {
                 of_groups.push((distance, name, group));
             }
         }
@@ -177,16 +178,21 @@ impl Inventory {
         Host { vars, ..host.clone() }
     }
 
-    /// How many groups are between a group and a host in it. Groups in a circle hold nobody.
-    fn distance(&self, group: &str, host: &str, depth: usize) -> Option<usize> {
-        let found = self.groups.get(group)?;
-        if found.hosts.iter().any(|h| h == host) {
-            return Some(0);
+    /// How many groups are between a group and a host in it, level by level: a group that many others hold is looked at once.
+    fn distance(&self, group: &str, host: &str) -> Option<usize> {
+        let mut seen = BTreeSet::new();
+        let mut level = vec![group];
+        let mut distance = 0;
+        while !level.is_empty() {
+            let groups: Vec<&Group> =
+                level.iter().filter(|name| seen.insert(**name)).filter_map(|name| self.groups.get(*name)).collect();
+            if groups.iter().any(|g| g.hosts.iter().any(|h| h == host)) {
+                return Some(distance);
+            }
+            level = groups.iter().flat_map(|g| g.children.iter().map(String::as_str)).collect();
+            distance += 1;
         }
-        if depth > self.groups.len() {
-            return None;
-        }
-        found.children.iter().filter_map(|c| self.distance(c, host, depth + 1)).min().map(|d| d + 1)
+        None
     }
 }
 

@@ -2,12 +2,16 @@
 
 mod ask;
 mod carry;
+#[cfg(test)]
+mod compatibility;
 mod config;
 mod execute;
 mod facts;
 mod inventory;
 mod load;
 mod modules;
+#[cfg(test)]
+mod mutate;
 mod outline;
 mod provider;
 mod render;

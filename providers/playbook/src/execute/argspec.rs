@@ -25,6 +25,18 @@ pub(super) fn validate(args: &Fields, scope: &Arc<Scope>) -> One {
     }
     let mut errors = Vec::new();
     check(spec, &given, "", &mut errors);
+    // Only a role's own parameters can be too many: other variables are for anybody.
+    let known = |name: &str| {
+        let mut aliases = spec.values().filter_map(|o| o.get("aliases")?.as_array()).flatten();
+        spec.contains_key(name) || aliases.any(|a| a == name)
+    };
+    let mut unknown: Vec<&str> = given.keys().map(String::as_str).filter(|k| !known(k)).collect();
+    if !unknown.is_empty() {
+        unknown.sort_unstable();
+        let mut all: Vec<&str> = spec.keys().map(String::as_str).collect();
+        all.sort_unstable();
+        errors.push(format!("{}. Supported parameters include: {}.", unknown.join(", "), all.join(", ")));
+    }
     let context = args.get("validate_args_context").cloned().unwrap_or_else(|| json!({}));
     if errors.is_empty() {
         return One::of(modules::fields([

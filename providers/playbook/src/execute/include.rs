@@ -57,16 +57,21 @@ impl Run<'_> {
         let named = ["_raw_params", "file", "name", "role"].iter().find_map(|k| args.get(*k)).cloned();
         let mut args = args;
         args.extend(apply.map(|a| ("apply".to_owned(), a)));
+        let told = args.iter().filter(|(k, _)| !["_raw_params", "file"].contains(&k.as_str()));
+        let told: Vars = told.map(|(k, v)| (k.clone(), v.clone())).collect();
         let label = on.task.loop_.as_ref().and_then(|l| {
             let plain = locals.get(&l.var).cloned();
             l.label.as_ref().and_then(|label| scope.render(label).ok()).or(plain)
         });
         includes.push(Inclusion { args, locals: Vars::clone(locals), label });
-        One::of(modules::fields([
-            ("changed", json!(false)),
-            ("include", named.unwrap_or_default()),
-            ("include_args", json!({})),
-        ]))
+        let mut result = modules::fields([("include_args", Json::Object(told))]);
+        if on.task.action != "include_role" {
+            result.insert("include".into(), named.unwrap_or_default());
+        }
+        if on.task.loop_.is_none() {
+            result.insert("changed".into(), json!(false));
+        }
+        One::of(result)
     }
 
     /// Reads what hosts include after a step, and puts it before them. Hosts that include the same go together. Gives hosts

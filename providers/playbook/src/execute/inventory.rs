@@ -64,22 +64,35 @@ impl Index {
         let mut depth: BTreeMap<String, usize> = inventory.groups.keys().map(|g| (g.clone(), 1)).collect();
         // Deeper than its parents; bounded, should groups contain each other.
         for _ in 0..inventory.groups.len() {
+            let mut settled = true;
             for (g, group) in &inventory.groups {
                 let d = depth.get(g).copied().unwrap_or(1);
                 for c in &group.children {
                     let have = depth.entry(c.clone()).or_insert(1);
-                    *have = (*have).max(d + 1).min(50);
+                    let deeper = (*have).max(d + 1).min(50);
+                    settled &= deeper == *have;
+                    *have = deeper;
                 }
+            }
+            if settled {
+                break;
             }
         }
         let mut members: BTreeMap<String, BTreeSet<String>> =
             inventory.groups.iter().map(|(g, group)| (g.clone(), group.hosts.iter().cloned().collect())).collect();
         for _ in 0..inventory.groups.len() {
+            let mut settled = true;
             for (g, group) in &inventory.groups {
                 for c in &group.children {
                     let inner = members.get(c).cloned().unwrap_or_default();
-                    members.entry(g.clone()).or_default().extend(inner);
+                    let own = members.entry(g.clone()).or_default();
+                    let before = own.len();
+                    own.extend(inner);
+                    settled &= own.len() == before;
                 }
+            }
+            if settled {
+                break;
             }
         }
         let alone = names.iter().filter(|n| !members.values().any(|m| m.contains(*n))).cloned().collect();

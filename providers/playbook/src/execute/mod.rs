@@ -9,7 +9,7 @@ mod drive;
 mod free;
 mod handlers;
 mod include;
-mod inventory;
+pub(crate) mod inventory;
 mod item;
 mod linear;
 mod loops;

@@ -8,6 +8,9 @@ use towpath_core::{Context, EventKind, Json};
 use super::lock;
 use crate::report::{HostResult, PlaybookEvent, Report};
 
+/// What Ansible shows in place of an item under `no_log`.
+const HIDDEN: &str = "(censored due to no_log)";
+
 /// Where everything that happens is told.
 #[derive(Clone)]
 pub(super) struct Out {
@@ -19,8 +22,13 @@ impl Out {
     /// Tells one thing now.
     pub(super) fn say(&self, event: &PlaybookEvent) {
         match event {
-            PlaybookEvent::TaskFinished(result) => self.core(result),
-            PlaybookEvent::ItemFinished(result) => self.core(result),
+            PlaybookEvent::TaskFinished(result) => self.core(result, result.item.clone()),
+            PlaybookEvent::ItemFinished(result) => {
+                // Nothing as a label would make it the result of the whole task.
+                let nothing = if result.result.contains_key("censored") { HIDDEN } else { "None" };
+                let label = result.item.clone().filter(|i| !i.is_null()).unwrap_or_else(|| nothing.into());
+                self.core(result, Some(label));
+            }
             PlaybookEvent::Warning(text) => self.cx.warn(text.clone()),
             _ => {}
         }
@@ -29,11 +37,11 @@ impl Out {
         }
     }
 
-    fn core(&self, result: &HostResult) {
+    fn core(&self, result: &HostResult, item: Option<Json>) {
         self.cx.for_host(&result.host).emit(EventKind::TaskResult {
             task: result.task.name.clone(),
             file: Some(format!("{}:{}", result.task.file.display(), result.task.line)),
-            item: result.item.clone(),
+            item,
             status: result.status,
             result: Json::Object(result.result.clone()),
             seconds: result.seconds,

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_user_concerns_his_own_sessions() {
         let shell = |user: &str| Some((user.to_owned(), BecomeMethod::Sudo, Vec::new()));
-        let ann = after("user", Action::Update, "user ann", None).unwrap();
+        let ann = after("user", Action::Update, "user ann", None).expect("a user has sessions");
         assert!(ann.concerns(&shell("ann")));
         assert!(!ann.concerns(&shell("root")));
         assert!(!ann.concerns(&None));

@@ -166,7 +166,7 @@ impl Run<'_> {
             }
             let mut one = self.item(&On { at, ..*on }, known, locals.clone(), includes).await?;
             facts(task, &one.fields, known);
-            one.fields.extend(Vars::clone(&locals).into_iter().filter(|(k, _)| k != "ansible_loop"));
+            one.fields.extend(Vars::clone(&locals).into_iter().filter(|(k, _)| k != "ansible_loop" || task.includes()));
             self.tell_item(on, known, &locals, &one, hidden, since);
             let stop = one.unreachable.is_some() || self.breaks(on, known, &locals, &one);
             ones.push(one);

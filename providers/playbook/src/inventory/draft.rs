@@ -1,6 +1,6 @@
 //! An inventory while it is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use towpath_core::{Host, Inventory, Json, Vars};
 
@@ -14,7 +14,9 @@ pub(super) struct Draft {
     /// What is odd is an error, not a warning.
     strict: bool,
     declared: BTreeSet<String>,
-    places: std::collections::HashMap<String, usize>,
+    /// The hosts of each group, to look them up.
+    members: HashMap<String, HashSet<String>>,
+    places: HashMap<String, usize>,
 }
 
 fn implied(group: &str) -> bool {
@@ -66,8 +68,9 @@ impl Draft {
             return;
         }
         self.group(group);
+        let members = self.members.entry(group.to_owned()).or_default();
         if let Some(group) = self.inventory.groups.get_mut(group)
-            && !group.hosts.iter().any(|h| h == host)
+            && members.insert(host.to_owned())
         {
             group.hosts.push(host.to_owned());
         }
@@ -91,9 +94,21 @@ impl Draft {
         Ok(())
     }
 
+    /// Whether a group is somewhere inside another one. Looks at each group once, however many hold it.
     fn contains(&self, group: &str, wanted: &str) -> bool {
-        let children = self.inventory.groups.get(group).map(|g| g.children.as_slice()).unwrap_or_default();
-        children.iter().any(|c| c == wanted || self.contains(c, wanted))
+        let mut seen = BTreeSet::from([group]);
+        let mut open = vec![group];
+        while let Some(group) = open.pop() {
+            for child in self.inventory.groups.get(group).map(|g| g.children.as_slice()).unwrap_or_default() {
+                if child == wanted {
+                    return true;
+                }
+                if seen.insert(child) {
+                    open.push(child);
+                }
+            }
+        }
+        false
     }
 
     /// Sets a variable of a group; `ungrouped` has none.
@@ -148,7 +163,7 @@ impl Draft {
             }
             level = next;
         }
-        let place: std::collections::HashMap<&String, usize> = names.iter().enumerate().map(|(i, n)| (n, i)).collect();
+        let place: HashMap<&String, usize> = names.iter().enumerate().map(|(i, n)| (n, i)).collect();
         self.inventory.hosts.sort_by_key(|h| place.get(&h.name).copied().unwrap_or(usize::MAX));
         self.places = self.inventory.hosts.iter().enumerate().map(|(i, h)| (h.name.clone(), i)).collect();
     }

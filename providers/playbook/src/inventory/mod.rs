@@ -2,6 +2,8 @@
 
 mod connection;
 mod draft;
+#[cfg(test)]
+mod fuzz;
 mod ini;
 mod literal;
 mod provider;

@@ -1,26 +1,43 @@
 //! Names of hosts: ranges and ports.
 
+/// How many names one pattern may stand for, and how many ranges may be in it.
+const MOST_NAMES: usize = 1_000_000;
+const MOST_RANGES: usize = 20;
+
 /// The names that a pattern of the inventory stands for: `web[01:03].example` gives three, a plain name itself.
 ///
 /// The error says what is wrong with it.
 pub(super) fn expand(pattern: &str) -> Result<Vec<String>, String> {
-    let Some(open) = pattern.find('[') else { return Ok(vec![pattern.to_owned()]) };
     let wrong = || format!("`{pattern}` is no range: write `web[1:3]`, `web[01:10:2]` or `web[a:c]`");
-    let (head, rest) = pattern.split_at(open);
-    let (range, tail) = rest.get(1..).and_then(|r| r.split_once(']')).ok_or_else(wrong)?;
-    let parts: Vec<&str> = range.split(':').collect();
-    let (from, to, step) = match parts.as_slice() {
-        [from, to] => (*from, *to, 1),
-        [from, to, step] => (*from, *to, step.parse().ok().filter(|s| *s > 0).ok_or_else(wrong)?),
-        _ => return Err(wrong()),
-    };
-    let middle: Vec<String> = match (letter(from), letter(to)) {
-        (Some(a), Some(b)) if a <= b => LETTERS.chars().take(b + 1).skip(a).step_by(step).map(String::from).collect(),
-        (None, None) => numbers(from, to, step).ok_or_else(wrong)?,
-        _ => return Err(wrong()),
-    };
-    let tails = expand(tail)?;
-    Ok(middle.iter().flat_map(|m| tails.iter().map(move |t| format!("{head}{m}{t}"))).collect())
+    let many = || format!("`{pattern}` stands for more than {MOST_NAMES} hosts, or has more than {MOST_RANGES} ranges");
+    let mut names = vec![String::new()];
+    let mut rest = pattern;
+    for _ in 0..=MOST_RANGES {
+        let Some((head, range)) = rest.split_once('[') else {
+            names.iter_mut().for_each(|n| n.push_str(rest));
+            return Ok(names);
+        };
+        let (range, tail) = range.split_once(']').ok_or_else(wrong)?;
+        let parts: Vec<&str> = range.split(':').collect();
+        let (from, to, step) = match parts.as_slice() {
+            [from, to] => (*from, *to, 1),
+            [from, to, step] => (*from, *to, step.parse().ok().filter(|s| *s > 0).ok_or_else(wrong)?),
+            _ => return Err(wrong()),
+        };
+        let middle: Vec<String> = match (letter(from), letter(to)) {
+            (Some(a), Some(b)) if a <= b => {
+                LETTERS.chars().take(b + 1).skip(a).step_by(step).map(String::from).collect()
+            }
+            (None, None) => numbers(from, to, step).ok_or_else(wrong)?,
+            _ => return Err(wrong()),
+        };
+        if names.len().saturating_mul(middle.len()) > MOST_NAMES {
+            return Err(many());
+        }
+        names = names.iter().flat_map(|n| middle.iter().map(move |m| format!("{n}{head}{m}"))).collect();
+        rest = tail;
+    }
+    Err(many())
 }
 
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -78,7 +95,9 @@ mod tests {
         assert_eq!(of("db-[a:b][1:2]"), "db-a1 db-a2 db-b1 db-b2");
         assert_eq!(of("c[:3]"), "c0 c1 c2 c3");
         assert_eq!(of("[y:B]"), "y z A B");
-        for wrong in ["w[3:1]", "w[1]", "w[a:3]", "w[1:2", "w[01:100]", "w[1:3:0]", "w[1:999999999]"] {
+        for wrong in
+            ["w[3:1]", "w[1]", "w[a:3]", "w[1:2", "w[01:100]", "w[1:3:0]", "w[1:999999999]", "w[1:2000][1:2000]"]
+        {
             assert!(expand(wrong).is_err(), "{wrong}");
         }
     }

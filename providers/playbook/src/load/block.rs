@@ -44,8 +44,16 @@ impl Found {
     }
 }
 
+/// Blocks, imports and roles that are deeper in each other are taken for a circle.
+const DEEPEST: usize = 30;
+
 /// Reads a list of tasks and blocks.
 pub(crate) fn load_tasks(loader: &Loader, node: &Node, inherit: &Inherit, found: &mut Found) -> Result<Vec<Item>> {
+    if inherit.depth > DEEPEST {
+        return Err(
+            node.wrong(format!("blocks and imports are more than {DEEPEST} deep in each other; is it a circle?"))
+        );
+    }
     let mut out = Vec::new();
     for item in node.items("a list of tasks")? {
         if item.get("block").is_some() || item.get("rescue").is_some() || item.get("always").is_some() {
@@ -59,6 +67,7 @@ pub(crate) fn load_tasks(loader: &Loader, node: &Node, inherit: &Inherit, found:
 
 fn load_block(loader: &Loader, node: &Node, inherit: &Inherit, found: &mut Found) -> Result<Item> {
     let mut inner = inherit.clone();
+    inner.depth += 1;
     for (key, value) in node.pairs("a block")? {
         match key.as_str() {
             "block" | "rescue" | "always" | "name" => {}

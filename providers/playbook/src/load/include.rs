@@ -79,6 +79,7 @@ pub(crate) fn load_included_role(
         handlers_from: from("handlers_from"),
         again: Some(yes("allow_duplicates").unwrap_or(true)),
         validate: yes("rolespec_validate").unwrap_or(true),
+        params: Vars::new(),
     };
     let mut role = role;
     if role.again == Some(false) {
@@ -96,6 +97,8 @@ pub(crate) fn apply(task: &Task, args: &Map<String, Json>, vars: Vec<Arc<Vars>>)
     inherit.params.extend(own.iter().cloned());
     inherit.items.extend(vars.iter().cloned());
     inherit.params.extend(vars);
+    // What is included is read when it is reached: it may include itself until a condition ends that.
+    inherit.depth = 0;
     // A dynamic include inside a role keeps that role.
     inherit.handler = task.inherit.handler;
     if let Some(Json::Object(map)) = args.get("apply") {

@@ -51,6 +51,8 @@ pub(crate) struct Inherit {
     /// Roles whose variables are seen here, the most specific last: those around, those needed, the own one.
     pub(crate) roles: Vec<Arc<Role>>,
     pub(crate) handler: bool,
+    /// How many blocks, imports and roles are around it.
+    pub(crate) depth: usize,
     /// The play's variables, for names of files that are read before it runs.
     pub(crate) play_vars: Arc<Vars>,
 }

@@ -6,7 +6,7 @@ use towpath_core::{Error, Result};
 use super::yaml::Node;
 
 /// Keywords that everything takes.
-pub(super) const SHARED: &[&str] = &[
+pub(crate) const SHARED: &[&str] = &[
     "any_errors_fatal",
     "become",
     "become_exe",
@@ -34,7 +34,7 @@ pub(super) const SHARED: &[&str] = &[
 ];
 
 /// Further ones of a play.
-pub(super) const PLAY: &[&str] = &[
+pub(crate) const PLAY: &[&str] = &[
     "fact_path",
     "force_handlers",
     "gather_facts",
@@ -55,10 +55,10 @@ pub(super) const PLAY: &[&str] = &[
 ];
 
 /// Further ones of a block.
-pub(super) const BLOCK: &[&str] = &["always", "block", "delegate_facts", "delegate_to", "notify", "rescue", "when"];
+pub(crate) const BLOCK: &[&str] = &["always", "block", "delegate_facts", "delegate_to", "notify", "rescue", "when"];
 
 /// Further ones of a task.
-pub(super) const TASK: &[&str] = &[
+pub(crate) const TASK: &[&str] = &[
     "action",
     "args",
     "async",
@@ -80,7 +80,7 @@ pub(super) const TASK: &[&str] = &[
 ];
 
 /// Keywords of `loop_control`.
-pub(super) const LOOP_CONTROL: &[&str] =
+pub(crate) const LOOP_CONTROL: &[&str] =
     &["break_when", "extended", "extended_allitems", "index_var", "label", "loop_var", "pause"];
 
 /// The keyword that was meant, if one is near enough.

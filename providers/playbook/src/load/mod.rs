@@ -2,9 +2,11 @@
 
 mod args;
 mod block;
+#[cfg(test)]
+mod fuzz;
 mod include;
 mod inherit;
-mod keywords;
+pub(crate) mod keywords;
 mod play;
 mod role;
 mod task;

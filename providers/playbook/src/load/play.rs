@@ -63,7 +63,7 @@ pub(crate) fn load_playbook(loader: &Loader, path: &Path) -> Result<Vec<Play>> {
 
 fn playbook(loader: &Loader, path: &Path, around: &Inherit, over: &Vars, depth: usize) -> Result<Vec<Play>> {
     let node = yaml::read(path)?;
-    if depth > 50 {
+    if depth > 20 {
         return Err(node.wrong("playbooks import each other in a circle"));
     }
     let mut plays = Vec::new();
@@ -89,6 +89,9 @@ fn playbook(loader: &Loader, path: &Path, around: &Inherit, over: &Vars, depth: 
         around.play_vars = Arc::new(over.clone());
         let file = loader.text(&import.text("import_playbook")?, &around).map_err(|e| import.wrong(e))?;
         let file = path.parent().unwrap_or(Path::new(".")).join(file);
+        if !file.is_file() {
+            return Err(import.wrong(format!("there is no playbook `{}`", file.display())));
+        }
         plays.extend(playbook(loader, &file, &around, &over, depth + 1)?);
     }
     Ok(plays)

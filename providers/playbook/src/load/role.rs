@@ -86,6 +86,8 @@ pub(crate) struct RoleRef {
     /// Whether it may run again; its own word if not given.
     pub(crate) again: Option<bool>,
     pub(crate) validate: bool,
+    /// Its parameters: what stands beside its name in `roles` or `dependencies` and is no keyword.
+    pub(crate) params: Vars,
 }
 
 /// Gives `main` or the named file of a role's folder.
@@ -222,6 +224,7 @@ impl Loader {
         inner.roles.extend(out.roles.get(before..).unwrap_or_default().iter().cloned());
         inner.roles.push(role.clone());
         inner.role = Some(role_use.clone());
+        inner.depth += 1;
         let mut found = Found::default();
         let handlers_from = r.handlers_from.as_deref();
         if let Some(handlers) = part(&path, "handlers", handlers_from.unwrap_or("main")) {
@@ -236,7 +239,7 @@ impl Loader {
         let wanted = wanted.strip_suffix(".yml").or_else(|| wanted.strip_suffix(".yaml")).unwrap_or(wanted);
         let mut items = Vec::new();
         if r.validate {
-            items.extend(check_arguments(&path, wanted, meta.as_ref(), &inner, &r.pos)?);
+            items.extend(check_arguments(&path, wanted, meta.as_ref(), &inner, r)?);
         }
         match part(&path, "tasks", wanted) {
             Some(tasks) => items.extend(load_tasks(self, &yaml::read(&tasks)?, &inner, &mut found)?),
@@ -257,13 +260,19 @@ impl Loader {
 }
 
 /// The task that checks a role's arguments, if it has specs for this entry.
-fn check_arguments(dir: &Path, entry: &str, meta: Option<&Node>, inherit: &Inherit, pos: &Pos) -> Result<Option<Item>> {
+fn check_arguments(
+    dir: &Path,
+    entry: &str,
+    meta: Option<&Node>,
+    inherit: &Inherit,
+    of: &RoleRef,
+) -> Result<Option<Item>> {
     let specs = match part(dir, "meta", "argument_specs") {
         Some(file) => yaml::read(&file)?.get("argument_specs").cloned(),
         None => meta.and_then(|m| m.get("argument_specs")).cloned(),
     };
     let Some(spec) = specs.as_ref().and_then(|s| s.get(entry)).map(Node::json) else { return Ok(None) };
-    let mut task = Task::new("ansible.builtin.validate_argument_spec", pos.clone(), inherit.clone());
+    let mut task = Task::new("ansible.builtin.validate_argument_spec", of.pos.clone(), inherit.clone());
     let about = spec.get("short_description").and_then(Json::as_str).map(|d| format!(" - {d}")).unwrap_or_default();
     task.name = Some(format!("Validating arguments against arg spec '{entry}'{about}"));
     task.inherit.tags.push("always".into());
@@ -271,7 +280,7 @@ fn check_arguments(dir: &Path, entry: &str, meta: Option<&Node>, inherit: &Inher
     let options = spec.get("options").cloned().unwrap_or_else(|| json!({}));
     // `%` keeps what it holds from being templated.
     task.args.insert("argument_spec".into(), options);
-    task.args.insert("provided_arguments".into(), json!({}));
+    task.args.insert("provided_arguments".into(), Json::Object(of.params.clone()));
     let context = json!({
         "type": "role",
         "name": role.map(|r| r.name.clone()),
@@ -295,6 +304,7 @@ pub(crate) fn read_ref(loader: &Loader, node: &Node, inherit: &Inherit) -> Resul
         handlers_from: None,
         again: None,
         validate: true,
+        params: Vars::new(),
     };
     let Some(name) = node.get("role").or_else(|| node.get("name")) else {
         let name = node.text("a role")?;
@@ -318,10 +328,10 @@ pub(crate) fn read_ref(loader: &Loader, node: &Node, inherit: &Inherit) -> Resul
         }
     }
     if !params.is_empty() {
-        inherit.params.push(Arc::new(params));
+        inherit.params.push(Arc::new(params.clone()));
     }
     let name = name.text("a role's name")?;
     let name = loader.text(&name, &inherit).map_err(|e| node.wrong(e))?;
     let key = format!("{name}|{}", Json::Object(rest));
-    Ok((plain(name, key), inherit))
+    Ok((RoleRef { params, ..plain(name, key) }, inherit))
 }

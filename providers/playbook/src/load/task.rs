@@ -270,6 +270,7 @@ fn finish(loader: &Loader, mut task: Task, outer: &Inherit, found: &mut Found, o
         }
         "import_tasks" => {
             let path = import_tasks(loader, &task)?;
+            task.inherit.depth += 1;
             out.extend(load_tasks(loader, &read(Path::new(&path))?, &task.inherit, found)?);
         }
         "import_role" => {

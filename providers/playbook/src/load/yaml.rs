@@ -1,6 +1,6 @@
 //! YAML 1.1 as Ansible reads it, with the line of every node.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -123,17 +123,33 @@ pub(crate) fn read(path: &Path) -> Result<Node> {
     parse(path, &text)
 }
 
-enum Open {
-    Seq(Vec<Node>, Pos, usize),
-    Map(Vec<(String, Node)>, Option<Node>, Pos, usize),
+/// Deeper ones are an error. Ansible's limit is about the same.
+const DEEPEST: usize = 200;
+
+/// How much aliases and `<<` may add to a file, in bytes: each of them is a copy here.
+const MOST_COPIED: usize = 64 << 20;
+
+/// A sequence or mapping whose end was not seen yet.
+struct Open {
+    inside: Inside,
+    pos: Pos,
+    anchor: usize,
+    /// Of all that is inside.
+    size: usize,
+}
+
+enum Inside {
+    Seq(Vec<Node>),
+    Map { pairs: Vec<(String, Node)>, names: HashSet<String>, key: Option<Node> },
 }
 
 /// Parses a file's text. Only its first document counts.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
     let file = Arc::new(path.to_path_buf());
     let mut stack: Vec<Open> = Vec::new();
-    let mut anchors: HashMap<usize, Node> = HashMap::new();
+    let mut anchors: HashMap<usize, (Node, usize)> = HashMap::new();
     let mut root = None;
+    let mut copied = 0;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let place = format!("{}:{}:{}", path.display(), e.marker().line(), e.marker().col() + 1);
@@ -142,42 +158,66 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
                 .caused_by(e.info().to_owned())
         })?;
         let pos = Pos { file: file.clone(), line: span.start.line(), column: span.start.col() + 1 };
-        let (node, anchor) = match event {
+        let mut copy = |size: usize, pos: &Pos| {
+            copied += size;
+            if copied > MOST_COPIED { Err(invalid(pos, "the aliases of this file stand for too much")) } else { Ok(()) }
+        };
+        let (node, anchor, size) = match event {
             Event::Scalar(value, style, anchor, tag) => {
-                (Node { kind: scalar(&value, style, tag.as_deref(), &pos)?, pos }, anchor)
+                (Node { kind: scalar(&value, style, tag.as_deref(), &pos)?, pos }, anchor, weight(&value))
             }
             Event::Alias(id) => match anchors.get(&id) {
-                Some(node) => (node.clone(), 0),
+                Some((node, size)) => {
+                    copy(*size, &pos)?;
+                    (node.clone(), 0, *size)
+                }
                 None => return Err(invalid(&pos, "an alias without its anchor")),
             },
-            Event::SequenceStart(anchor, ..) => {
-                stack.push(Open::Seq(Vec::new(), pos, anchor));
-                continue;
-            }
-            Event::MappingStart(anchor, ..) => {
-                stack.push(Open::Map(Vec::new(), None, pos, anchor));
+            Event::SequenceStart(anchor, ..) | Event::MappingStart(anchor, ..) => {
+                if stack.len() >= DEEPEST {
+                    return Err(invalid(&pos, format!("values are more than {DEEPEST} deep in each other")));
+                }
+                let inside = match event {
+                    Event::SequenceStart(..) => Inside::Seq(Vec::new()),
+                    _ => Inside::Map { pairs: Vec::new(), names: HashSet::new(), key: None },
+                };
+                stack.push(Open { inside, pos, anchor, size: weight("") });
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
-                Some(Open::Seq(items, pos, anchor)) => (Node { kind: Kind::Seq(items), pos }, anchor),
-                Some(Open::Map(pairs, _, pos, anchor)) => (Node { kind: Kind::Map(merge_keys(pairs)?), pos }, anchor),
+                Some(Open { inside: Inside::Seq(items), pos, anchor, size }) => {
+                    (Node { kind: Kind::Seq(items), pos }, anchor, size)
+                }
+                Some(Open { inside: Inside::Map { pairs, .. }, pos, anchor, size }) => {
+                    if pairs.iter().any(|(k, _)| k == "<<") {
+                        copy(size, &pos)?;
+                    }
+                    (Node { kind: Kind::Map(merge_keys(pairs)?), pos }, anchor, size)
+                }
                 None => continue,
             },
             Event::DocumentEnd => break,
             _ => continue,
         };
         if anchor > 0 {
-            anchors.insert(anchor, node.clone());
+            copy(size, &node.pos)?;
+            anchors.insert(anchor, (node.clone(), size));
         }
-        match stack.last_mut() {
-            None => root = Some(node),
-            Some(Open::Seq(items, ..)) => items.push(node),
-            Some(Open::Map(pairs, key, ..)) => match key.take() {
+        let Some(open) = stack.last_mut() else {
+            root = Some(node);
+            continue;
+        };
+        open.size += size;
+        match &mut open.inside {
+            Inside::Seq(items) => items.push(node),
+            Inside::Map { pairs, names, key } => match key.take() {
                 None => *key = Some(node),
                 Some(k) => {
                     let name = k.text("a key")?;
                     // As PyYAML: the last of equal keys counts.
-                    pairs.retain(|(n, _)| *n != name || n == "<<");
+                    if !names.insert(name.clone()) {
+                        pairs.retain(|(n, _)| *n != name || n == "<<");
+                    }
                     pairs.push((name, node));
                 }
             },
@@ -186,15 +226,21 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
     Ok(root.unwrap_or(Node { kind: Kind::Scalar(Json::Null), pos: Pos { file, line: 1, column: 1 } }))
 }
 
+/// About how many bytes a scalar takes.
+fn weight(text: &str) -> usize {
+    size_of::<(String, Node)>() + text.len()
+}
+
 fn merge_keys(pairs: Vec<(String, Node)>) -> Result<Vec<(String, Node)>> {
     if !pairs.iter().any(|(k, _)| k == "<<") {
         return Ok(pairs);
     }
     let (merged, mut own): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(k, _)| k == "<<");
+    let mut names: HashSet<String> = own.iter().map(|(k, _)| k.clone()).collect();
     for (_, node) in merged {
         for source in node.list() {
             for (k, v) in source.pairs("`<<`")? {
-                if !own.iter().any(|(have, _)| have == k) {
+                if names.insert(k.clone()) {
                     own.push((k.clone(), v.clone()));
                 }
             }
@@ -240,10 +286,13 @@ pub(crate) fn plain(v: &str) -> Json {
     };
     let clean: String = digits.chars().filter(|c| *c != '_').collect();
     if digits.starts_with(|c: char| c.is_ascii_digit()) {
+        // A sign stands before the prefix only.
+        let radix =
+            |digits: &str, radix| i64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with(['+', '-']));
         let parsed = if let Some(hex) = clean.strip_prefix("0x") {
-            i64::from_str_radix(hex, 16).ok()
+            radix(hex, 16)
         } else if let Some(bin) = clean.strip_prefix("0b") {
-            i64::from_str_radix(bin, 2).ok()
+            radix(bin, 2)
         } else if clean.len() > 1 && clean.starts_with('0') && clean.bytes().all(|b| b.is_ascii_digit()) {
             i64::from_str_radix(&clean, 8).ok()
         } else {

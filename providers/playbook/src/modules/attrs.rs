@@ -127,7 +127,12 @@ impl Seen {
     /// What a new file or folder there would be.
     pub(super) fn fresh(&self, directory: bool) -> Self {
         let mode = if directory { 0o040_777 } else { 0o100_666 } & !umask(self);
-        self.with(&[("raw", format!("{mode:x}")), ("nlink", "1".into())])
+        self.with(&[("raw", format!("{mode:x}")), ("nlink", "1".into()), ("new", "1".into())])
+    }
+
+    /// Whether it is what [`fresh`](Self::fresh) foresees.
+    fn is_new(&self) -> bool {
+        self.get("new") == "1"
     }
 
     /// The same with other values.
@@ -329,6 +334,10 @@ impl Attrs {
                 }
             };
             if seen.get(id) == wanted {
+                // A folder may hand its group on to what is made in it.
+                if seen.is_new() {
+                    mend.script.push_str(&format!("{tool} {flag}{wanted} \"$p\"\n"));
+                }
                 continue;
             }
             mend.before.insert(key.into(), seen.number(id));
@@ -339,10 +348,13 @@ impl Attrs {
         let set = self.bits(now, seen.directory(), umask(seen)).map_err(fail)?;
         if let Some(bits) = set.filter(|_| !link) {
             // A new owner takes set-user-ID bits away.
-            if bits != now || !mend.none() && bits & 0o6000 != 0 {
-                mend.before.insert("mode".into(), json!(octal(now)));
-                mend.after.insert("mode".into(), json!(octal(bits)));
-                mend.script.push_str(&format!("chmod {bits:o} \"$p\"\n"));
+            if bits != now || seen.is_new() || !mend.none() && bits & 0o6000 != 0 {
+                if bits != now || !seen.is_new() {
+                    mend.before.insert("mode".into(), json!(octal(now)));
+                    mend.after.insert("mode".into(), json!(octal(bits)));
+                }
+                // Five digits: with fewer a folder keeps its set-user-ID and set-group-ID bits.
+                mend.script.push_str(&format!("chmod {bits:05o} \"$p\"\n"));
             }
         }
         if let Some(flags) = &self.flags {

@@ -74,7 +74,11 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let known: Fields =
         call.given.iter().filter(|(k, _)| !k.starts_with('_')).map(|(k, v)| (k.clone(), v.clone())).collect();
     spec::validate(if call.action == "shell" { &SHELL } else { &COMMAND }, &call.action, "", &known, false)?;
-    let line = call.any(&["_raw_params", "cmd"]).unwrap_or_default();
+    let shell = call.action == "shell";
+    if shell && call.given.contains_key("expand_argument_vars") {
+        return Err("Unsupported parameters for (shell) module: expand_argument_vars".into());
+    }
+    let mut line = call.any(&["_raw_params", "cmd"]).unwrap_or_default();
     let argv = call.list("argv").unwrap_or_default();
     if line.trim().is_empty() && argv.is_empty() {
         return Ok(Decision::Done(failed(json!(256), &Json::Null, "no command given")));
@@ -82,7 +86,10 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     if !line.trim().is_empty() && !argv.is_empty() {
         return Ok(Decision::Done(failed(json!(256), &Json::Null, "only command or argv can be given, not both")));
     }
-    let shell = call.action == "shell";
+    let shown = if shell && argv.is_empty() { Some(json!(line)) } else { None };
+    if shell && !argv.is_empty() {
+        line = argv.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ");
+    }
     let words = match (shell, argv.is_empty()) {
         (true, _) => vec![call.text("executable").unwrap_or_else(|| "/bin/sh".into()), "-c".into(), line.clone()],
         (false, true) => {
@@ -91,9 +98,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             }
             split_words(&line)
         }
-        (false, false) => argv,
+        (false, false) => argv.clone(),
     };
-    let shown = if shell { json!(line) } else { json!(words) };
+    let shown = shown.unwrap_or_else(|| if shell { json!(argv) } else { json!(words) });
     let expand = !shell && call.yes("expand_argument_vars")?.unwrap_or(true);
     let run: Vec<String> = words.iter().map(|w| if expand { expanding(w) } else { shell_quote(w) }).collect();
     let nonce = hex::encode(rand::random::<[u8; 12]>());

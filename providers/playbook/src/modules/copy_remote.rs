@@ -182,7 +182,8 @@ fn tree(o: &Options, src: &str, dest: &str, path: &str, seen: &Seen, rest: &[u8]
     let mut script = format!("{QUIET}s={}\nd={}\np={}\n", shell_quote(src), shell_quote(&target), shell_quote(path));
     if copy {
         script.push_str("mkdir -p -- \"$d\"\ncp -R -P -- \"${s%/}/.\" \"$d\"\n");
-        script.push_str("( cd \"$s\" && find . ! -type l ) | while IFS= read -r f; do chmod \"$(stat -c %a -- \"$s/$f\")\" \"$d/$f\"; done\n");
+        // A new folder may keep what the one above it hands on; what is in it gets the very modes (five digits say so).
+        script.push_str("( cd \"$s\" && find . ! -type l ) | while IFS= read -r f; do case $f in .) z=;; *) z=0000;; esac; chmod \"$z$(stat -c %a -- \"$s/$f\")\" \"$d/$f\"; done\n");
     }
     script.push_str(&file_tree::mend(&owners, false));
     script.push_str(&mend.all());

@@ -91,6 +91,10 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                  cmp -s \"$tp_k\" {KEYS}/{name}.$e || echo new_key=1\n"
             )
         }
+        None => signed.as_ref().filter(|s| s.starts_with('/')).map_or_else(String::new, |s| {
+            // A file of the host.
+            format!("[ ! -f {} ] || echo signed_there=1\n", shell_quote(s))
+        }),
         _ => String::new(),
     };
     let d = shell_quote(&dest);
@@ -132,7 +136,8 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 ),
                 _ => repo,
             };
-            want.write(&seen, &old, repo, url, file, is("new_key"))
+            let key = file.or_else(|| signed.filter(|_| is("signed_there")));
+            want.write(&seen, &old, repo, url, key, is("new_key"))
         }),
     ))
 }

@@ -56,7 +56,7 @@ pub(super) fn mend(attrs: &Attrs, follow: bool) -> String {
         script.push_str(&behind);
     }
     let mode = match &attrs.mode {
-        Some(Mode::Bits(bits)) => format!("{bits:o}"),
+        Some(Mode::Bits(bits)) => format!("{bits:05o}"),
         Some(Mode::Symbolic(s)) => shell_quote(s),
         _ => return script,
     };

@@ -49,7 +49,10 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let d = shell_quote(&dest);
     let tool = checksum
         .as_ref()
-        .map(|(a, _)| format!("tp_x=$({a}sum <\"$d\")\nprintf 'want=%s\\n' \"$tp_x\"\n"))
+        .map(|(a, sum)| {
+            let list = if sum.contains("://") && !force { look_up(sum, &url) } else { String::new() };
+            format!("tp_x=$({a}sum <\"$d\")\ntp_y=\n{list}printf 'want=%s\\nlisted=%s\\n' \"$tp_x\" \"$tp_y\"\n")
+        })
         .unwrap_or_default();
     let script = format!(
         "d={d}\nif [ -d \"$d\" ]; then echo folder=1; fi\n{}if [ -f \"$d\" ]; then tp_sum sha1sum \"$d\"\n{tool}fi\n",
@@ -62,9 +65,12 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             let (seen, _) = Seen::read(&out);
             let into = seen.get("folder") == "1" || folder;
             let there = seen.regular();
-            let plain = checksum.as_ref().filter(|(_, s)| !s.contains("://"));
-            let held = plain.is_some_and(|(_, s)| {
-                seen.get("want").split(' ').next().is_some_and(|have| have.eq_ignore_ascii_case(s))
+            let held = checksum.as_ref().is_some_and(|(_, sum)| {
+                let sum = if sum.contains("://") { seen.get("listed") } else { sum };
+                seen.get("want")
+                    .split(' ')
+                    .next()
+                    .is_some_and(|have| !have.is_empty() && have.eq_ignore_ascii_case(sum))
             });
             if there && !force && held {
                 let mend = match attrs.mend(&seen, &dest) {
@@ -131,6 +137,18 @@ fn existing(seen: &Seen, url: &str, dest: &str, mend: &Mend) -> Decision {
     })
 }
 
+/// Sets `tp_y` to the sum that a list at another address has for the file. The list is fetched as the file is; the line of the
+/// file's name counts.
+fn look_up(list: &str, url: &str) -> String {
+    let name = url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    format!(
+        "tp_y=$({{ if command -v curl >/dev/null 2>&1; then curl -sSL -q -- {0}; else wget -q -O - {0}; fi; }} | while read -r a b; do b=${{b#\\*}}; \
+         if [ \"${{b##*/}}\" = {1} ] || [ -z \"$b\" ]; then echo \"$a\"; break; fi; done)\n",
+        shell_quote(list),
+        shell_quote(name)
+    )
+}
+
 fn download(
     request: &Request,
     dest: &str,
@@ -143,20 +161,7 @@ fn download(
         None => String::new(),
         Some((a, sum)) => {
             let (fetch, want) = if sum.contains("://") {
-                // The list of sums is fetched as the file is; the line of the file's name counts.
-                let list = format!(
-                    "{{ if command -v curl >/dev/null 2>&1; then curl -sSL -q -- {0}; else wget -q -O - {0}; fi; }}",
-                    shell_quote(sum)
-                );
-                let name =
-                    request.url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-                (
-                    format!(
-                        "tp_y=$({list} | while read -r a b; do b=${{b#\\*}}; if [ \"${{b##*/}}\" = {} ] || [ -z \"$b\" ]; then echo \"$a\"; break; fi; done)\n",
-                        shell_quote(name)
-                    ),
-                    "$tp_y".to_owned(),
-                )
+                (look_up(sum, &request.url), "$tp_y".to_owned())
             } else {
                 (String::new(), sum.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect())
             };

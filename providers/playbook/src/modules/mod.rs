@@ -245,7 +245,11 @@ impl Module {
     /// Checks the arguments and begins. `name` is what messages call the module.
     pub(crate) fn begin(&self, name: &str, mut call: Call) -> Decided {
         let name = name.strip_prefix("ansible.legacy.").unwrap_or(name);
-        // Facts are gathered by no action of another name.
+        // Facts are gathered by no action of another name. `gather_facts` hands on all but how many modules run beside each other.
+        if call.action == "gather_facts" {
+            call.given.remove("parallel");
+            call.action = "setup".into();
+        }
         let name = if call.action == "setup" { "setup" } else { name };
         if let Some(early) = self.rules.early {
             early(&call)?;

@@ -373,7 +373,7 @@ fn each(attrs: &Attrs) -> String {
         }
     }
     let mode = match &attrs.mode {
-        Some(Mode::Bits(b)) => format!("{b:o}"),
+        Some(Mode::Bits(b)) => format!("{b:05o}"),
         Some(Mode::Symbolic(s)) => shell_quote(s),
         _ => return script,
     };

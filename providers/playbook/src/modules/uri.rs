@@ -105,7 +105,7 @@ fn all_of(attrs: &Attrs) -> String {
         }
     }
     match &attrs.mode {
-        Some(super::attrs::Mode::Bits(b)) => script.push_str(&format!("chmod {b:o} \"$p\"\n")),
+        Some(super::attrs::Mode::Bits(b)) => script.push_str(&format!("chmod {b:05o} \"$p\"\n")),
         Some(super::attrs::Mode::Symbolic(s)) => script.push_str(&format!("chmod {} \"$p\"\n", shell_quote(s))),
         _ => {}
     }

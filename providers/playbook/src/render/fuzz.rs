@@ -138,7 +138,7 @@ fn survives(source: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::mutate::rounds(256))]
 
     #[test]
     fn random_templates(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..40)) {

@@ -2,6 +2,8 @@
 
 mod cipher;
 mod envelope;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 
 use towpath_core::{Error, ErrorKind, Result, Secret};

@@ -7,5 +7,6 @@ mod behaviour;
 mod inventory;
 mod language;
 mod modules;
+mod roles;
 mod shell;
 mod support;

@@ -56,6 +56,8 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
             (r"<tmp>/\.?(tmp)?[a-z0-9_]{8}\b", "<tmp>/<name>"),
+            // What is validated: it has another name, and stands beside its target here.
+            (r"(<tmp>/\.source(\.[a-z0-9]+)?|<tmp>/<name>|/[\w./-]+\.towpath\.\d+)", "<candidate>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
             (r"Paused for \d[\d.]* (seconds|minutes)", "Paused for <number> $1"),
             // Said or not, as apt's progress has it.
@@ -75,7 +77,7 @@ pub(super) fn wants_diff(case: &str) -> bool {
 }
 
 /// The comparable form. `diff` says whether the values of that name stay.
-pub(super) fn tidy(value: Json, diff: bool) -> Json {
+pub(crate) fn tidy(value: Json, diff: bool) -> Json {
     match value {
         // A unit's properties: those that are the unit's own.
         Json::Object(map) if map.contains_key("LoadState") => {
@@ -115,7 +117,7 @@ pub(super) fn tidy(value: Json, diff: bool) -> Json {
 }
 
 /// What differs, one line each.
-pub(super) fn differences(ours: &Json, theirs: &Json) -> Vec<String> {
+pub(crate) fn differences(ours: &Json, theirs: &Json) -> Vec<String> {
     let mut all = Vec::new();
     let none = Vec::new();
     let (a, b) = (ours["tasks"].as_array().unwrap_or(&none), theirs["tasks"].as_array().unwrap_or(&none));
@@ -124,11 +126,16 @@ pub(super) fn differences(ours: &Json, theirs: &Json) -> Vec<String> {
     }
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         let at = format!("task {} {}", i + 1, b["task"].as_str().unwrap_or_default());
+        if a["task"] != b["task"] {
+            all.push(format!("{at}: another task comes here: {}", a["task"]));
+            break;
+        }
         if a["status"] != b["status"] {
             all.push(format!("{at}: status {} not {} ({})", a["status"], b["status"], a["result"]["msg"]));
         }
         walk(&at, &a["result"], &b["result"], &mut all);
     }
+    walk("recap", &ours["recap"], &theirs["recap"], &mut all);
     walk("state", &ours["state"], &theirs["state"], &mut all);
     all
 }

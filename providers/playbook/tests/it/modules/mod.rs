@@ -5,9 +5,9 @@
 //! `TOWPATH_TEST_ANSIBLE=<ansible-playbook>` asks Ansible for those that are missing or old. `TOWPATH_CASES=<part of a name>`
 //! takes only some. Differences that remain are in `differences.txt`, which may only shrink.
 
-mod ask;
-mod compare;
-mod systemd;
+pub(crate) mod ask;
+pub(crate) mod compare;
+pub(crate) mod systemd;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -72,6 +72,41 @@ fn status(s: TaskStatus) -> &'static str {
     }
 }
 
+/// The results of tasks since the events were cleared, as Ansible's are stored.
+pub(crate) fn results(world: &World) -> Vec<Json> {
+    let events = world.events.lock().unwrap();
+    let result = |e: &Event| match &e.kind {
+        EventKind::TaskResult { task, item: None, status: s, result, .. } => {
+            Some(serde_json::json!({ "task": task, "status": status(*s), "result": result }))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(result).collect()
+}
+
+/// Holds what differs against a committed list, which may only shrink. `whole`: nothing was left out.
+pub(crate) fn judge(list: &Path, found: &BTreeSet<String>, whole: bool) -> usize {
+    let known = std::fs::read_to_string(list).unwrap();
+    let lines = || known.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    // What depends on the order of a folder differs on some file systems only.
+    let sometimes: BTreeSet<&str> = lines().filter_map(|l| l.strip_prefix("? ")).collect();
+    let known: BTreeSet<&str> = lines().filter(|l| !l.starts_with("? ")).collect();
+    let covers = |k: &str, f: &str| f == k || f.starts_with(&format!("{k} "));
+    if let Some(path) = std::env::var_os("TOWPATH_SHOW") {
+        std::fs::write(path, found.iter().map(|f| format!("{f}\n")).collect::<String>()).unwrap();
+    }
+    let new: Vec<&String> = found.iter().filter(|f| !known.iter().chain(&sometimes).any(|k| covers(k, f))).collect();
+    let gone: Vec<&&str> = known.iter().filter(|k| whole && !found.iter().any(|f| covers(k, f))).collect();
+    assert!(
+        new.is_empty(),
+        "{} new differences:\n{}",
+        new.len(),
+        new.iter().map(|s| format!("{s}\n")).collect::<String>()
+    );
+    assert!(gone.is_empty(), "no longer different, take out of {}: {gone:#?}", list.display());
+    known.len()
+}
+
 async fn ours(world: &World, text: &str) -> Vec<Json> {
     let site = world.playbook(Playbook::file("site.yml"));
     let server = &world.servers[0];
@@ -80,18 +115,7 @@ async fn ours(world: &World, text: &str) -> Vec<Json> {
     for _ in 0..rounds_of(text) {
         world.events.lock().unwrap().clear();
         let end = site.apply(&world.cx, &world.targets).await;
-        let tasks: Vec<Json> = world
-            .events
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(|e: &Event| match &e.kind {
-                EventKind::TaskResult { task, item: None, status: s, result, .. } => {
-                    Some(serde_json::json!({ "task": task, "status": status(*s), "result": result }))
-                }
-                _ => None,
-            })
-            .collect();
+        let tasks = results(world);
         assert!(!tasks.is_empty(), "{end:?}");
         let round = serde_json::json!({ "tasks": tasks, "state": server.sh(&state_of(text)) });
         rounds.push(compare::tidy(round, compare::wants_diff(text)));
@@ -158,24 +182,7 @@ async fn modules_give_what_ansible_gives() {
         compared += part.compared;
         tasks += part.tasks;
     }
-    let known = std::fs::read_to_string(folder().join("differences.txt")).unwrap();
-    let lines = || known.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
-    // What depends on the order of a folder differs on some file systems only.
-    let sometimes: BTreeSet<&str> = lines().filter_map(|l| l.strip_prefix("? ")).collect();
-    let known: BTreeSet<&str> = lines().filter(|l| !l.starts_with("? ")).collect();
-    let covers = |k: &str, f: &str| f == k || f.starts_with(&format!("{k} "));
-    if let Some(path) = std::env::var_os("TOWPATH_SHOW") {
-        std::fs::write(path, found.iter().map(|f| format!("{f}\n")).collect::<String>()).unwrap();
-    }
-    let new: Vec<&String> = found.iter().filter(|f| !known.iter().chain(&sometimes).any(|k| covers(k, f))).collect();
     let whole = std::env::var_os("TOWPATH_CASES").is_none();
-    let gone: Vec<&&str> = known.iter().filter(|k| whole && !found.iter().any(|f| covers(k, f))).collect();
-    eprintln!("{compared} cases, {tasks} results compared, {} known differences", known.len());
-    assert!(
-        new.is_empty(),
-        "{} new differences:\n{}",
-        new.len(),
-        new.iter().map(|s| format!("{s}\n")).collect::<String>()
-    );
-    assert!(gone.is_empty(), "no longer different, take out of differences.txt: {gone:#?}");
+    let known = judge(&folder().join("differences.txt"), &found, whole);
+    eprintln!("{compared} cases, {tasks} results compared, {known} known differences");
 }

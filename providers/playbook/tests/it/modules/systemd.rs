@@ -14,7 +14,7 @@ fn docker(args: &[&str]) -> String {
 }
 
 /// Starts one, and waits until its units are up. `None`, said aloud, where the image is not there and need not be.
-pub(super) fn start() -> Option<Sshd> {
+pub(crate) fn start() -> Option<Sshd> {
     let there = Command::new("docker").args(["image", "inspect", IMAGE]).output().is_ok_and(|o| o.status.success());
     if !there {
         let what = "NOT RUN: hosts with systemd: run .ci/systemd-image";
