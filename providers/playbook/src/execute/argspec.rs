@@ -11,8 +11,16 @@ use crate::render::{Scope, text, to_json, truthy};
 
 /// The action `validate_argument_spec`.
 pub(super) fn validate(args: &Fields, scope: &Arc<Scope>) -> One {
+    let wrong = |msg: String| One::of(modules::fields([("failed", json!(true)), ("msg", json!(msg))]));
+    let dict = |name: &str| match args.get(name) {
+        None | Some(Json::Object(_)) => None,
+        Some(other) => Some(wrong(format!("Incorrect type for {name}, expected dict and got {}", class(other)))),
+    };
+    if let Some(no) = dict("argument_spec").or_else(|| dict("provided_arguments")) {
+        return no;
+    }
     let Some(Json::Object(spec)) = args.get("argument_spec") else {
-        return One::failing("\"argument_spec\" arg is required in args: {}");
+        return wrong("\"argument_spec\" arg is required in args: {}".into());
     };
     let mut given = Fields::new();
     for name in spec.keys() {

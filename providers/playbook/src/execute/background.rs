@@ -56,25 +56,30 @@ fn start(jid: &str, script: &str, seconds: u64) -> String {
     )
 }
 
-async fn state(link: &Link<'_>, jid: &str) -> Result<State> {
+/// The home folder, where results are, and how far the work is.
+async fn state(link: &Link<'_>, jid: &str) -> Result<(String, State)> {
     let text = format!(
-        "d=\"$HOME/.ansible_async/{jid}\"\n[ -d \"$d\" ] || {{ echo gone; exit; }}\n\
+        "printf '%s\\n' \"$HOME\"\nd=\"$HOME/.ansible_async/{jid}\"\n[ -d \"$d\" ] || {{ echo gone; exit; }}\n\
          [ -e \"$d/rc\" ] || {{ echo runs; exit; }}\n[ -e \"$d/late\" ] && {{ echo late; exit; }}\n\
          printf 'ended %s\\n' \"$(cat \"$d/rc\")\"; cat \"$d/out\"; cat \"$d/err\" >&2\n"
     );
     let out = link.send(Script { text, foreign: false }).await?;
-    let end = out.stdout.iter().position(|b| *b == b'\n').unwrap_or(out.stdout.len());
-    let (head, rest) = out.stdout.split_at(end);
-    let head = String::from_utf8_lossy(head).into_owned();
-    Ok(match head.as_str() {
+    let line = |text: &[u8]| {
+        let (line, rest) = text.split_at(text.iter().position(|b| *b == b'\n').unwrap_or(text.len()));
+        (String::from_utf8_lossy(line).into_owned(), rest.get(1..).unwrap_or_default().to_vec())
+    };
+    let (home, rest) = line(&out.stdout);
+    let (head, rest) = line(&rest);
+    let state = match head.as_str() {
         "gone" => State::Gone,
         "runs" => State::Runs,
         "late" => State::Late,
         head => {
             let rc = head.strip_prefix("ended ").and_then(|n| n.trim().parse().ok()).unwrap_or(-1);
-            State::Ended(Output { rc, stdout: rest.get(1..).unwrap_or_default().to_vec(), stderr: out.stderr })
+            State::Ended(Output { rc, stdout: rest, stderr: out.stderr })
         }
-    })
+    };
+    Ok((home, state))
 }
 
 fn good(jid: &str) -> bool {
@@ -96,35 +101,32 @@ impl Jobs {
 
     /// Asks about work; `clean` forgets it.
     pub(super) async fn ask(&self, link: &Link<'_>, jid: &str, clean: bool) -> Result<Fields> {
-        let gone = || {
-            let mut fields = failure("could not find job");
-            fields.extend(modules::fields([
-                ("ansible_job_id", json!(jid)),
-                ("started", json!(1)),
-                ("finished", json!(1)),
-            ]));
+        let gone = |home: &str| {
+            let mut fields = quiet(jid, 1);
+            fields.extend(failure("could not find job"));
+            fields.insert("finished".into(), json!(1));
+            fields.insert("results_file".into(), json!(format!("{home}/.ansible_async/{jid}")));
             fields
         };
         if !good(jid) {
-            return Ok(gone());
+            return Ok(gone("~"));
         }
         if clean {
             lock(&self.0).remove(jid);
             let text =
                 format!("d=\"$HOME/.ansible_async/{jid}\"\nprintf '%s' \"$d\"; [ ! -e \"$d\" ] || rm -rf \"$d\"\n");
             let out = link.send(Script { text, foreign: false }).await?;
-            return Ok(modules::fields([
-                ("changed", json!(false)),
-                ("ansible_job_id", json!(jid)),
-                ("erased", json!(out.text())),
-            ]));
+            let mut fields = quiet(jid, 0);
+            fields.insert("erased".into(), json!(out.text()));
+            return Ok(fields);
         }
         if let Some(Job::Done(fields)) = lock(&self.0).get(jid) {
             return Ok(fields.clone());
         }
-        let mut fields = match state(link, jid).await? {
-            State::Gone => return Ok(gone()),
-            State::Runs => modules::fields([("changed", json!(false)), ("finished", json!(0))]),
+        let (home, state) = state(link, jid).await?;
+        let mut fields = match state {
+            State::Gone => return Ok(gone(&home)),
+            State::Runs => quiet(jid, 1),
             State::Late => failure("async task did not complete within the requested time"),
             State::Ended(out) => {
                 let finish = match lock(&self.0).remove(jid) {
@@ -138,12 +140,27 @@ impl Jobs {
         let ended = fields.get("finished") != Some(&json!(0));
         fields.insert("ansible_job_id".into(), json!(jid));
         fields.insert("started".into(), json!(1));
+        fields.insert("results_file".into(), json!(format!("{home}/.ansible_async/{jid}")));
         if ended {
             fields.insert("finished".into(), json!(1));
             lock(&self.0).insert(jid.to_owned(), Job::Done(fields.clone()));
         }
         Ok(fields)
     }
+}
+
+/// A result of work that says nothing, or nothing yet.
+fn quiet(jid: &str, started: u8) -> Fields {
+    modules::fields([
+        ("changed", json!(false)),
+        ("ansible_job_id", json!(jid)),
+        ("started", json!(started)),
+        ("finished", json!(0)),
+        ("stdout", json!("")),
+        ("stderr", json!("")),
+        ("stdout_lines", json!([])),
+        ("stderr_lines", json!([])),
+    ])
 }
 
 /// The result of a command of which only its output is known.

@@ -335,10 +335,12 @@ impl Run<'_> {
                     Ok(link) => link,
                     Err(e) => return Ok(Some(One::undefined(e))),
                 };
-                let clean = word(&["mode"]).as_deref() == Some("cleanup");
-                let Some(jid) = word(&["jid"]) else {
-                    return Ok(Some(One::failing("missing required arguments: jid")));
+                let args = match modules::arguments("async_status", args) {
+                    Ok(args) => args,
+                    Err(why) => return Ok(Some(One::failing(why))),
                 };
+                let text = |key: &str| args.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+                let (jid, clean) = (text("jid"), text("mode") == "cleanup");
                 One::of(self.jobs.ask(&link, &jid, clean).await.map_err(stop)?)
             }
             _ => return Ok(None),

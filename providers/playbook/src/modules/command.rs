@@ -24,7 +24,7 @@ const RULES: Rules = Rules {
 };
 
 /// A shell function that fails, with an error number, where there is no such program.
-const WHICH: &str = r#"which_of() {
+pub(super) const WHICH: &str = r#"which_of() {
 case $1 in
 */*) if [ -f "$1" ] && [ -x "$1" ]; then return 0; fi
 if [ -e "$1" ]; then echo "13 $1"; else echo "2 $1"; fi; return 1;;
@@ -199,8 +199,10 @@ fn unstarted(said: &str, shown: &Json) -> Fields {
             let msg = format!("[Errno {errno}] {text}: b'{name}'");
             let mut all = failed(json!(errno.parse::<i64>().unwrap_or(2)), shown, &msg);
             let cmd = match shown {
-                Json::Array(words) => words.iter().filter_map(Json::as_str).map(quoted).collect::<Vec<_>>().join(" "),
-                other => format!("{name} -c {}", quoted(other.as_str().unwrap_or_default())),
+                Json::Array(words) => {
+                    words.iter().filter_map(Json::as_str).map(python_quoted).collect::<Vec<_>>().join(" ")
+                }
+                other => format!("{name} -c {}", python_quoted(other.as_str().unwrap_or_default())),
             };
             all.insert("cmd".into(), json!(cmd));
             all
@@ -209,7 +211,7 @@ fn unstarted(said: &str, shown: &Json) -> Fields {
 }
 
 /// A word as Python's `shlex.quote` writes it.
-fn quoted(word: &str) -> String {
+pub(super) fn python_quoted(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     if !word.is_empty() && word.chars().all(safe) {
         return word.to_owned();

@@ -75,6 +75,20 @@ impl Request {
         })
     }
 
+    /// A plain request for what is at an address.
+    pub(super) fn plain(url: String, certificates: bool) -> Self {
+        Self {
+            url,
+            method: "GET".into(),
+            agent: "ansible-httpget".into(),
+            timeout: 10,
+            certificates,
+            proxy: true,
+            netrc: true,
+            ..Self::default()
+        }
+    }
+
     /// Fetches into `"$tp_w/body"`, the head of each answer into `"$tp_w/head"`, and leaves the tool's status in `$tp_v` and
     /// its error in `"$tp_w/error"`. Settings go through a file that only this user reads: passwords are in no argument.
     pub(super) fn script(&self) -> String {
@@ -99,6 +113,9 @@ impl Request {
         }
         if !self.headers.keys().any(|k| k.eq_ignore_ascii_case("accept-encoding")) {
             set("header", "Accept-Encoding: identity");
+        }
+        if !self.headers.keys().any(|k| k.eq_ignore_ascii_case("connection")) {
+            set("header", "Connection: close");
         }
         for (k, v) in &self.headers {
             if v.is_empty() { set("header", &format!("{k};")) } else { set("header", &format!("{k}: {v}")) }
@@ -153,7 +170,8 @@ impl Request {
         let simple = self.method == "GET" && print.is_none() && self.user.is_none() && self.certificates;
         let other = match simple {
             true => format!(
-                "{} >/dev/null 2>\"$tp_w/error\"; tp_v=$?\nsed -n 's/^ *\\(HTTP\\/.*\\)/\\1/p; s/^  *\\([A-Za-z-]*: .*\\)/\\1/p' \"$tp_w/error\" >\"$tp_w/head\"\n",
+                "{} >/dev/null 2>\"$tp_w/error\"; tp_v=$?\nsed -n 's/^ *\\(HTTP\\/.*\\)/\\1/p; s/^  *\\([A-Za-z-]*: .*\\)/\\1/p' \"$tp_w/error\" >\"$tp_w/head\"\n\
+                 if grep -q '^HTTP[^ ]* 304' \"$tp_w/head\"; then tp_v=0; fi\n",
                 wget.join(" ")
             ),
             false => {

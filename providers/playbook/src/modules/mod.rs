@@ -2,6 +2,7 @@
 
 mod action;
 mod apt;
+mod apt_key;
 mod apt_repository;
 mod assemble;
 mod attrs;
@@ -24,6 +25,7 @@ mod file_tree;
 mod find;
 mod get_url;
 mod getent;
+mod git;
 mod group;
 mod hostname;
 mod http;
@@ -35,6 +37,7 @@ mod mode;
 mod package;
 mod pattern;
 mod pause;
+mod pip;
 mod raw;
 mod reboot;
 mod replace;
@@ -45,12 +48,14 @@ mod slurp;
 mod spec;
 mod stat;
 mod steps;
+mod subversion;
 mod systemd;
 mod sysvinit;
 mod tempfile;
 mod template;
 mod times;
 mod unarchive;
+mod unarchive_url;
 mod uri;
 mod user;
 mod wait;
@@ -107,6 +112,7 @@ static ALL: &[&Module] = &[
     &action::PING,
     &action::SET_FACT,
     &apt::MODULE,
+    &apt_key::MODULE,
     &apt_repository::MODULE,
     &assemble::MODULE,
     &blockinfile::MODULE,
@@ -121,6 +127,7 @@ static ALL: &[&Module] = &[
     &find::MODULE,
     &get_url::MODULE,
     &getent::MODULE,
+    &git::MODULE,
     &group::MODULE,
     &hostname::MODULE,
     &include_vars::MODULE,
@@ -129,6 +136,7 @@ static ALL: &[&Module] = &[
     &lineinfile::MODULE,
     &package::MODULE,
     &pause::MODULE,
+    &pip::MODULE,
     &raw::RAW,
     &raw::SCRIPT,
     &reboot::MODULE,
@@ -139,6 +147,7 @@ static ALL: &[&Module] = &[
     &slurp::FETCH,
     &slurp::SLURP,
     &stat::MODULE,
+    &subversion::MODULE,
     &systemd::MODULE,
     &sysvinit::MODULE,
     &tempfile::MODULE,
@@ -232,6 +241,18 @@ pub(crate) struct Pending {
 /// Finds a module by its short name.
 pub(crate) fn find(action: &str) -> Option<&'static Module> {
     ALL.iter().find(|m| m.names.contains(&action)).copied()
+}
+
+/// Checks the arguments of an action that is no module here, and fills in its defaults.
+pub(crate) fn arguments(action: &str, given: &Fields) -> Result<Fields, String> {
+    static OWN: Module = Module {
+        names: &[],
+        rules: Rules::NONE,
+        missing: &[],
+        place: Place::Here,
+        prepare: |_| Err("this action is no module".into()),
+    };
+    spec::validate(&OWN, action, action, given, false)
 }
 
 /// The names of all native modules.

@@ -101,6 +101,20 @@ pub(super) fn no_program(name: &str, path: &str) -> String {
     format!("Failed to find required executable \"{name}\" in paths: {}", folders.join(":"))
 }
 
+/// An `umask` as the shell takes it, or the result that refuses it.
+pub(super) fn umask(text: &str) -> Result<String, Fields> {
+    let digits = text.trim();
+    let digits = digits.strip_prefix("0o").or_else(|| digits.strip_prefix("0O")).unwrap_or(digits);
+    match u32::from_str_radix(digits, 8) {
+        Ok(bits) if !digits.starts_with('+') => Ok(format!("{:04o}", bits & 0o7777)),
+        _ => {
+            let mut why = Fields::new();
+            why.insert("details".into(), format!("invalid literal for int() with base 8: '{text}'").into());
+            Err(failed(why, "umask must be an octal integer"))
+        }
+    }
+}
+
 /// The task's environment, for the programs of a script.
 pub(super) fn exports(env: &[(String, String)]) -> String {
     env.iter().map(|(k, v)| format!("export {k}={}\n", towpath_core::shell_quote(v))).collect()

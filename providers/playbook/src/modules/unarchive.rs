@@ -6,7 +6,9 @@ use towpath_core::{Action, Json, shell_quote};
 use super::attrs::{Attrs, Mode, Seen, failed};
 use super::content::{QUIET, broken, print, temporary};
 use super::copy::not_found;
+use super::http::Request;
 use super::spec::Rules;
+use super::unarchive_url::fetched;
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
 
 /// `unarchive`.
@@ -51,9 +53,11 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let remote = call.yes("remote_src")? == Some(true) || call.yes("copy")? == Some(false);
     let (src, dest) = (call.need("src")?, call.need("dest")?);
     let list = |key: &str| call.list(key).unwrap_or_default();
-    if call.yes("decrypt")?.is_some() && remote && src.contains("://") {
-        return Err(format!("`unarchive` of an address is not supported yet ({src}); use `get_url` before it"));
-    }
+    let request = match remote && src.contains("://") {
+        true => Some(Request::plain(src.clone(), call.yes("validate_certs")?.unwrap_or(true))),
+        false => None,
+    };
+    let check = call.check;
     let creates = call.text("creates");
     let mut w = Wanted {
         src,
@@ -76,6 +80,12 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         .map(|c| format!("if [ -e {} ]; then echo creates; fi\n", shell_quote(c)))
         .unwrap_or_default();
     let next = move || -> Result<Decision, String> {
+        if let Some(request) = request {
+            return Ok(fetched(request, check, move |path| {
+                w.src = path;
+                look(w)
+            }));
+        }
         if let Some(path) = local {
             let path = path?;
             w.bytes = Some(std::fs::read(&path).map_err(|e| format!("unarchive: can't read {}: {e}", path.display()))?);

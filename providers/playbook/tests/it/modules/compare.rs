@@ -52,9 +52,13 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/root/\.ansible<tmp>", "<tmp>"),
             (r"/srv/case/([ad])\.[a-z0-9_]{8}", "/srv/case/$1.<name>"),
             (r"/tmp/crontab\w+", "<crontab>"),
+            (r"/srv/case/tmp[a-z0-9_]{8}\b", "/srv/case/tmp<name>"),
+            (r"\bj\d{5,12}\.\d+", "<job>"),
+            (r"/tmp/apt-key-gpghome\.\w{10}", "<gpghome>"),
             (r"\|1\|[A-Za-z0-9+/=]+\|[A-Za-z0-9+/=]+", "<hashed>"),
             (r"/tmp/\.tmp[A-Za-z0-9]{6}", "<folder>"),
             (r"/tmp/\.?(ansible|towpath)[-_.][A-Za-z0-9_.-]+", "<tmp>"),
+            (r"<tmp>/(\w)[a-z0-9_]{8}\.tgz", "<tmp>/$1<name>.tgz"),
             (r"<tmp>/\.?(tmp)?[a-z0-9_]{8}\b", "<tmp>/<name>"),
             // What is validated: it has another name, and stands beside its target here.
             (r"(<tmp>/\.source(\.[a-z0-9]+)?|<tmp>/<name>|/[\w./-]+\.towpath\.\d+)", "<candidate>"),
