@@ -114,13 +114,14 @@ pub(crate) fn read(path: &Path) -> Result<Node> {
         let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::InvalidInput } else { ErrorKind::Storage };
         Error::new(kind, PLAYBOOK, "load", "can't read a file").with("file", path.display()).caused_by(e)
     })?;
+    let sealed = vault::Vault::is_encrypted(&bytes);
     let bytes = vault::current().open(bytes, &path.display().to_string())?;
     let text = String::from_utf8(bytes).map_err(|e| {
         Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", "a file is no UTF-8")
             .with("file", path.display())
             .caused_by(e)
     })?;
-    parse(path, &text)
+    parse_text(path, &text, !sealed)
 }
 
 /// Deeper ones are an error. Ansible's limit is about the same.
@@ -145,6 +146,11 @@ enum Inside {
 
 /// Parses a file's text. Only its first document counts.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
+    parse_text(path, text, false)
+}
+
+/// `shown`: whether an error may show a line, which what came out of a vault must not.
+fn parse_text(path: &Path, text: &str, shown: bool) -> Result<Node> {
     let file = Arc::new(path.to_path_buf());
     let mut stack: Vec<Open> = Vec::new();
     let mut anchors: HashMap<usize, (Node, usize)> = HashMap::new();
@@ -153,9 +159,12 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Node> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let place = format!("{}:{}:{}", path.display(), e.marker().line(), e.marker().col() + 1);
+            // The line, or the last one with something on it before.
+            let lines = text.lines().take(e.marker().line()).filter(|l| !l.trim().is_empty());
+            let line = lines.last().filter(|_| shown).map(|l| format!(" at `{}`", l.trim_end())).unwrap_or_default();
             Error::new(ErrorKind::InvalidInput, PLAYBOOK, "load", "this is no YAML")
                 .with("file", place)
-                .caused_by(e.info().to_owned())
+                .caused_by(format!("{}{line}", e.info()))
         })?;
         let pos = Pos { file: file.clone(), line: span.start.line(), column: span.start.col() + 1 };
         let mut copy = |size: usize, pos: &Pos| {
