@@ -65,7 +65,7 @@ fn files(dir: &Path, out: &mut Vec<PathBuf>) {
 impl Coverage {
     pub(super) fn of_all_cases() -> Self {
         let mut all = Vec::new();
-        for folder in ["modules/cases", "modules/unasked", "roles/site", "language/cases"] {
+        for folder in ["modules/cases", "roles/site", "language/cases"] {
             files(&home().join("tests/it").join(folder), &mut all);
         }
         let modules = options();

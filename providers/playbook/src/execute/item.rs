@@ -212,7 +212,9 @@ impl Run<'_> {
     /// `changed_when` and `failed_when`.
     fn judge(&self, on: &On<'_>, known: &Known, locals: &Arc<Vars>, scope: &Arc<Scope>, mut one: One) -> Result<One> {
         let _ = scope;
-        if self.mode == Mode::Plan || one.skipped {
+        let early = one.fields.remove(modules::EARLY).is_some();
+        // A task that failed before its work began is what it is, whatever `failed_when` says.
+        if self.mode == Mode::Plan || one.skipped || early {
             return Ok(one);
         }
         one.fields.entry("changed").or_insert(false.into());

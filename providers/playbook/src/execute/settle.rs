@@ -82,7 +82,9 @@ impl Run<'_> {
 
     /// Registered results and facts.
     fn remember(&self, task: &Task, outcome: &Outcome, everybody: &[String]) {
-        for one in &outcome.ones {
+        // What failed teaches nothing, nor does a loop of which one item failed.
+        let learns = !flag(&outcome.all.fields, "failed");
+        for one in outcome.ones.iter().filter(|_| learns) {
             if !one.fields.contains_key("ansible_facts") {
                 continue;
             }

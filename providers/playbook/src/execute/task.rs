@@ -121,7 +121,8 @@ impl Run<'_> {
             notify = self.notified(playing, task, &scope)?;
         }
         let status = all.status(ignore);
-        if task.meta().is_none() && (self.mode == Mode::Apply || all.unknown.is_none()) {
+        let knows = self.mode == Mode::Apply || all.unknown.is_none();
+        if task.meta().is_none() && knows && !flag(&all.fields, "failed") {
             all.fields.entry("changed").or_insert(false.into());
         }
         if !looped {

@@ -116,9 +116,14 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     }
 }
 
-/// A failure before the work begins, which does not speak of changes.
+/// A failure before the work begins: it does not speak of changes, and nothing that the task says turns it into a success.
 pub(super) fn wrong(msg: String) -> Result<Decision, String> {
-    done(fields([("failed", json!(true)), ("msg", json!(msg))]))
+    done(early(msg))
+}
+
+/// The fields of such a failure.
+pub(super) fn early(msg: String) -> Fields {
+    fields([(super::EARLY, json!(true)), ("failed", json!(true)), ("msg", json!(msg))])
 }
 
 fn assert(call: &Call) -> Result<Decision, String> {
@@ -142,7 +147,14 @@ fn assert(call: &Call) -> Result<Decision, String> {
     let fail = fail.unwrap_or_else(|| json!("Assertion failed"));
     let good = good.unwrap_or_else(|| json!("All assertions passed"));
     for condition in that {
-        if !call.scope.test(&condition).map_err(|e| e.message)? {
+        let holds = match call.scope.test(&condition) {
+            Ok(holds) => holds,
+            Err(e) => {
+                let shown = crate::render::text(&crate::render::Value::from(&condition));
+                return wrong(format!("The conditional check '{shown}' failed. The error was: {}", e.message));
+            }
+        };
+        if !holds {
             return done(fields([
                 ("changed", json!(false)),
                 ("failed", json!(true)),

@@ -6,7 +6,7 @@ use towpath_core::{Action, Json, shell_quote};
 use super::attrs::{Attrs, Seen, failed};
 use super::content::{self, QUIET, Write, refused, settled};
 use super::copy::{self, Source, not_found};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, fault};
 use super::spec::Rules;
 use super::{Call, Decision, Fields, Module, Pending, Place, fields};
 
@@ -35,7 +35,7 @@ impl Parts {
     fn of(call: &Call) -> Result<Self, String> {
         let regexp = call.text("regexp");
         let compiled =
-            regexp.map(|p| Pattern::new(&p, false).map_err(|why| format!("Invalid Regexp ({why}) in \"{p}\"")));
+            regexp.map(|p| Pattern::new(&p, false).map_err(|_| format!("Invalid Regexp ({}) in \"{p}\"", fault(&p))));
         // Escapes in a delimiter mean what they mean in Python.
         let delimiter =
             call.text("delimiter").map(|d| d.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r"));

@@ -174,7 +174,7 @@ pub(super) fn place(call: &Call, source: Source, dest: &str) -> Result<Decision,
             }
             if seen.get("parent") == "other" {
                 let msg = format!("Failed to get information on remote file ({path}): Not a directory");
-                return Ok(Decision::Done(fields([("msg", json!(msg)), ("failed", json!(true))])));
+                return super::action::wrong(msg);
             }
             if there && !o.force {
                 return Ok(Decision::Done(fields([

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use towpath_core::{Action, shell_quote};
 
-use super::attrs::{Attrs, Seen, failed, mode};
+use super::attrs::{Attrs, Seen, mode};
 use super::content::{self, Write, refused_copy};
 use super::copy::{Options, preserved};
 use super::{Call, Decision, Fields, Output, Pending, fields};
@@ -101,7 +101,7 @@ impl Tree {
                 let path = self.paths.iter().zip(&self.all).find(|(_, (_, e))| !matches!(e, Entry::Folder));
                 let path = path.map(|(p, _)| p.as_str()).unwrap_or_default();
                 let msg = format!("Failed to get information on remote file ({path}): Not a directory");
-                return Ok(failed(msg, Fields::new()));
+                return super::action::wrong(msg);
             } else if let Some((key, value)) =
                 line.split_once('=').filter(|(k, _)| k.starts_with("want_") || *k == "umask")
             {

@@ -6,7 +6,7 @@ use serde_json::json;
 use towpath_core::{Json, shell_quote};
 
 use super::attrs::{Attrs, Mode, Seen};
-use super::pattern::{Pattern, decode};
+use super::pattern::{Pattern, decode, fault};
 use super::spec::Rules;
 use super::{Call, Decision, Fields, Module, Place, fields, stat};
 
@@ -27,6 +27,8 @@ const MOST: u64 = 32 << 20;
 struct Wanted {
     paths: Vec<String>,
     patterns: Vec<Name>,
+    /// What is wrong with a pattern.
+    broken: Option<String>,
     excludes: Vec<Name>,
     kind: String,
     recurse: bool,
@@ -59,7 +61,7 @@ impl Name {
 }
 
 /// Python's `fnmatch` as a regular expression.
-fn glob(text: &str) -> Result<Pattern, String> {
+pub(super) fn glob(text: &str) -> Result<Pattern, String> {
     let mut out = String::from(r"\A(?s:");
     let chars: Vec<char> = text.chars().collect();
     let mut i = 0;
@@ -103,9 +105,21 @@ fn units(text: &str, units: &[(char, f64)]) -> Option<f64> {
 
 fn prepare(call: &Call) -> Result<Decision, String> {
     let regex = call.yes("use_regex")? == Some(true);
-    let names = |key: &str| -> Result<Vec<Name>, String> {
-        let make = |p: &String| Ok(if regex { Name::Regex(Pattern::new(p, false)?) } else { Name::Glob(glob(p)?) });
-        call.list(key).unwrap_or_default().iter().map(make).collect()
+    // A pattern that means nothing is no error of the arguments: it ends the search of each path.
+    let mut broken = None;
+    let mut compile = |p: &str| match Pattern::new(p, false) {
+        Ok(pattern) => Some(pattern),
+        Err(_) => {
+            broken.get_or_insert_with(|| fault(p));
+            None
+        }
+    };
+    let mut names = |key: &str| -> Result<Vec<Name>, String> {
+        let mut all = Vec::new();
+        for p in call.list(key).unwrap_or_default() {
+            all.extend(if regex { compile(&p).map(Name::Regex) } else { Some(Name::Glob(glob(&p)?)) });
+        }
+        Ok(all)
     };
     const AGES: [(char, f64); 5] = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86_400.0), ('w', 604_800.0)];
     const SIZES: [(char, f64); 5] =
@@ -122,10 +136,13 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         }
     };
     let number = |key: &str| call.args.get(key).and_then(Json::as_i64);
+    let (patterns, excludes) = (names("patterns")?, names("excludes")?);
+    let contains = call.text("contains").and_then(|p| compile(&p));
     let w = Wanted {
         paths: call.list("paths").unwrap_or_default(),
-        patterns: names("patterns")?,
-        excludes: names("excludes")?,
+        patterns,
+        excludes,
+        broken,
         kind: call.need("file_type")?,
         recurse: call.yes("recurse")? == Some(true),
         hidden: call.yes("hidden")? == Some(true),
@@ -136,7 +153,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         size: size.map(|n| n as i64),
         mode: super::attrs::mode(call, "mode"),
         exact: call.yes("exact_mode")? != Some(false),
-        contains: call.text("contains").map(|p| Pattern::new(&p, false)).transpose()?,
+        contains,
         whole: call.yes("read_whole_file")? == Some(true),
         checksum: call.yes("get_checksum")? == Some(true),
     };
@@ -194,6 +211,10 @@ impl Wanted {
                 }
                 let entries = tree.remove(&folder).unwrap_or_default();
                 examined += entries.len();
+                if let (Some(why), false) = (&self.broken, entries.is_empty()) {
+                    skipped.insert(path.clone(), json!(why));
+                    break;
+                }
                 let (dirs, others): (Vec<_>, Vec<_>) =
                     entries.into_iter().partition(|(n, s)| s.directory() || through.contains(&n.as_str()));
                 let below: Vec<String> = dirs.iter().map(|(n, _)| n.clone()).collect();

@@ -62,7 +62,9 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         vars = fields([("", Json::Object(vars))]).into_iter().map(|(_, v)| (name.clone(), v)).collect();
     }
     if call.text("hash_behaviour").as_deref() == Some("merge") && read.wrong.is_none() {
-        merge_known(call, &mut vars);
+        if let Err(why) = merge_known(call, &mut vars) {
+            return super::action::wrong(why);
+        }
     }
     let mut result = fields([
         ("changed", json!(false)),
@@ -76,15 +78,35 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     Ok(Decision::Done(result))
 }
 
-/// With `merge`, mappings are merged into those that the variables of the same names hold already.
-fn merge_known(call: &Call, vars: &mut Fields) {
+/// With `merge`, mappings are merged into those that the variables of the same names hold already. What is no mapping, or
+/// not there, is an error, as with Ansible.
+fn merge_known(call: &Call, vars: &mut Fields) -> Result<(), String> {
+    let class = |value: Option<&Json>| match value {
+        None | Some(Json::Null) => "NoneType",
+        Some(Json::Bool(_)) => "bool",
+        Some(Json::Number(n)) if n.is_f64() => "float",
+        Some(Json::Number(_)) => "int",
+        Some(Json::String(_)) => "AnsibleUnicode",
+        Some(Json::Array(_)) => "AnsibleSequence",
+        Some(Json::Object(_)) => "AnsibleMapping",
+    };
     for (key, value) in vars.iter_mut() {
-        if let (Json::Object(new), Some(Json::Object(old))) = (&*value, call.scope.raw(key)) {
-            let mut all = old.clone();
-            merge(&mut all, new);
-            *value = Json::Object(all);
+        match (&*value, call.scope.raw(key)) {
+            (Json::Object(new), Some(Json::Object(old))) => {
+                let mut all = old.clone();
+                merge(&mut all, new);
+                *value = Json::Object(all);
+            }
+            (new, old) => {
+                return Err(format!(
+                    "failed to combine variables, expected dicts but got a '{}' and a '{}'.",
+                    class(old),
+                    class(Some(new))
+                ));
+            }
         }
     }
+    Ok(())
 }
 
 fn merge(into: &mut Fields, new: &Fields) {

@@ -11,7 +11,11 @@ pub(super) const MODULE: Module = Module {
     names: &["iptables"],
     rules: Rules {
         mutually_exclusive: &[&["set_dscp_mark", "set_dscp_mark_class"], &["flush", "policy"]],
-        required_if: &[("jump", "TEE", &["gateway"], false), ("jump", "tee", &["gateway"], false)],
+        required_if: &[
+            ("jump", "TEE", &["gateway"], false),
+            ("jump", "tee", &["gateway"], false),
+            ("flush", "False", &["chain"], false),
+        ],
         ..Rules::NONE
     },
     missing: &[],
@@ -29,7 +33,7 @@ fn add(words: &mut Vec<String>, flag: &str, value: Option<String>) {
 }
 
 /// Words of a rule, in the order in which Ansible gives them.
-fn rule(call: &Call) -> Result<Vec<String>, String> {
+fn rule(call: &Call, jump: Option<String>) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let t = |k: &str| call.text(k);
     let list = |k: &str| call.list(k).filter(|l| !l.is_empty());
@@ -53,8 +57,9 @@ fn rule(call: &Call) -> Result<Vec<String>, String> {
             words.push(set);
         }
     }
-    add(&mut words, "-j", t("jump"));
-    if t("jump").is_some_and(|j| j.eq_ignore_ascii_case("tee")) {
+    let tee = jump.as_ref().is_some_and(|j| j.eq_ignore_ascii_case("tee"));
+    add(&mut words, "-j", jump);
+    if tee {
         add(&mut words, "--gateway", t("gateway"));
     }
     add(&mut words, "--log-prefix", t("log_prefix"));
@@ -114,7 +119,7 @@ fn rule(call: &Call) -> Result<Vec<String>, String> {
         words.extend(["-m", "comment", "--comment"].map(str::to_owned));
         words.push(comment);
     }
-    Ok(words)
+    words
 }
 
 fn prepare(call: &Call) -> Decided {
@@ -123,17 +128,20 @@ fn prepare(call: &Call) -> Decided {
     let (table, chain, policy) = (call.need("table")?, call.text("chain"), call.text("policy"));
     let version = call.need("ip_version")?;
     let present = call.text("state").as_deref() == Some("present");
-    let words = rule(call)?;
-    if !flush && chain.is_none() {
-        return Err("Either chain or flush parameter must be specified.".into());
+    let jump = call.text("jump");
+    let logs = ["log_prefix", "log_level"].iter().any(|k| call.text(k).is_some());
+    if logs && jump.as_ref().is_some_and(|j| j != "LOG") {
+        return Err("Logging options can only be used with the LOG jump target.".into());
     }
+    // As Ansible: the result does not tell of the target that these options stand for.
+    let shown = rule(call, jump.clone()).join(" ");
+    let words = rule(call, jump.or_else(|| logs.then(|| "LOG".to_owned())));
     let tool = if version == "ipv6" { "ip6tables" } else { "iptables" };
     let quoted = |w: &[String]| w.iter().map(|w| format!(" {}", shell_quote(w))).collect::<String>();
     let (t, c) = (shell_quote(&table), chain.as_deref().map(shell_quote).unwrap_or_default());
     let wait = call.text("wait").map(|w| format!(" -w {}", shell_quote(&w))).unwrap_or_default();
     let numeric = if yes("numeric")? { " -n" } else { "" };
     let base = format!("{tool} -t {t}");
-    let shown = words.join(" ");
     let text = quoted(&words);
     let at = call.text("rule_num").map(|n| format!(" {}", shell_quote(&n))).unwrap_or_default();
     let insert = call.text("action").as_deref() == Some("insert");

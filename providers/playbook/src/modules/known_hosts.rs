@@ -163,8 +163,8 @@ fn decide(want: Want, out: &Output) -> Decided {
             ""
         },
         shell_quote(&after),
-        // What ssh-keygen leaves when it takes a key out.
-        if gone { "cp -p \"$tp_p\" \"$tp_p.old\";" } else { "" },
+        // What ssh-keygen leaves when it takes all keys of a name out.
+        if gone && want.key.is_none() { "cp -p \"$tp_p\" \"$tp_p.old\";" } else { "" },
     );
     let expected = result.clone();
     Ok(Decision::Change(Pending {

@@ -16,6 +16,7 @@ mod copy_tree;
 mod cron;
 mod deb822_repository;
 mod debconf;
+mod dnf;
 mod dpkg_selections;
 mod drained;
 mod edit;
@@ -34,13 +35,16 @@ mod iptables;
 mod known_hosts;
 mod lineinfile;
 mod mode;
+mod mount_facts;
 mod package;
+mod package_facts;
 mod pattern;
 mod pause;
 mod pip;
 mod raw;
 mod reboot;
 mod replace;
+mod rpm_key;
 mod service;
 mod service_facts;
 mod setup;
@@ -77,6 +81,9 @@ pub(crate) use pause::answered;
 
 /// Shell functions that probes use. A shell is told them once, when it is opened.
 pub(crate) use attrs::PREAMBLE as FUNCTIONS;
+
+/// Marks a result that failed before the work began. Taken out before anybody sees it.
+pub(crate) const EARLY: &str = "_early";
 
 /// What a module returns.
 pub(crate) type Fields = Map<String, Json>;
@@ -122,6 +129,8 @@ static ALL: &[&Module] = &[
     &cron::MODULE,
     &deb822_repository::MODULE,
     &debconf::MODULE,
+    &dnf::DNF,
+    &dnf::DNF5,
     &dpkg_selections::MODULE,
     &file::MODULE,
     &find::MODULE,
@@ -134,13 +143,16 @@ static ALL: &[&Module] = &[
     &iptables::MODULE,
     &known_hosts::MODULE,
     &lineinfile::MODULE,
+    &mount_facts::MODULE,
     &package::MODULE,
+    &package_facts::MODULE,
     &pause::MODULE,
     &pip::MODULE,
     &raw::RAW,
     &raw::SCRIPT,
     &reboot::MODULE,
     &replace::MODULE,
+    &rpm_key::MODULE,
     &service::MODULE,
     &service_facts::MODULE,
     &setup::MODULE,
@@ -272,6 +284,10 @@ impl Module {
             call.action = "setup".into();
         }
         let name = if call.action == "setup" { "setup" } else { name };
+        // `dnf` takes the name that `package` has for it, too.
+        if let Some(used) = matches!(call.action.as_str(), "dnf" | "yum").then(|| call.given.remove("use")).flatten() {
+            call.given.entry("use_backend").or_insert(used);
+        }
         if let Some(early) = self.rules.early {
             early(&call)?;
         }

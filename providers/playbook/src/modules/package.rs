@@ -1,7 +1,13 @@
-//! `package`: the manager that the host has. Only apt so far.
+//! `package`: the manager that the host has.
+
+use std::sync::Arc;
+
+use towpath_core::Json;
 
 use super::spec::{self, Rules};
-use super::{Call, Decision, Module, Place, apt};
+use super::{Call, Decided, Decision, Module, Place, apt, dnf};
+use crate::facts::{self, Subset};
+use crate::render::{Scope, to_json};
 
 /// `package`.
 pub(super) const MODULE: Module = Module {
@@ -12,41 +18,71 @@ pub(super) const MODULE: Module = Module {
     prepare,
 };
 
-fn prepare(call: &Call) -> Result<Decision, String> {
+/// What goes on once the name of the manager is known.
+type Then = Box<dyn FnOnce(&str) -> Decided + Send>;
+
+/// The fact `pkg_mgr`, if it was gathered.
+pub(super) fn known(scope: &Arc<Scope>) -> Option<String> {
+    let facts = scope.variable("ansible_facts").map(|f| to_json(&f))?;
+    facts.get("pkg_mgr").and_then(Json::as_str).map(str::to_owned)
+}
+
+/// The fact `pkg_mgr`: as it was gathered, or else as the host tells it now.
+pub(super) fn manager(scope: &Arc<Scope>, then: Then) -> Decided {
+    if let Some(manager) = known(scope) {
+        return then(&manager);
+    }
+    let subset = Subset::of(&["!all", "!min", "pkg_mgr"].map(str::to_owned))?;
+    Ok(Decision::Probe(
+        facts::script(&subset, "/etc/ansible/facts.d"),
+        Box::new(move |out| {
+            let (all, _) = facts::read(&subset, &out.stdout)?;
+            then(all.get("pkg_mgr").and_then(Json::as_str).unwrap_or("unknown"))
+        }),
+    ))
+}
+
+fn prepare(call: &Call) -> Decided {
     // The manager checks the arguments; `package` itself checks none.
     let mut given = call.given.clone();
-    let wanted = given.remove("use").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_else(|| "auto".into());
-    let manager = wanted.rsplit('.').next().unwrap_or_default().to_owned();
-    if manager != "auto" && manager != "apt" {
-        return Err(match manager.as_str() {
-            "dnf" | "dnf4" | "dnf5" | "yum" | "yum4" | "apk" | "zypper" | "pacman" => {
-                format!("the package manager `{manager}` is not supported yet; there is: apt")
-            }
-            _ => format!("Could not find a matching action for the \"{wanted}\" package manager."),
-        });
-    }
-    let args = spec::validate(&apt::MODULE, "apt", "ansible.legacy.apt", &given, false)?;
+    let named = given.remove("use").and_then(|v| v.as_str().map(str::to_owned)).filter(|u| u != "auto");
+    let named = named.or_else(|| {
+        let variable = call.scope.variable("ansible_package_use").map(|v| to_json(&v))?;
+        variable.as_str().filter(|u| *u != "auto").map(str::to_owned)
+    });
     let inner = Call {
-        action: "apt".into(),
-        args,
+        action: "package".into(),
+        args: given.clone(),
         given,
         scope: call.scope.clone(),
         env: call.env.clone(),
         check: call.check,
         diff: call.diff,
     };
-    if manager == "apt" {
-        return apt::prepare(&inner);
+    match named {
+        Some(name) => through(inner, &name),
+        None => manager(&call.scope, Box::new(move |name| through(inner, name))),
     }
-    let probe = "if command -v apt-get >/dev/null; then echo apt; fi\nexit 0\n";
-    Ok(Decision::Probe(
-        probe.into(),
-        Box::new(move |out| {
-            if out.text().trim() == "apt" {
-                return apt::prepare(&inner);
-            }
-            Err("Could not detect which package manager to use. Try gathering facts or setting the \"use\" option."
-                .into())
-        }),
-    ))
+}
+
+fn through(mut call: Call, wanted: &str) -> Decided {
+    let (module, tool) = match wanted.rsplit('.').next().unwrap_or_default() {
+        "apt" => (&apt::MODULE, None),
+        "dnf" => (&dnf::DNF, Some(dnf::Tool::Dnf4)),
+        "dnf5" => (&dnf::DNF5, Some(dnf::Tool::Dnf5)),
+        "unknown" => {
+            return Err(
+                "Could not detect which package manager to use. Try gathering facts or setting the \"use\" option."
+                    .into(),
+            );
+        }
+        _ => return Err(format!("Could not find a matching action for the \"{wanted}\" package manager.")),
+    };
+    let name = module.names.first().copied().unwrap_or_default();
+    call.action = name.into();
+    call.args = spec::validate(module, name, &format!("ansible.legacy.{name}"), &call.given, false)?;
+    match tool {
+        Some(tool) => dnf::prepare(&call, tool),
+        None => apt::prepare(&call),
+    }
 }

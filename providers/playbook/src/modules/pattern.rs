@@ -49,6 +49,48 @@ impl Pattern {
     }
 }
 
+/// What Python says of a pattern that it can't compile, for the faults that are found in practice.
+pub(super) fn fault(text: &str) -> String {
+    let mut open = Vec::new();
+    let mut chars = text.char_indices().peekable();
+    let mut before = None;
+    while let Some((at, c)) = chars.next() {
+        let here = text.get(..at).map_or(at, |t| t.chars().count());
+        match c {
+            '\\' if chars.next().is_none() => return format!("bad escape (end of pattern) at position {here}"),
+            '\\' => {}
+            '[' => {
+                let mut first = true;
+                loop {
+                    match chars.next() {
+                        None => return format!("unterminated character set at position {here}"),
+                        Some((_, ']')) if !first => break,
+                        Some((_, '\\')) => drop(chars.next()),
+                        Some((_, '^')) if first => continue,
+                        Some(_) => {}
+                    }
+                    first = false;
+                }
+            }
+            '(' => open.push(here),
+            ')' if open.pop().is_none() => return format!("unbalanced parenthesis at position {here}"),
+            '*' | '+' | '?' => match before {
+                Some('*' | '+' | '?') if c == '*' => return format!("multiple repeat at position {here}"),
+                None | Some('(' | '|') if !(before == Some('(') && c == '?') => {
+                    return format!("nothing to repeat at position {here}");
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        before = Some(c);
+    }
+    match open.pop() {
+        Some(at) => format!("missing ), unterminated subpattern at position {at}"),
+        None => format!("the pattern `{text}` can't be used"),
+    }
+}
+
 fn inline_flags(text: &str) -> &str {
     text.strip_prefix("(?")
         .and_then(|r| r.split_once(')'))
@@ -183,6 +225,24 @@ mod tests {
         let (text, n) = Pattern::new(r"(\w)=(\d)", true).unwrap().replace_all("a=1\nb=2\n", r"\2=\g<1>").unwrap();
         assert_eq!((text.as_str(), n), ("1=a\n2=b\n", 2));
         assert!(Pattern::new("a", false).unwrap().replace_all("a", r"\1").is_err());
+    }
+
+    #[test]
+    fn faults_are_told_in_pythons_words() {
+        for (pattern, told) in [
+            ("(", "missing ), unterminated subpattern at position 0"),
+            ("((a)", "missing ), unterminated subpattern at position 0"),
+            ("(?:x", "missing ), unterminated subpattern at position 0"),
+            ("a)", "unbalanced parenthesis at position 1"),
+            ("[a", "unterminated character set at position 0"),
+            ("*a", "nothing to repeat at position 0"),
+            ("a(*b)", "nothing to repeat at position 2"),
+            ("a|*", "nothing to repeat at position 2"),
+            ("a**", "multiple repeat at position 2"),
+            ("a\\", "bad escape (end of pattern) at position 1"),
+        ] {
+            assert_eq!(fault(pattern), told, "{pattern}");
+        }
     }
 
     #[test]

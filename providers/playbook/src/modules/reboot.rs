@@ -6,50 +6,94 @@ use serde_json::json;
 use towpath_core::{ErrorKind, Result, shell_quote};
 
 use super::spec::Rules;
-use super::wait::{pause, run, seconds};
+use super::wait::{pause, run};
 use super::{Call, Decided, Decision, Fields, Module, Place, Remote, fields};
 
-/// `reboot`.
-pub(super) const MODULE: Module =
-    Module { names: &["reboot"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
+/// `reboot`. It checks its options by itself, since its messages are its own.
+pub(super) const MODULE: Module = Module {
+    names: &["reboot"],
+    rules: Rules { free: true, ..Rules::NONE },
+    missing: &[],
+    place: Place::Host,
+    prepare,
+};
+
+const OPTIONS: [&str; 9] = [
+    "boot_time_command",
+    "connect_timeout",
+    "msg",
+    "post_reboot_delay",
+    "pre_reboot_delay",
+    "reboot_command",
+    "reboot_timeout",
+    "search_paths",
+    "test_command",
+];
+const FOLDERS: [&str; 5] = ["/sbin", "/bin", "/usr/sbin", "/usr/bin", "/usr/local/sbin"];
 
 struct Want {
     boot: String,
-    command: String,
+    /// The program that reboots, if the task names one, and its words.
+    program: Option<String>,
+    words: String,
+    folders: Vec<String>,
     test: String,
     timeout: u64,
     connect: u64,
     after: u64,
 }
 
+/// A failure before anything was tried.
+fn early(msg: String, more: &[(&str, &str)]) -> Decided {
+    let mut all = super::action::early(msg);
+    all.extend(more.iter().map(|(k, v)| ((*k).to_owned(), json!(v))));
+    Ok(Decision::Done(all))
+}
+
 fn prepare(call: &Call) -> Decided {
+    let other: Vec<&str> = call.given.keys().map(String::as_str).filter(|k| !OPTIONS.contains(k)).collect();
+    if !other.is_empty() {
+        return Err(format!("Invalid options for reboot: {}", other.join(",")));
+    }
     if call.check {
         let all = fields([("changed", json!(true)), ("elapsed", json!(0)), ("rebooted", json!(true))]);
         return Ok(Decision::Done(all));
     }
-    let given = call.text("reboot_command").filter(|c| !c.starts_with("[determined"));
-    let folders = call.list("search_paths").unwrap_or_default();
-    let path: String = folders.iter().map(|f| format!(":{}", shell_quote(f))).collect();
+    let mut bad = None;
+    let mut seconds = |key: &str, default: i64| match call.text(key) {
+        None => default,
+        Some(text) => text.trim().parse().unwrap_or_else(|_| {
+            bad.get_or_insert(text);
+            default
+        }),
+    };
+    let (timeout, connect) = (seconds("reboot_timeout", 600), seconds("connect_timeout", 0));
     // `shutdown` counts in minutes.
-    let minutes = seconds(call, "pre_reboot_delay") / 60;
-    let command = match given {
-        Some(command) => format!("PATH=$PATH{path}\n{command}\n"),
-        None => format!(
-            "PATH=$PATH{path}\nif command -v shutdown >/dev/null 2>&1; then shutdown -r {minutes} {}; else reboot; fi\n",
-            shell_quote(&call.need("msg")?)
-        ),
+    let (after, minutes) = (seconds("post_reboot_delay", 0), seconds("pre_reboot_delay", 0).max(0) / 60);
+    if let Some(text) = bad {
+        let why = format!("invalid literal for int() with base 10: '{text}'");
+        return early(format!("Unexpected failure during module execution: {why}"), &[("stdout", "")]);
+    }
+    let message = call.text("msg").unwrap_or_else(|| "Reboot initiated by Ansible".into());
+    let (program, words) = match call.text("reboot_command") {
+        Some(command) => {
+            let (program, words) = command.trim().split_once(' ').unwrap_or((command.trim(), ""));
+            (Some(program.to_owned()), words.to_owned())
+        }
+        None => (None, format!("-r {minutes} {}", shell_quote(&message))),
     };
+    let whole = |n: i64| u64::try_from(n).unwrap_or(0);
     let want = Want {
-        boot: call.need("boot_time_command")?,
-        command,
-        test: call.need("test_command")?,
-        timeout: seconds(call, "reboot_timeout"),
-        connect: seconds(call, "connect_timeout").max(5),
-        after: seconds(call, "post_reboot_delay"),
+        boot: call.text("boot_time_command").unwrap_or_else(|| "cat /proc/sys/kernel/random/boot_id".into()),
+        program,
+        words,
+        folders: call.list("search_paths").unwrap_or_else(|| FOLDERS.map(str::to_owned).to_vec()),
+        test: call.text("test_command").unwrap_or_else(|| "whoami".into()),
+        timeout: whole(timeout),
+        connect: whole(connect).max(5),
+        after: whole(after),
     };
-    Ok(Decision::Drive(Box::new(move |remote| {
-        Box::pin(async move { drive(want, remote).await.map(|f| Ok(Decision::Done(f))) })
-    })))
+    Ok(Decision::Drive(Box::new(move |remote| Box::pin(async move { drive(want, remote).await }))))
 }
 
 fn failed(msg: String, began: Instant, rebooted: bool) -> Fields {
@@ -62,8 +106,40 @@ fn failed(msg: String, began: Instant, rebooted: bool) -> Fields {
     ])
 }
 
-async fn drive(want: Want, remote: &mut dyn Remote) -> Result<Fields> {
+async fn drive(want: Want, remote: &mut dyn Remote) -> Result<Decided> {
     let began = Instant::now();
+    let command = match find(&want, remote).await? {
+        Ok(command) => command,
+        Err(why) => return Ok(early(why, &[])),
+    };
+    reboot(&want, command, began, remote).await.map(|f| Ok(Decision::Done(f)))
+}
+
+/// The command line that reboots, with the whole path of its program.
+async fn find(want: &Want, remote: &mut dyn Remote) -> Result<std::result::Result<String, String>> {
+    let name = want.program.as_deref().unwrap_or("shutdown");
+    if name.contains('/') {
+        return Ok(Ok(format!("{name} {}\n", want.words)));
+    }
+    let folders: Vec<String> = want.folders.iter().map(|f| shell_quote(f)).collect();
+    // Where busybox is the system, its `reboot` takes the place of `shutdown`.
+    let other = if want.program.is_none() { "[ -e /etc/alpine-release ] && tp_n=reboot\n" } else { "" };
+    let script = format!(
+        "tp_n={}\n{other}for tp_f in {}; do if [ -x \"$tp_f/$tp_n\" ]; then printf '%s\\n' \"$tp_f/$tp_n\"; exit 0; fi; done\nexit 1\n",
+        shell_quote(name),
+        folders.join(" ")
+    );
+    let out = run(remote, script).await?;
+    if out.rc != 0 {
+        let folders = want.folders.iter().map(|f| format!("'{f}'")).collect::<Vec<_>>().join(", ");
+        return Ok(Err(format!("Unable to find command \"{name}\" in search paths: [{folders}]")));
+    }
+    let path = out.text().trim().to_owned();
+    let words = if want.program.is_none() && path.ends_with("/reboot") { "" } else { want.words.as_str() };
+    Ok(Ok(format!("{} {words}\n", shell_quote(&path))))
+}
+
+async fn reboot(want: &Want, command: String, began: Instant, remote: &mut dyn Remote) -> Result<Fields> {
     let before = run(remote, format!("{}\n", want.boot)).await?;
     if before.rc != 0 {
         let msg = format!(
@@ -73,10 +149,13 @@ async fn drive(want: Want, remote: &mut dyn Remote) -> Result<Fields> {
             before.text(),
             before.error_text()
         );
-        return Ok(failed(msg, began, false));
+        let mut all = failed(msg, began, false);
+        all.remove("rebooted");
+        all.insert("reboot".into(), json!(false));
+        return Ok(all);
     }
     // A host that goes down may take its answer along.
-    match tokio::time::timeout(Duration::from_secs(60), run(remote, want.command)).await {
+    match tokio::time::timeout(Duration::from_secs(60), run(remote, command)).await {
         Ok(Ok(out)) if out.rc > 0 && out.rc < 128 => {
             let msg = format!("Reboot command failed. Error was: '{}, {}'", out.text().trim(), out.error_text().trim());
             return Ok(failed(msg, began, false));
@@ -105,7 +184,10 @@ async fn drive(want: Want, remote: &mut dyn Remote) -> Result<Fields> {
         }
         if Instant::now() >= end {
             let what = if rebooted { "post-reboot test command" } else { "last boot time check" };
-            return Ok(failed(format!("Timed out waiting for {what} (timeout={})", want.timeout), began, rebooted));
+            let msg = format!("Timed out waiting for {what} (timeout={})", want.timeout);
+            let mut all = failed(msg, began, true);
+            all.insert("changed".into(), json!(false));
+            return Ok(all);
         }
         pause(remote, wait).await?;
         // Soon after it has gone it is asked often, later less.

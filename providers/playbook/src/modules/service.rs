@@ -113,7 +113,7 @@ fn decide(want: &sysvinit::Want, manager: &str, runlevel: &str, check: bool, out
             "openrc" => {
                 format!("rc-update {} \"$tp_n\" {}", if on { "add" } else { "del" }, shell_quote(runlevel))
             }
-            _ => sysvinit::enable(on, &[]),
+            _ => sysvinit::enable(on, &[], true),
         };
         script.push_str(&format!("{{ {command}\n}} >/dev/null || exit\n"));
     }

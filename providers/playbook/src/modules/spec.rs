@@ -128,6 +128,8 @@ fn table() -> &'static HashMap<String, Options> {
 /// The options of a module by their own names; empty for a module that is not in the table.
 pub(super) fn options(module: &str) -> &'static Options {
     static NONE: Options = BTreeMap::new();
+    // A name that only remains.
+    let module = if module == "yum" { "dnf" } else { module };
     table().get(module).unwrap_or(&NONE)
 }
 

@@ -70,15 +70,23 @@ pub(super) fn look(want: &Want, arguments: bool) -> String {
     )
 }
 
-/// Commands that make it start at boot, or not. Runlevels are told to what takes them.
-pub(super) fn enable(on: bool, runlevels: &[String]) -> String {
+/// Commands that make it start at boot, or not. Runlevels are told to what takes them. `whole`: also a script that was
+/// disabled before, which `sysvinit` itself, as Ansible's, does not enable again unless it is told runlevels.
+pub(super) fn enable(on: bool, runlevels: &[String], whole: bool) -> String {
     let levels = words(&runlevels.join(" "));
     let verb = if on { "enable" } else { "disable" };
     let flag = if on { "on" } else { "off" };
     let level =
         if runlevels.is_empty() { String::new() } else { format!(" --levels {}", shell_quote(&runlevels.concat())) };
+    let debian = match (on, whole, runlevels.is_empty()) {
+        (true, false, true) => "update-rc.d \"$tp_n\" defaults".to_owned(),
+        (_, false, _) => format!("update-rc.d \"$tp_n\" {verb}{levels}"),
+        (_, true, _) => {
+            format!("update-rc.d \"$tp_n\" defaults >/dev/null && update-rc.d \"$tp_n\" {verb}{levels}")
+        }
+    };
     format!(
-        "if command -v update-rc.d >/dev/null 2>&1; then update-rc.d \"$tp_n\" defaults >/dev/null && update-rc.d \"$tp_n\" {verb}{levels}\n\
+        "if command -v update-rc.d >/dev/null 2>&1; then {debian}\n\
          elif command -v chkconfig >/dev/null 2>&1; then chkconfig --add \"$tp_n\" && chkconfig{level} \"$tp_n\" {flag}\n\
          else echo 'no tool that enables init scripts: neither update-rc.d nor chkconfig' >&2; false; fi"
     )
@@ -153,7 +161,7 @@ fn decide(want: Want, out: &Output) -> Decided {
     }
     let mut script = n;
     if let Some(on) = switch {
-        script.push_str(&format!("{} || exit 91\n", enable(on, &levels)));
+        script.push_str(&format!("{} || exit 91\n", enable(on, &levels, false)));
     }
     // What is before the mark belongs to enabling.
     script.push_str("printf '\\001'; printf '\\001' >&2\n");

@@ -3,10 +3,10 @@
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
-use super::attrs::{Attrs, Seen};
+use super::attrs::{Attrs, Mend, Seen};
+use super::content::{QUIET, Write, print, refused, settled};
 use super::spec::Rules;
-use super::steps::{put, why};
-use super::{Call, Decision, Module, Pending, Place, fields, finish};
+use super::{Call, Decision, Module, Output, Pending, Place, fields};
 
 /// `yum_repository`.
 pub(super) const MODULE: Module = Module {
@@ -18,13 +18,27 @@ pub(super) const MODULE: Module = Module {
         ],
         ..Rules::NONE
     },
-    missing: &["attributes", "selevel", "serole", "setype", "seuser", "unsafe_writes"],
+    missing: &[],
     place: Place::Host,
     prepare,
 };
 
 /// Options that are no keys of a repository.
-const OTHER: [&str; 8] = ["file", "group", "mode", "name", "owner", "reposdir", "state", "unsafe_writes"];
+const OTHER: [&str; 13] = [
+    "attributes",
+    "file",
+    "group",
+    "mode",
+    "name",
+    "owner",
+    "reposdir",
+    "selevel",
+    "serole",
+    "setype",
+    "seuser",
+    "state",
+    "unsafe_writes",
+];
 
 type Section = (String, Vec<(String, String)>);
 
@@ -91,6 +105,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     let folder = call.text("reposdir").unwrap_or_else(|| "/etc/yum.repos.d".into());
     let path = format!("{folder}/{}.repo", call.text("file").unwrap_or_else(|| name.clone()));
     let (attrs, keys, diff) = (Attrs::of(call), wanted(call), call.diff);
+    let (in_place, check) = (call.yes("unsafe_writes")? == Some(true), call.check);
     let look = attrs.probe(&shell_quote(&path), "-L");
     let (p, d) = (shell_quote(&path), shell_quote(&folder));
     let probe = format!("[ -d {d} ] && echo folder=1\n{look}echo\nif [ -f {p} ]; then cat {p}; fi\nexit 0\n");
@@ -117,12 +132,14 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 }
             }
             let now_or_new = if there { seen.clone() } else { seen.mine().fresh(false) };
-            let mend = if sections.is_empty() {
-                String::new()
-            } else {
-                attrs.mend(&now_or_new, &path).map_err(|f| why(&f))?.script
+            // As Ansible: the text is written before a name turns out to be unknown.
+            let (mend, wrong) = match attrs.mend(&now_or_new, &path) {
+                _ if sections.is_empty() => (Mend::default(), None),
+                Ok(mend) => (mend, None),
+                Err(why) if differs && !check => (Mend::default(), Some(why)),
+                Err(why) => return Ok(Decision::Done(why)),
             };
-            let changed = differs || !mend.is_empty();
+            let changed = differs || !mend.none();
             let mut result = fields([
                 ("changed", json!(changed)),
                 ("repo", json!(name)),
@@ -142,10 +159,14 @@ fn prepare(call: &Call) -> Result<Decision, String> {
             let script = if sections.is_empty() {
                 format!("rm -f {p}\n")
             } else if differs {
-                put(&path, text.as_bytes(), &mend)
+                let print = print(text.as_bytes());
+                let mend = (mend.script.as_str(), mend.late.as_str());
+                let write = Write { path: &path, print: &print, mend, in_place, ..Write::default() };
+                write.script()
             } else {
-                format!("p={p}\n{mend}")
+                format!("{QUIET}p={p}\n{}", mend.all())
             };
+            let done = settled(result.clone(), false, refused);
             Ok(Decision::Change(Pending {
                 script,
                 action: if absent { Action::Delete } else { Action::Update },
@@ -156,8 +177,18 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 after: (!absent).then(|| json!(name)),
                 certain: true,
                 foreign: false,
-                expected: result.clone(),
-                finish: finish(result),
+                expected: result,
+                finish: Box::new(move |out: Output| {
+                    let (now, _) = Seen::read(&out);
+                    let all = done(out);
+                    match wrong {
+                        Some(mut wrong) if !all.contains_key("failed") => {
+                            wrong.extend(now.facts());
+                            wrong
+                        }
+                        _ => all,
+                    }
+                }),
             }))
         }),
     ))

@@ -1,5 +1,6 @@
 //! Asks Ansible.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -112,13 +113,13 @@ pub(super) fn update(cases: &[(String, PathBuf)]) {
     if old.is_empty() {
         return;
     }
-    let (with_systemd, plain): (Vec<_>, Vec<_>) =
-        old.into_iter().partition(|(_, path)| super::wants_systemd(&std::fs::read_to_string(path).unwrap()));
-    for (some, systemd) in [(plain, false), (with_systemd, true)] {
-        if !some.is_empty() {
-            let server = if systemd { super::systemd::start() } else { Sshd::start() };
-            ask(&ansible, &server.expect("Docker"), &some);
-        }
+    let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for case in old {
+        let text = std::fs::read_to_string(&case.1).unwrap();
+        hosts.entry(super::host_of(&text).to_owned()).or_default().push(case);
+    }
+    for (kind, some) in hosts {
+        ask(&ansible, &super::start(&kind).expect("Docker"), &some);
     }
 }
 

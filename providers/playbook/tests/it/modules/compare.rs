@@ -23,6 +23,13 @@ const NUMBERS: [&str; 12] = [
     "ansible_job_id",
 ];
 
+/// Lines that are said or not, as the progress of apt and what another case left have it.
+const SAID_OR_NOT: [&str; 3] = [
+    "Reading state information...",
+    "rpm: RPM should not be used directly install RPM packages, use Alien instead!",
+    "rpm: However assuming you know what you are doing...",
+];
+
 /// Properties of units that are the same on each machine and at any time.
 const UNIT: [&str; 14] = [
     "Id",
@@ -51,6 +58,7 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"/root/\.ansible/tmp/ansible-local-[^/ ']*/", "<tmp>/"),
             (r"/root/\.ansible<tmp>", "<tmp>"),
             (r"/srv/case/([ad])\.[a-z0-9_]{8}", "/srv/case/$1.<name>"),
+            (r"/srv/case/none/ansible\.[a-z0-9_]{8}", "/srv/case/none/ansible.<name>"),
             (r"/tmp/crontab\w+", "<crontab>"),
             (r"/srv/case/tmp[a-z0-9_]{8}\b", "/srv/case/tmp<name>"),
             (r"\bj\d{5,12}\.\d+", "<job>"),
@@ -64,8 +72,6 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             (r"(<tmp>/\.source(\.[a-z0-9]+)?|<tmp>/<name>|/[\w./-]+\.towpath\.\d+)", "<candidate>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
             (r"Paused for \d[\d.]* (seconds|minutes)", "Paused for <number> $1"),
-            // Said or not, as apt's progress has it.
-            (r"Reading state information\.\.\.\n", ""),
             (r"Reading database \.\.\. \d+ files", "Reading database ... <number> files"),
             (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),
         ]
@@ -80,11 +86,24 @@ pub(super) fn wants_diff(case: &str) -> bool {
     case.contains("\n  diff: true\n")
 }
 
+/// What Ansible keeps in a set: kinds of virtualization, what dnf did.
+fn is_set(items: &[Json]) -> bool {
+    let verb = |s: &str| ["Downloaded: ", "Installed: ", "Removed: "].iter().any(|v| s.starts_with(v));
+    let did = |i: &Json| i.as_str().is_some_and(verb);
+    items.iter().all(Json::is_string) && (items.contains(&"container".into()) || items.iter().any(did))
+}
+
 /// The comparable form. `diff` says whether the values of that name stay.
 pub(crate) fn tidy(value: Json, diff: bool) -> Json {
     match value {
         // A unit's properties: those that are the unit's own.
-        Json::Object(map) if map.contains_key("LoadState") => {
+        Json::Object(mut map) if map.contains_key("LoadState") => {
+            // The unit's other names come in any order.
+            if let Some(Json::String(names)) = map.get_mut("Names") {
+                let mut all: Vec<&str> = names.split(' ').collect();
+                all.sort_unstable();
+                *names = all.join(" ");
+            }
             Json::Object(map.into_iter().filter(|(k, _)| UNIT.contains(&k.as_str())).collect())
         }
         Json::Object(map) => Json::Object(
@@ -101,14 +120,21 @@ pub(crate) fn tidy(value: Json, diff: bool) -> Json {
                 .collect(),
         ),
         // A set, whose order says nothing.
-        Json::Array(mut items) if items.contains(&"container".into()) && items.iter().all(Json::is_string) => {
+        Json::Array(mut items) if is_set(&items) => {
             items.sort_by_key(ToString::to_string);
             Json::Array(items)
         }
         Json::Array(items) => Json::Array(
-            items.into_iter().filter(|i| i != "Reading state information...").map(|v| tidy(v, diff)).collect(),
+            items
+                .into_iter()
+                .filter(|i| !i.as_str().is_some_and(|l| SAID_OR_NOT.contains(&l)))
+                .map(|v| tidy(v, diff))
+                .collect(),
         ),
         Json::String(mut s) => {
+            for line in SAID_OR_NOT {
+                s = s.replace(&format!("{line}\n"), "");
+            }
             for (p, with) in patterns() {
                 if p.is_match(&s) {
                     s = p.replace_all(&s, *with).into_owned();

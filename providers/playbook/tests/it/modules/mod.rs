@@ -7,11 +7,13 @@
 
 pub(crate) mod ask;
 pub(crate) mod compare;
+mod rpm;
 pub(crate) mod systemd;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use towpath_core::testkit::Sshd;
 use towpath_core::{Configurator as _, Event, EventKind, Json, TaskStatus};
 use towpath_playbook::Playbook;
 
@@ -53,9 +55,19 @@ fn rounds_of(text: &str) -> usize {
     if text.starts_with("# once\n") { 1 } else { 2 }
 }
 
-/// Whether a case wants a host with systemd.
-fn wants_systemd(text: &str) -> bool {
-    text.lines().any(|l| l == "# host: systemd")
+/// What kind of host a case wants.
+fn host_of(text: &str) -> &str {
+    text.lines().find_map(|l| l.strip_prefix("# host: ")).unwrap_or("plain")
+}
+
+/// Starts a host of a kind.
+fn start(kind: &str) -> Option<Sshd> {
+    match kind {
+        "plain" => Sshd::start(),
+        "rpm" => rpm::start(),
+        "systemd" => systemd::start(),
+        other => panic!("no hosts of the kind {other}"),
+    }
 }
 
 /// Makes the machine as the case expects it.
@@ -136,8 +148,7 @@ struct Tally {
 
 /// Runs cases one after the other on a host.
 async fn part(cases: Vec<(String, PathBuf)>) -> Option<Tally> {
-    let plain = World::new(1)?;
-    let mut with_systemd: Option<World> = None;
+    let mut worlds: HashMap<String, World> = HashMap::new();
     let mut tally = Tally::default();
     for (name, path) in &cases {
         let text = std::fs::read_to_string(path).unwrap();
@@ -146,15 +157,11 @@ async fn part(cases: Vec<(String, PathBuf)>) -> Option<Tally> {
             .unwrap_or_else(|e| panic!("{}: {e}; TOWPATH_UPDATE=1 asks Ansible", stored.display()));
         let stored: Json = serde_json::from_str(&stored).unwrap();
         assert_eq!(stored["hash"], ask::hash(&text), "{name} has changed since; TOWPATH_UPDATE=1 asks Ansible");
-        let world = if wants_systemd(&text) {
-            if with_systemd.is_none() {
-                with_systemd = systemd::start().map(|s| World::of(vec![s]));
-            }
-            let Some(world) = &with_systemd else { continue };
-            world
-        } else {
-            &plain
-        };
+        let kind = host_of(&text);
+        if !worlds.contains_key(kind) {
+            worlds.insert(kind.to_owned(), World::of(vec![start(kind)?]));
+        }
+        let world = &worlds[kind];
         world.write("site.yml", &text);
         ask::companions(path, world.dir.path());
         let rounds = ours(world, &text).await;

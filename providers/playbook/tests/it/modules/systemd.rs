@@ -22,16 +22,17 @@ pub(crate) fn start() -> Option<Sshd> {
         assert!(std::env::var_os("TOWPATH_TEST_REQUIRE").is_none(), "{what}");
         return None;
     }
-    let args = "run -d --label towpath-test --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --cap-add SYS_ADMIN --cap-add NET_ADMIN \
+    // Started anew when it has gone down, at the same port: so it can reboot.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap().port();
+    let published = format!("127.0.0.1:{port}:22");
+    let args = "run -d --restart always --label towpath-test --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --cap-add SYS_ADMIN --cap-add NET_ADMIN \
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined -e container=docker \
-        -v /sys/fs/cgroup:/sys/fs/cgroup:ro -p 127.0.0.1::22";
+        -v /sys/fs/cgroup:/sys/fs/cgroup:ro -p";
     let mut words: Vec<&str> = args.split_whitespace().collect();
-    words.extend([IMAGE, "/sbin/init"]);
+    words.extend([published.as_str(), IMAGE, "/sbin/init"]);
     let id = docker(&words);
     let dir = std::env::temp_dir().join(format!("towpath-systemd-{}", &id[..12]));
     std::fs::create_dir_all(&dir).unwrap();
-    let port = docker(&["port", &id, "22/tcp"]);
-    let port = port.lines().next().and_then(|p| p.rsplit(':').next()?.parse().ok()).unwrap();
     let server = Sshd { id, port, dir };
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(server.key()).status();
     assert!(made.unwrap().success());
