@@ -183,7 +183,7 @@ pub(crate) fn config(
     config.strategy = s.get("DEFAULT_STRATEGY").map(|name| name.strip_prefix("mitogen_").unwrap_or(name).to_owned());
     config.any_errors_fatal = s.flag("ANY_ERRORS_FATAL") == Some(true);
     config.no_log = s.flag("DEFAULT_NO_LOG") == Some(true);
-    config.task_timeout = s.number("TASK_TIMEOUT")?.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    config.task_timeout = s.number("TASK_TIMEOUT")?.unwrap_or(0);
     config.ansible_managed = s.get("DEFAULT_MANAGED_STR").map(str::to_owned);
     config.inventory_sources = chosen.sources.iter().map(Into::into).collect();
     Ok(config)
