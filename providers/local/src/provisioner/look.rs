@@ -47,8 +47,12 @@ impl Local {
             // On another kernel than the one that it was made on, plain hosts may be unguarded.
             return if record.mode == LocalMode::Plain { self.plain(None) } else { Ok((record.mode, None)) };
         }
-        match (host::namespaces_work(&existing_part(&dir.0)), self.config.mode) {
-            (Ok(()), _) => match host::layered(&existing_part(&dir.0)) {
+        let there = existing_part(&dir.0);
+        let layered = host::layered(&there);
+        // Whether namespaces work is another question than where the folder is.
+        let scratch = if layered.is_some() { std::env::temp_dir() } else { there };
+        match (host::namespaces_work(&scratch), self.config.mode) {
+            (Ok(()), _) => match layered {
                 None => Ok((LocalMode::Namespace, None)),
                 Some(layered) => Err(Error::new(
                     ErrorKind::InvalidInput,
