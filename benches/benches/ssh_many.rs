@@ -18,7 +18,7 @@ fn resident_kib() -> u64 {
 }
 
 async fn measure() {
-    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let cx = Context::new();
     let local = Local::new(LocalConfig::hosts(1).state_dir(dir.path().join("local"))).unwrap();
     let host = local.apply(&cx).await.unwrap().environment.inventory.hosts.remove(0);
