@@ -61,9 +61,14 @@ pub(crate) fn namespaces_work(scratch: &Path) -> Result<(), String> {
 /// The folder of which hosts have a layer, if a path is in one: the changes of a host can't be kept in what they change.
 pub(crate) fn layered(path: &Path) -> Option<PathBuf> {
     let path = fs::canonicalize(path).ok()?;
-    let programs = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
-    let roots = LAYERED.iter().chain(&programs).filter_map(|name| fs::canonicalize(Path::new("/").join(name)).ok());
-    roots.into_iter().find(|root| path.starts_with(root))
+    let shown = |name: &str| LAYERED.contains(&name) || holds_programs(name);
+    let top = fs::read_dir("/").ok()?.flatten().filter(|e| e.file_name().to_str().is_some_and(shown));
+    top.filter_map(|e| fs::canonicalize(e.path()).ok()).find(|root| path.starts_with(root))
+}
+
+/// Whether a top-level folder is one that programs live in, of which a host has a layer, too.
+fn holds_programs(name: &str) -> bool {
+    name == "bin" || name == "sbin" || name.starts_with("lib")
 }
 
 /// Escapes a path for the options of an overlay.
@@ -234,7 +239,7 @@ fn mirror(entry: &fs::DirEntry, tree: &Path, dir: &HostDir) -> io::Result<()> {
     let name = entry.file_name();
     let on = tree.join(&name);
     let Some(text) = name.to_str() else { return Ok(()) };
-    let programs = text == "bin" || text == "sbin" || text.starts_with("lib");
+    let programs = holds_programs(text);
     if entry.file_type()?.is_symlink() {
         if programs && fs::symlink_metadata(&on).is_err() {
             symlink(fs::read_link(entry.path())?, &on)?;

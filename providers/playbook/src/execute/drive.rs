@@ -97,9 +97,7 @@ impl Run<'_> {
             Verdict::Result(fields) if plan => {
                 Ok(self.settle_plan(on.host, title, module.place == Place::Here, &ready.args, fields))
             }
-            Verdict::Change(pending) => {
-                self.change(on, ready.link.as_ref(), ready.background, *pending).await.map_err(stop)
-            }
+            Verdict::Change(pending) => self.change(on, ready, *pending).await.map_err(stop),
             Verdict::Result(fields) => {
                 if let Some(link) = &ready.link {
                     self.look_ahead(on, link, Seen::Calm).await;
@@ -225,18 +223,13 @@ impl Run<'_> {
     }
 
     /// Makes a change. Its turn has come.
-    async fn change(
-        &self,
-        on: &On<'_>,
-        link: Option<&Link<'_>>,
-        background: Option<(u64, u64)>,
-        pending: Pending,
-    ) -> towpath_core::Result<One> {
-        let Some(link) = link else { return Ok(One::failing("this module has no host to change")) };
+    async fn change(&self, on: &On<'_>, ready: Ready<'_>, pending: Pending) -> towpath_core::Result<One> {
+        let Ready { args, link, background, .. } = ready;
+        let Some(link) = &link else { return Ok(One::failing("this module has no host to change")) };
         if let Some((seconds, poll)) = background {
             return self.background(on, link, pending, seconds, poll).await;
         }
-        let sessions = Sessions::after(&on.task.action, &pending, link.user());
+        let sessions = Sessions::after(&on.task.action, &args, &pending, link.user());
         let script = Script { text: pending.script, foreign: pending.foreign };
         let own = sessions.as_ref().is_some_and(|s| s.concerns(&link.key));
         let changing = link.begin(&script, sessions).await?;
@@ -323,9 +316,12 @@ impl Run<'_> {
                 let Some(ask) = self.ask.filter(|_| self.mode == Mode::Apply) else { return Ok(None) };
                 let echo = args.get("echo").and_then(truthy).unwrap_or(true);
                 let prompt = word(&["prompt"]).unwrap_or_else(|| "Press enter to continue, Ctrl+C to interrupt".into());
-                let (begun, start) = (std::time::Instant::now(), modules::now());
-                match ask.pause(&format!("[{}]\n{prompt}", on.info.name), echo).await {
-                    Some(text) => One::of(modules::answered(&text, echo, begun, start)),
+                let begun = modules::Pause::now(true, echo);
+                let prompt = format!("[{}]\n{prompt}", on.info.name);
+                // Nobody has to answer what was cancelled.
+                let asked = cx.guard(PLAYBOOK, "apply", async { Ok(ask.pause(&prompt, echo).await) });
+                match asked.await.map_err(Stop::Fatal)? {
+                    Some(text) => One::of(begun.over(&text)),
                     None => return Ok(None),
                 }
             }

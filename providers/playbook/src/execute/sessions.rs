@@ -3,10 +3,10 @@
 //! A session takes from the host, when it begins, which groups its user is in, what sudo allows it, which limits and variables it
 //! has. With Ansible each task begins one; here they stay, so those must end that a change concerns.
 
-use towpath_core::Action;
+use towpath_core::{Action, Json};
 
 use super::pool::ShellKey;
-use crate::modules::Pending;
+use crate::modules::{Fields, Pending};
 
 /// The sessions that a change concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(super) enum Sessions {
 }
 
 impl Sessions {
-    /// What a change concerns, if anything. `user`: whose the connection is, if that is known.
-    pub(super) fn after(action: &str, pending: &Pending, user: Option<&str>) -> Option<Self> {
+    /// What a change concerns, if anything. `args`: the task's; `user`: whose the connection is, if that is known.
+    pub(super) fn after(action: &str, args: &Fields, pending: &Pending, user: Option<&str>) -> Option<Self> {
         const FILES: [&str; 11] = [
             "/etc/environment",
             "/etc/group",
@@ -37,7 +37,7 @@ impl Sessions {
             // Nobody is in a new group.
             "group" if pending.action == Action::Create => None,
             "group" => Some(Self::All),
-            "user" => Some(match (pending.subject.strip_prefix("user "), user) {
+            "user" => Some(match (args.get("name").or_else(|| args.get("user")).and_then(Json::as_str), user) {
                 (Some(name), Some(own)) if name != own => Self::Of(name.to_owned()),
                 _ => Self::All,
             }),
@@ -62,11 +62,11 @@ mod tests {
     use super::Sessions;
     use crate::modules::{Fields, Pending};
 
-    fn after(action: &str, what: Action, subject: &str, path: Option<&str>) -> Option<Sessions> {
+    fn after(action: &str, what: Action, name: &str, path: Option<&str>) -> Option<Sessions> {
         let pending = Pending {
             script: String::new(),
             action: what,
-            subject: subject.into(),
+            subject: String::new(),
             path: path.map(Into::into),
             before: None,
             after: None,
@@ -75,7 +75,8 @@ mod tests {
             expected: Fields::new(),
             finish: Box::new(|_| Fields::new()),
         };
-        Sessions::after(action, &pending, Some("deploy"))
+        let args = crate::modules::fields([("name", name.into())]);
+        Sessions::after(action, &args, &pending, Some("deploy"))
     }
 
     #[test]
@@ -90,13 +91,13 @@ mod tests {
     #[test]
     fn a_user_concerns_his_own_sessions() {
         let shell = |user: &str| Some((user.to_owned(), BecomeMethod::Sudo, Vec::new()));
-        let ann = after("user", Action::Update, "user ann", None).expect("a user has sessions");
+        let ann = after("user", Action::Update, "ann", None).expect("a user has sessions");
         assert!(ann.concerns(&shell("ann")));
         assert!(!ann.concerns(&shell("root")));
         assert!(!ann.concerns(&None));
         // What the connection's own user may become depends on his groups.
-        assert_eq!(after("user", Action::Update, "user deploy", None), Some(Sessions::All));
-        assert_eq!(after("group", Action::Create, "group app", None), None);
-        assert_eq!(after("group", Action::Update, "group app", None), Some(Sessions::All));
+        assert_eq!(after("user", Action::Update, "deploy", None), Some(Sessions::All));
+        assert_eq!(after("group", Action::Create, "app", None), None);
+        assert_eq!(after("group", Action::Update, "app", None), Some(Sessions::All));
     }
 }

@@ -8,7 +8,7 @@ use towpath_core::{Action, Json, shell_quote};
 use super::content::print;
 use super::http::{Head, Request, failure};
 use super::spec::Rules;
-use super::steps::{PATHS, exports, failed, no_program, said};
+use super::steps::{FOLDER, PATHS, exports, failed, no_program, said};
 use super::{Call, Decided, Decision, Fields, Module, Output, Pending, Place, fields, head};
 
 /// `apt_key`.
@@ -138,14 +138,14 @@ tp_v=0
 
 impl Want {
     fn prelude(&self) -> String {
-        // Fetching has a folder of its own, which serves for all.
-        let folder = match (&self.source, &self.id) {
-            (Source::Url(request), _) => format!("tp_fetch() {{\n{}set +e\n}}\n", request.script()),
+        // Fetching makes a folder anew, which then serves for all.
+        let fetch = match &self.source {
+            Source::Url(request) => format!("tp_fetch() {{\n{}set +e\n}}\n", request.script()),
             _ => String::new(),
         };
         format!(
-            "{}LANG=C.utf8 LC_ALL=C.utf8 LC_MESSAGES=C.utf8 LANGUAGE=C.utf8\nexport LANG LC_ALL LC_MESSAGES LANGUAGE\n{PATHS}{TOOLS}{folder}\
-             tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\") || exit 1\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n\
+            "{}LANG=C.utf8 LC_ALL=C.utf8 LC_MESSAGES=C.utf8 LANGUAGE=C.utf8\nexport LANG LC_ALL LC_MESSAGES LANGUAGE\n{PATHS}{TOOLS}{fetch}\
+             {FOLDER}\
              k=$(tp_need apt-key) || {{ printf '%s\\n\\n' \"$k\"; exit 0; }}\n\
              p=$(tp_need gpg) || {{ printf '%s\\n\\n' \"$p\"; exit 0; }}\n",
             self.env
@@ -198,9 +198,9 @@ impl Want {
             (Source::Nowhere, _) => String::new(),
         };
         format!(
-            "{}printf 'apt_key=%s\\n' \"$k\"\n{run}[ \"$tp_v\" -ne 0 ] || {{ {} }}\ntp_tell\n",
+            "{}printf 'apt_key=%s\\n' \"$k\"\n{run}if [ \"$tp_v\" -eq 0 ]; then\n{}fi\ntp_tell\n",
             self.prelude(),
-            self.list(false).replace('\n', ";"),
+            self.list(false),
         )
     }
 

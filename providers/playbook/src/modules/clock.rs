@@ -21,7 +21,7 @@ pub(super) fn span(start: &str, end: &str) -> Fields {
 }
 
 /// The time here, in UTC.
-pub(crate) fn now() -> String {
+pub(super) fn now() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let (seconds, micros) = (since.as_secs() as i64, since.subsec_micros());
     let (days, clock) = (seconds / 86_400, seconds % 86_400);

@@ -36,6 +36,35 @@ return 1
 }
 "#;
 
+/// Finds a program, the one that a task names or the one on the path: its word in `$g`. Where it can't be started, tells
+/// `unstarted=NUMBER NAME` or `path=FOLDERS`, and ends the script.
+pub(super) fn program(named: Option<&str>, name: &str) -> String {
+    match named {
+        Some(path) => format!(
+            "{WHICH}g={}\ntp_x=$(which_of \"$g\") || {{ printf 'unstarted=%s\\n\\n' \"$tp_x\"; exit 0; }}\n",
+            shell_quote(path)
+        ),
+        None => format!("g=$(command -v {name}) || {{ printf 'path=%s\\n\\n' \"$PATH\"; exit 0; }}\n"),
+    }
+}
+
+/// The result of a program that could not be started, of what [`WHICH`] says: `2 git`. `cmd` is its command line.
+pub(super) fn not_started(why: &str, cmd: String) -> Fields {
+    let (errno, name) = why.split_once(' ').unwrap_or(("2", why));
+    let mut all = fields([("rc", json!(errno.parse::<i64>().unwrap_or(2))), ("cmd", json!(cmd))]);
+    super::steps::said(&mut all, &Output::default(), true);
+    super::steps::failed(all, format!("[Errno {errno}] {}: b'{name}'", reason(errno)))
+}
+
+/// The words of an error number that keeps a program from its start.
+fn reason(errno: &str) -> &'static str {
+    match errno {
+        "13" => "Permission denied",
+        "20" => "Not a directory",
+        _ => "No such file or directory",
+    }
+}
+
 /// A command and how it is called in results.
 struct Run {
     shown: Json,
@@ -185,11 +214,7 @@ pub(super) fn globs(creates: Option<&str>, removes: Option<&str>) -> String {
 fn unstarted(said: &str, shown: &Json) -> Fields {
     let mut words = said.splitn(3, ' ');
     let (kind, errno, name) = (words.next(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let text = match errno {
-        "13" => "Permission denied",
-        "20" => "Not a directory",
-        _ => "No such file or directory",
-    };
+    let text = reason(errno);
     match kind {
         Some("chdir") => {
             let msg = format!("Unable to change directory before execution: [Errno {errno}] {text}: b'{name}'");

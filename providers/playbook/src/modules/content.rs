@@ -227,6 +227,22 @@ pub(super) fn settled(result: Fields, facts: bool, refused: Refused) -> Finish {
     })
 }
 
+/// As `done`; but where the file was written and an owner's name then turned out to be unknown, that is the result, with what is
+/// known of the file.
+pub(super) fn unless_wrong(done: Finish, wrong: Option<Fields>) -> Finish {
+    Box::new(move |out| {
+        let (now, _) = Seen::read(&out);
+        let all = done(out);
+        match wrong {
+            Some(mut wrong) if !all.contains_key("failed") => {
+                wrong.extend(now.facts());
+                wrong
+            }
+            _ => all,
+        }
+    })
+}
+
 /// A text for a plan's difference; `None` if it is large or no text.
 pub(super) fn shown(bytes: &[u8]) -> Option<Json> {
     if bytes.len() > 100_000 {

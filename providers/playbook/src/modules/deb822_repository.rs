@@ -5,7 +5,7 @@ use towpath_core::{Action, Json, shell_quote};
 
 use super::attrs::{Attrs, Seen};
 use super::spec::Rules;
-use super::steps::{exports, failed, put, why};
+use super::steps::{FOLDER, exports, failed, put, why};
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
 
 /// `deb822_repository`.
@@ -85,7 +85,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         Some(u) if !absent => {
             let u = shell_quote(u);
             format!(
-                "tp_k=$(mktemp) || exit $?\ntrap 'rm -f \"$tp_k\"' EXIT\ncase {u} in file://*) u={u}; cat \"${{u#file://}}\" >\"$tp_k\";;\n\
+                "{FOLDER}tp_k=$tp_w/key\ncase {u} in file://*) u={u}; cat \"${{u#file://}}\" >\"$tp_k\";;\n\
                  *) if command -v curl >/dev/null; then curl -fsSL -o \"$tp_k\" {u}; else wget -q -O \"$tp_k\" {u}; fi;; esac 2>&1 || {{ echo no_key=1; exit 0; }}\n\
                  if head -n 1 \"$tp_k\" | grep -q '^-----BEGIN PGP'; then e=asc; else e=gpg; fi; echo \"ext=$e\"\n\
                  cmp -s \"$tp_k\" {KEYS}/{name}.$e || echo new_key=1\n"

@@ -4,7 +4,7 @@ use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
 use super::attrs::{Attrs, Mend, Seen, failed};
-use super::content::{QUIET, Write, print, refused, settled, shown};
+use super::content::{QUIET, Write, print, refused, settled, shown, unless_wrong};
 use super::{Call, Decision, Fields, Output, Pending, fields, pattern};
 
 /// Their common options.
@@ -141,17 +141,7 @@ impl Edit {
             certain: true,
             foreign: self.validate.is_some(),
             expected: result,
-            finish: Box::new(move |out| {
-                let (now, _) = Seen::read(&out);
-                let all = done(out);
-                match wrong {
-                    Some(mut wrong) if !all.contains_key("failed") => {
-                        wrong.extend(now.facts());
-                        wrong
-                    }
-                    _ => all,
-                }
-            }),
+            finish: unless_wrong(done, wrong),
         })
     }
 

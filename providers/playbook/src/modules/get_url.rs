@@ -234,8 +234,8 @@ fn existing(seen: &Seen, url: &str, dest: &str, mend: &Mend) -> Decision {
     })
 }
 
-/// Sets `tp_y` to the sum that a list at another address has for the file. The list is fetched as the file is; the line of the
-/// file's name counts.
+/// Sets `tp_y` to the sum that a list at another address has for the file. The list is fetched without the task's options of the
+/// request; the line of the file's name counts.
 fn look_up(list: &str, url: &str) -> String {
     let name = url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     format!(
@@ -246,13 +246,13 @@ fn look_up(list: &str, url: &str) -> String {
     )
 }
 
-/// Names the file in a folder, by the answer or the address.
+/// Names the file in a folder, by the answer or the address. A server's word for a name leads to no other folder.
 fn choose(request: &Request, into: bool) -> String {
     if into {
         format!(
             "n=$(sed -n 's/^[Cc]ontent-[Dd]isposition:.*filename=\"\\{{0,1\\}}\\([^\";]*\\).*/\\1/p' \"$tp_w/head\" | tr -d '\\r' | tail -n 1)\n\
              l=$(sed -n 's/^[Ll]ocation: *//p' \"$tp_w/head\" | tr -d '\\r' | tail -n 1)\n\
-             n=${{n##*/}}\nif [ -z \"$n\" ]; then n=${{l:-{}}}; n=${{n%%[?#]*}}; n=${{n##*/}}; fi\nd=${{d%/}}/${{n:-index.html}}\n",
+             n=${{n##*/}}\nif [ -z \"$n\" ]; then n=${{l:-{}}}; n=${{n%%[?#]*}}; n=${{n##*/}}; fi\ncase $n in .|..) n=;; esac\nd=${{d%/}}/${{n:-index.html}}\n",
             shell_quote(&request.url)
         )
     } else {
@@ -381,4 +381,28 @@ fn finish(out: &Output, file: &Target) -> Fields {
         all.insert("backup_file".into(), json!(seen.get("backup_file")));
     }
     all
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::{Request, choose};
+
+    #[test]
+    fn a_server_names_a_file_and_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let request = Request::plain("http://h/a/from-url?x=/y".into(), true);
+        for (named, wanted) in [
+            ("filename=\"good.txt\"", "d/good.txt"),
+            ("filename=\"../../etc/cron.d/x\"", "d/x"),
+            ("filename=\"..\"", "d/index.html"),
+            ("filename=\".\"", "d/index.html"),
+            ("nothing", "d/from-url"),
+        ] {
+            std::fs::write(dir.path().join("head"), format!("Content-Disposition: attachment; {named}\r\n")).unwrap();
+            let script = format!("tp_w={}\nd=d\n{}printf %s \"$d\"\n", dir.path().display(), choose(&request, true));
+            let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout), wanted, "{named}");
+        }
+    }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use towpath_core::{Json, shell_quote};
 
 use super::Call;
+use super::steps::FOLDER;
 
 /// What both modules of requests share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Request {
     pub(super) url: String,
     pub(super) method: String,
@@ -179,7 +180,7 @@ impl Request {
             }
         };
         format!(
-            "tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\")\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n\
+            "{FOLDER}\
              : >\"$tp_w/body\"; : >\"$tp_w/head\"\nset +e\n\
              if command -v curl >/dev/null 2>&1; then\n{} >\"$tp_w/config\"\n\
              {body}curl -sS -q -K \"$tp_w/config\" -o \"$tp_w/body\" -D \"$tp_w/head\" 2>\"$tp_w/error\"; tp_v=$?\n\

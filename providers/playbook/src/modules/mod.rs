@@ -76,8 +76,7 @@ use crate::carry::{Output, Script};
 use crate::render::{Scope, text, truthy};
 use spec::Rules;
 
-pub(crate) use clock::now;
-pub(crate) use pause::answered;
+pub(crate) use pause::Begun as Pause;
 
 /// Shell functions that probes use. A shell is told them once, when it is opened.
 pub(crate) use attrs::PREAMBLE as FUNCTIONS;
@@ -173,6 +172,7 @@ static ALL: &[&Module] = &[
 ];
 
 /// A task's arguments, templated and checked.
+#[derive(Clone)]
 pub(crate) struct Call {
     /// The module's short name: `file`.
     pub(crate) action: String,
@@ -184,7 +184,6 @@ pub(crate) struct Call {
     pub(crate) env: Vec<(String, String)>,
     /// Whether nothing may change: a plan, or check mode. A change is then not sent, and `expected` is the result. Few modules
     /// need to look at this.
-    #[allow(dead_code, reason = "used by the modules that come next")]
     pub(crate) check: bool,
     /// Whether texts before and after are wanted: a plan, or diff mode. A module that has them puts `diff` into its result.
     pub(crate) diff: bool,
@@ -202,7 +201,6 @@ pub(crate) type Drive =
 
 /// What a module that drives the connection by itself can use.
 #[async_trait::async_trait]
-#[allow(dead_code, reason = "used by the modules that come next")]
 pub(crate) trait Remote: Send {
     /// Runs a script in the task's shell.
     async fn run(&mut self, script: Script) -> towpath_core::Result<Output>;
@@ -227,7 +225,6 @@ pub(crate) enum Decision {
     /// Something to change. Not sent in a plan or in check mode.
     Change(Pending),
     /// Something else, at the task's turn. Looks at [`Call::check`] by itself.
-    #[allow(dead_code, reason = "used by the modules that come next")]
     Drive(Drive),
 }
 

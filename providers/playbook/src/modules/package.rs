@@ -50,15 +50,7 @@ fn prepare(call: &Call) -> Decided {
         let variable = call.scope.variable("ansible_package_use").map(|v| to_json(&v))?;
         variable.as_str().filter(|u| *u != "auto").map(str::to_owned)
     });
-    let inner = Call {
-        action: "package".into(),
-        args: given.clone(),
-        given,
-        scope: call.scope.clone(),
-        env: call.env.clone(),
-        check: call.check,
-        diff: call.diff,
-    };
+    let inner = Call { action: "package".into(), args: given.clone(), given, ..call.clone() };
     match named {
         Some(name) => through(inner, &name),
         None => manager(&call.scope, Box::new(move |name| through(inner, name))),

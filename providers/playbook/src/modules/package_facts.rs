@@ -26,7 +26,7 @@ struct Manager {
 }
 
 /// In the order in which they are looked for. Ansible has them in a set, whose order is another one in each run.
-const ALL: [Manager; 7] = [
+static ALL: [Manager; 7] = [
     Manager { name: "apt", aliases: &[], program: "dpkg-query", list: APT, read: apt },
     Manager { name: "rpm", aliases: &["dnf", "dnf5", "yum", "zypper"], program: "rpm", list: RPM, read: rpm },
     Manager { name: "apk", aliases: &[], program: "apk", list: "apk info -v\n", read: apk },
@@ -80,8 +80,7 @@ fn prepare(call: &Call) -> Decided {
 }
 
 fn find(name: &str) -> Option<&'static Manager> {
-    static MANAGERS: [Manager; 7] = ALL;
-    MANAGERS.iter().find(|m| m.name == name || m.aliases.contains(&name))
+    ALL.iter().find(|m| m.name == name || m.aliases.contains(&name))
 }
 
 fn result(wanted: &[String], auto: bool, first: bool, path: &str, parts: &[(&str, &str)]) -> Fields {

@@ -6,6 +6,7 @@ use towpath_core::{Action, shell_quote};
 use super::content::{print, python_lines};
 use super::copy::not_found;
 use super::spec::Rules;
+use super::steps::FOLDER;
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
 use crate::load::split_words;
 
@@ -109,7 +110,7 @@ fn prepare_script(call: &Call) -> Result<Decision, String> {
         };
         // In a folder of its own, so that the script has its name and nobody else's hand in it.
         let script = format!(
-            "tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\") || exit 1\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n\
+            "{FOLDER}\
              tp_x=$tp_w/{}\n{} >\"$tp_x\" && chmod 700 \"$tp_x\" || exit 1\n{cd}{env}{run}\n",
             shell_quote(&file),
             print(&bytes)

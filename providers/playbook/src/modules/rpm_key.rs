@@ -4,14 +4,14 @@ use serde_json::json;
 use towpath_core::{Action, shell_quote};
 
 use super::spec::Rules;
-use super::steps::{PATHS, exports, failed, no_program};
+use super::steps::{FOLDER, PATHS, exports, failed, no_program};
 use super::{Call, Decided, Decision, Fields, Module, Output, Pending, Place, fields, head};
 
 /// `rpm_key`.
 pub(super) const MODULE: Module =
     Module { names: &["rpm_key"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
 
-/// Puts the key of a file or an address into `$tp_k`.
+/// Puts the key's file into `$tp_k`; one from an address stays in the script's folder.
 fn fetch(key: &str, check: bool) -> String {
     let k = shell_quote(key);
     if !key.contains("://") {
@@ -24,7 +24,7 @@ fn fetch(key: &str, check: bool) -> String {
     }
     let (curl, wget) = if check { ("", "") } else { (" -k", " --no-check-certificate") };
     format!(
-        "tp_k=$(mktemp) || exit $?\ntrap 'rm -f \"$tp_k\"' EXIT\n\
+        "tp_k=$tp_w/key\n\
          {{ if command -v curl >/dev/null; then curl -fsSL{curl} -o \"$tp_k\" {k}; else wget -q{wget} -O \"$tp_k\" {k}; fi; }} 2>&1 || {{ echo no_key=1; echo; exit 0; }}\n"
     )
 }
@@ -58,10 +58,9 @@ fn prepare(call: &Call) -> Decided {
         String::new()
     } else {
         format!(
-            "{}if [ -f \"$tp_k\" ]; then echo file=1; fi\ncommand -v gpg >/dev/null || {{ echo no_gpg=1; echo; exit 0; }}\n\
-             tp_w=$(mktemp -d) || exit $?\n\
+            "{FOLDER}{}if [ -f \"$tp_k\" ]; then echo file=1; fi\ncommand -v gpg >/dev/null || {{ echo no_gpg=1; echo; exit 0; }}\n\
              gpg --homedir \"$tp_w\" --no-tty --batch --with-colons --fixed-list-mode --show-keys -- \"$tp_k\" 2>/dev/null | while IFS=: read -r tp_a tp_b tp_c tp_d tp_e tp_f tp_g tp_h tp_i tp_j tp_r; do\n\
-             case $tp_a in pub) echo \"id=$tp_e\";; fpr) echo \"print_$tp_j=1\";; esac; done\nrm -rf \"$tp_w\"\n",
+             case $tp_a in pub) echo \"id=$tp_e\";; fpr) echo \"print_$tp_j=1\";; esac; done\n",
             task.fetch
         )
     };
@@ -129,7 +128,7 @@ impl Task {
         } else if self.id.is_some() {
             return Err("When importing a key, a valid file must be given".into());
         } else {
-            format!("{}rpm --import -- \"$tp_k\"\n", self.fetch)
+            format!("{FOLDER}{}rpm --import -- \"$tp_k\"\n", self.fetch)
         };
         Ok(Decision::Change(Pending {
             script: format!("{}{script}", self.env),

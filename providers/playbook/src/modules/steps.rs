@@ -10,6 +10,11 @@ use super::{Fields, Output, head};
 pub(super) const PATHS: &str =
     "for d in /usr/local/sbin /usr/sbin /sbin; do case :$PATH: in *:$d:*) ;; *) PATH=$PATH:$d;; esac; done\n";
 
+/// A folder of the script's own, which no other user can look into: `"$tp_w"`. It goes with the script; where it can't be made, the
+/// script ends, and nothing is written to a path that begins with no folder.
+pub(super) const FOLDER: &str =
+    "tp_w=$(umask 077; mktemp -d \"${TMPDIR:-/tmp}/.towpath.XXXXXXXX\") || exit 1\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n";
+
 /// A script of two parts. The mark between them is random, so that no command's output can be taken for it.
 pub(super) struct Steps {
     mark: String,
@@ -118,4 +123,24 @@ pub(super) fn umask(text: &str) -> Result<String, Fields> {
 /// The task's environment, for the programs of a script.
 pub(super) fn exports(env: &[(String, String)]) -> String {
     env.iter().map(|(k, v)| format!("export {k}={}\n", towpath_core::shell_quote(v))).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::FOLDER;
+
+    #[test]
+    fn a_script_without_a_folder_ends_before_it_writes_anywhere() {
+        let run = |temporary: &std::path::Path| {
+            let script = format!("{FOLDER}stat -c %a \"$tp_w\"\necho x >\"$tp_w/source\"\n");
+            std::process::Command::new("sh").args(["-c", &script]).env("TMPDIR", temporary).output().unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let out = run(dir.path());
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(0), b"700\n".as_slice()));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the folder goes with its script");
+        let out = run(&dir.path().join("nowhere"));
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(1), b"".as_slice()));
+    }
 }

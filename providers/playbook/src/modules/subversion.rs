@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
-use super::command::{WHICH, python_quoted};
+use super::command::{not_started, program, python_quoted};
 use super::content::print;
 use super::spec::Rules;
-use super::steps::{PATHS, exports, failed, no_program, said};
+use super::steps::{FOLDER, PATHS, exports, failed, no_program, said};
 use super::{Call, Decided, Decision, Fields, Module, Output, Pending, Place, fields, head};
 
 /// `subversion`.
 pub(super) const MODULE: Module =
     Module { names: &["subversion"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
 
-/// What a task wants.
-#[derive(Debug, Clone)]
+/// What a task wants. Not to be shown: it holds a password.
+#[derive(Clone)]
 struct Want {
     repo: String,
     dest: String,
@@ -101,7 +101,7 @@ impl Want {
         };
         format!(
             "{}LC_ALL=C.UTF-8\nexport LC_ALL\n{PATHS}\
-             tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\") || exit 1\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n\
+             {FOLDER}\
              u={}\nd={}\nr={}\n\
              tp_s() {{ {input}\"$g\"{options} \"$@\" >\"$tp_w/o\" 2>\"$tp_w/e\"{}; tp_v=$?; return $tp_v; }}\n{TOOLS}",
             self.env,
@@ -113,13 +113,7 @@ impl Want {
     }
 
     fn probe(&self) -> String {
-        let find = match &self.executable {
-            Some(e) => format!(
-                "{WHICH}g={}\ntp_x=$(which_of \"$g\") || {{ printf 'nosvn=%s\\n\\n' \"$tp_x\"; exit 0; }}\n",
-                shell_quote(e)
-            ),
-            None => "g=$(command -v svn) || { printf 'path=%s\\n\\n' \"$PATH\"; exit 0; }\n".to_owned(),
-        };
+        let find = program(self.executable.as_deref(), "svn");
         let version = match self.password {
             Some(_) => "case $(\"$g\" --version --quiet) in 0.*|1.[0-9].*) printf 'old=1\\n\\n'; exit 0;; esac\n",
             None => "",
@@ -220,8 +214,9 @@ fn decide(w: Want, out: &Output) -> Decided {
     let get = |k: &str| seen.get(k).map(String::as_str).unwrap_or_default();
     let is = |k: &str| get(k) == "1";
     let there = is("there");
-    if !get("nosvn").is_empty() {
-        return Ok(unstarted(&w, get("nosvn"), there));
+    if let Some((_, name)) = get("unstarted").split_once(' ') {
+        let cmd = w.shown(name, &first_command(&w, there));
+        return Ok(Decision::Done(not_started(get("unstarted"), cmd)));
     }
     if seen.contains_key("path") {
         return Err(no_program("svn", get("path")));
@@ -278,19 +273,14 @@ fn decide(w: Want, out: &Output) -> Decided {
     Ok(pending(w, svn, true, true, Some(now), result, newer))
 }
 
-/// The program named by `executable` can't be started: `2 svn`.
-fn unstarted(w: &Want, why: &str, there: bool) -> Decision {
-    let (errno, name) = why.split_once(' ').unwrap_or(("2", why));
-    let text = if errno == "13" { "Permission denied" } else { "No such file or directory" };
-    let words: Vec<&str> = match (w.only_asks(), w.export, there) {
+/// The command that would have run, had its program started.
+fn first_command(w: &Want, there: bool) -> Vec<&str> {
+    match (w.only_asks(), w.export, there) {
         (true, ..) => vec!["info", &w.repo],
         (_, true, _) => vec!["export", "-r", &w.revision, &w.repo, &w.dest],
         (_, _, false) => vec!["checkout", "-r", &w.revision, &w.repo, &w.dest],
         (_, _, true) => vec!["info", &w.dest],
-    };
-    let mut all = fields([("rc", json!(errno.parse::<i64>().unwrap_or(2))), ("cmd", json!(w.shown(name, &words)))]);
-    said(&mut all, &Output::default(), true);
-    Decision::Done(failed(all, format!("[Errno {errno}] {text}: b'{name}'")))
+    }
 }
 
 /// Whether `switch` or `update` says that it changed a file.

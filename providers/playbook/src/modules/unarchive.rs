@@ -8,6 +8,7 @@ use super::content::{QUIET, broken, print, temporary};
 use super::copy::not_found;
 use super::http::Request;
 use super::spec::Rules;
+use super::steps::FOLDER;
 use super::unarchive_url::fetched;
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields};
 
@@ -157,10 +158,7 @@ impl Wanted {
 fn staged(bytes: Option<&[u8]>, src: &str) -> String {
     match bytes {
         None => format!("s={}\n", shell_quote(src)),
-        Some(bytes) => format!(
-            "tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\")\ntrap 'rm -rf -- \"$tp_w\"' EXIT\ns=$tp_w/source\n{} >\"$s\"\n",
-            print(bytes)
-        ),
+        Some(bytes) => format!("{FOLDER}s=$tp_w/source\n{} >\"$s\"\n", print(bytes)),
     }
 }
 

@@ -6,7 +6,7 @@ use towpath_core::{Action, Json, shell_quote};
 use super::attrs::{Attrs, Mend, Seen};
 use super::content::{QUIET, Write, print, refused, settled};
 use super::spec::Rules;
-use super::{Call, Decision, Module, Output, Pending, Place, fields};
+use super::{Call, Decision, Module, Pending, Place, fields};
 
 /// `yum_repository`.
 pub(super) const MODULE: Module = Module {
@@ -178,17 +178,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
                 certain: true,
                 foreign: false,
                 expected: result,
-                finish: Box::new(move |out: Output| {
-                    let (now, _) = Seen::read(&out);
-                    let all = done(out);
-                    match wrong {
-                        Some(mut wrong) if !all.contains_key("failed") => {
-                            wrong.extend(now.facts());
-                            wrong
-                        }
-                        _ => all,
-                    }
-                }),
+                finish: super::content::unless_wrong(done, wrong),
             }))
         }),
     ))

@@ -47,15 +47,7 @@ fn mark() -> String {
 }
 
 fn choose(call: &Call) -> Decided {
-    let call = Call {
-        action: call.action.clone(),
-        args: call.args.clone(),
-        given: call.given.clone(),
-        scope: call.scope.clone(),
-        env: call.env.clone(),
-        check: call.check,
-        diff: call.diff,
-    };
+    let call = call.clone();
     match call.text("use_backend").as_deref() {
         Some("dnf" | "dnf4" | "yum4") => prepare(&call, Tool::Dnf4),
         Some("dnf5") => prepare(&call, Tool::Dnf5),
@@ -148,21 +140,12 @@ fn nothing(notes: &[String]) -> Decision {
 }
 
 fn failed(msg: &str, failures: &[String]) -> Fields {
-    fields([
-        ("changed", json!(false)),
-        ("failed", json!(true)),
-        ("msg", json!(msg)),
-        ("failures", json!(failures)),
-        ("rc", json!(1)),
-        ("results", json!([])),
-    ])
+    refused(msg, &[("failures", json!(failures)), ("rc", json!(1)), ("results", json!([]))])
 }
 
 /// A failure that is none of dnf's own.
 fn refused(msg: &str, more: &[(&str, Json)]) -> Fields {
-    let mut all = fields([("changed", json!(false)), ("failed", json!(true)), ("msg", json!(msg))]);
-    all.extend(more.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
-    all
+    super::steps::failed(more.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(), msg)
 }
 
 /// One of the two, as the task wants it.
@@ -193,6 +176,10 @@ pub(super) fn prepare(call: &Call, tool: Tool) -> Decided {
         .flat_map(|n| n.split(',').map(|p| p.trim().to_owned()).collect::<Vec<_>>())
         .filter(|n| !n.is_empty())
         .collect();
+    // What dnf fetches by itself it checks as its repositories are checked.
+    if call.yes("validate_certs")? == Some(false) && names.iter().any(|n| n.starts_with("https://")) {
+        return Err("`validate_certs: no` of `dnf` is not supported for a package at an address; fetch it with `get_url` before".into());
+    }
     let mut kinds = String::new();
     for (key, flag) in [("security", " --security"), ("bugfix", " --bugfix")] {
         if yes(key)? && state == State::Latest {

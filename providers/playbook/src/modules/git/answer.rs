@@ -7,7 +7,7 @@ use towpath_core::Json;
 
 use super::super::command::python_quoted;
 use super::super::steps::said;
-use super::super::{Decision, Fields, Output, fields, head};
+use super::super::{Fields, Output, fields, head};
 use super::look::State;
 use super::{Want, outcome};
 
@@ -143,21 +143,6 @@ fn veil(word: &str) -> String {
         Some((user, host)) => format!("{user}:********@{host}"),
         None => word.to_owned(),
     }
-}
-
-/// The program named by `executable` can't be started: `2 git`.
-pub(super) fn unstarted(why: &str) -> Decision {
-    let (errno, name) = why.split_once(' ').unwrap_or(("2", why));
-    let text = if errno == "13" { "Permission denied" } else { "No such file or directory" };
-    let mut all = fields([
-        ("changed", json!(false)),
-        ("failed", json!(true)),
-        ("rc", json!(errno.parse::<i64>().unwrap_or(2))),
-        ("cmd", json!(format!("{} --version", python_quoted(name)))),
-        ("msg", json!(format!("[Errno {errno}] {text}: b'{name}'"))),
-    ]);
-    said(&mut all, &Output::default(), true);
-    Decision::Done(all)
 }
 
 /// The difference of a clone.

@@ -228,7 +228,7 @@ fn archive(w: &Want, s: &mut String) {
     s.push_str(&format!(
         "tp_y={}\nif [ -e \"$tp_y\" ]; then\n{}\
          if ! cmp -s \"$tp_w/a\" \"$tp_y\"; then\n\
-         {{ cp \"$tp_w/a\" \"$tp_y.towpath.$$\" && mv -f -- \"$tp_y.towpath.$$\" \"$tp_y\"; }} || {{ rm -f -- \"$tp_y.towpath.$$\"; exit 1; }}\n\
+         tp_new \"$tp_y\"\n{{ (set -C; cat \"$tp_w/a\" >\"$tp_t\") && mv -f -- \"$tp_t\" \"$tp_y\"; }} || {{ rm -f -- \"$tp_t\"; exit 1; }}\n\
          echo archived=1\nfi\nelse\n{}echo archived=1\nfi\n",
         shell_quote(path),
         make("\"$tp_w/a\""),

@@ -4,6 +4,7 @@ use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
 use super::super::attrs::failed;
+use super::super::command::{not_started, program, python_quoted};
 use super::super::steps::no_program;
 use super::super::{Decision, Fields, Output, Pending, fields, head};
 use super::answer::{self, Failure};
@@ -68,7 +69,7 @@ pub(super) fn script(w: &Want) -> String {
     if w.url.starts_with('~') {
         s.push_str("printf 'address=%s\\n' \"$u\"\n");
     }
-    s.push_str(&w.find());
+    s.push_str(&program(w.executable.as_deref(), "git"));
     s.push_str("printf 'git=%s\\n' \"$g\"\n");
     if let Some(option) = w.connects() {
         s.push_str(&format!(
@@ -154,8 +155,9 @@ pub(super) fn decide(mut w: Want, out: &Output) -> Result<Decision, String> {
     if !get("address").is_empty() {
         w.url = get("address").to_owned();
     }
-    if !get("nogit").is_empty() {
-        return Ok(answer::unstarted(get("nogit")));
+    if let Some((_, name)) = get("unstarted").split_once(' ') {
+        let cmd = format!("{} --version", python_quoted(name));
+        return Ok(Decision::Done(not_started(get("unstarted"), cmd)));
     }
     if seen.contains_key("path") {
         return Err(no_program("git", get("path")));

@@ -10,9 +10,8 @@ mod look;
 use serde_json::json;
 use towpath_core::{Json, shell_quote};
 
-use super::command::WHICH;
 use super::spec::Rules;
-use super::steps::{PATHS, exports, umask};
+use super::steps::{FOLDER, PATHS, exports, umask};
 use super::{Call, Decision, Fields, Module, Place, fields};
 
 /// `git`.
@@ -47,8 +46,8 @@ enum HostKeys {
     New,
 }
 
-/// What a task wants.
-#[derive(Debug, Clone)]
+/// What a task wants. Not to be shown: an address may hold a password.
+#[derive(Clone)]
 struct Want {
     /// As the remote's address is written.
     url: String,
@@ -155,7 +154,7 @@ impl Want {
         };
         format!(
             "{}{PATHS}{locks}{umask}LC_ALL=C\nexport LC_ALL\n\
-             tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\") || exit 1\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n\
+             {FOLDER}\
              tp_a={}\n{accept}\
              GIT_SSH_COMMAND=\"${{GIT_SSH_COMMAND:-${{GIT_SSH:-ssh}}}}$tp_a -o BatchMode=yes\"{}\nexport GIT_SSH_COMMAND\n\
              {}d={}\nv={}\nR={}\n{TOOLS}",
@@ -174,17 +173,6 @@ impl Want {
         match self.url.starts_with('~') {
             true => format!("u={}\nu=file://$u\n", super::words::expanding(&self.url)),
             false => format!("u={}\n", shell_quote(&self.url)),
-        }
-    }
-
-    /// Finds git: its word in `$g`.
-    fn find(&self) -> String {
-        match &self.executable {
-            Some(e) => format!(
-                "{WHICH}g={}\ntp_x=$(which_of \"$g\") || {{ printf 'nogit=%s\\n\\n' \"$tp_x\"; exit 0; }}\n",
-                shell_quote(e)
-            ),
-            None => "g=$(command -v git) || { printf 'path=%s\\n\\n' \"$PATH\"; exit 0; }\n".to_owned(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde_json::json;
 use towpath_core::{Action, Json, shell_quote};
 
-use super::command::python_quoted;
+use super::command::{not_started, python_quoted};
 use super::spec::Rules;
 use super::steps::{exports, failed, no_program, said, umask};
 use super::{Call, Decision, Fields, Module, Output, Pending, Place, fields, head};
@@ -30,8 +30,8 @@ pub(super) const MODULE: Module = Module {
     prepare,
 };
 
-/// What a task wants.
-#[derive(Debug, Clone)]
+/// What a task wants. Not to be shown: addresses of indexes may hold passwords.
+#[derive(Clone)]
 struct Want {
     /// As they are given, for results.
     names: Option<Vec<String>>,
@@ -305,11 +305,11 @@ impl Said {
             }
             "start" => {
                 cmd.extend(w.words());
-                Ok(unstarted(self.get("why"), &cmd))
+                Ok(not_started(self.get("why"), shown(&cmd)))
             }
             "help-start" => {
                 let program = self.get("why").split_once(' ').map(|(_, p)| p.to_owned()).unwrap_or_default();
-                Ok(unstarted(self.get("why"), &[program, "--help".into()]))
+                Ok(not_started(self.get("why"), shown(&[program, "--help".into()])))
             }
             "make" => Ok(self.broken(self.get("cmd").split('\u{1f}').map(str::to_owned).collect())),
             _ => {
@@ -320,14 +320,8 @@ impl Said {
     }
 }
 
-/// A program that can't be started: `2 name`.
-fn unstarted(why: &str, cmd: &[String]) -> Fields {
-    let (errno, name) = why.split_once(' ').unwrap_or(("2", why));
-    let text = if errno == "13" { "Permission denied" } else { "No such file or directory" };
-    let cmd: Vec<String> = cmd.iter().map(|w| python_quoted(w)).collect();
-    let mut all = fields([("rc", json!(errno.parse::<i64>().unwrap_or(2))), ("cmd", json!(cmd.join(" ")))]);
-    said(&mut all, &Output::default(), true);
-    failed(all, format!("[Errno {errno}] {text}: b'{name}'"))
+fn shown(cmd: &[String]) -> String {
+    cmd.iter().map(|w| python_quoted(w)).collect::<Vec<_>>().join(" ")
 }
 
 fn finish(w: &Want, out: &Output) -> Fields {

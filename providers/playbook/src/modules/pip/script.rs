@@ -3,7 +3,7 @@
 use towpath_core::shell_quote;
 
 use super::super::command::WHICH;
-use super::super::steps::PATHS;
+use super::super::steps::{FOLDER, PATHS};
 use super::Want;
 
 impl Want {
@@ -19,7 +19,7 @@ impl Want {
         };
         format!(
             "{}{PATHS}{WHICH}\
-             tp_w=$(umask 077; mktemp -d \"${{TMPDIR:-/tmp}}/.towpath.XXXXXXXX\") || exit 1\ntrap 'rm -rf -- \"$tp_w\"' EXIT\n\
+             {FOLDER}\
              : >\"$tp_w/o\"; : >\"$tp_w/e\"\n\
              y={python}\nv={}\nk=\nif [ -z \"$v\" ] || [ -f \"$v/bin/activate\" ]; then k=1; fi\n\
              tp_go() {{ cd -- {chdir} 2>/dev/null || :; }}\n{TOOLS}",

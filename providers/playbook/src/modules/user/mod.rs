@@ -17,7 +17,7 @@ pub(super) const MODULE: Module =
     Module { names: &["user"], rules: Rules::NONE, missing: &[], place: Place::Host, prepare };
 
 /// What a task wants.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Want {
     name: String,
     remove: bool,
@@ -52,7 +52,7 @@ struct Want {
 }
 
 /// An SSH key to make.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Key {
     /// As it is given; relative to the home.
     file: String,
@@ -131,7 +131,7 @@ impl Want {
 }
 
 /// What is there.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Seen(HashMap<String, String>);
 
 impl Seen {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::playbook::{HostResult, PlaybookEvent, Report, TaskInfo};
-use crate::{Error, Json, TaskStatus};
+use crate::{Error, ErrorKind, Json, TaskStatus};
 
 pub(crate) use color::{Color, banner, wrap};
 
@@ -115,7 +115,8 @@ impl Printer {
         };
         let more = error.get("also_failed").map(|hosts| format!("; after it also {hosts}")).unwrap_or_default();
         self.with(|s| {
-            let _ = writeln!(s.err, "{host} failed in the task `{task}` at {file}{more}");
+            let what = if error.kind() == ErrorKind::Unreachable { "was lost" } else { "failed" };
+            let _ = writeln!(s.err, "{host} {what} in the task `{task}` at {file}{more}");
         });
     }
 
