@@ -93,7 +93,12 @@ impl Place {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
+        self.command_of(env!("CARGO_BIN_EXE_towpath"), args)
+    }
+
+    /// Another copy of it.
+    pub(crate) fn command_of(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.path()).args(args).env("USER", "anna").env("TERM", "dumb");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -50,8 +50,9 @@ fn a_store_that_cannot_be_written_stops_the_run_before_it_starts() {
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o400)).unwrap();
         }
     }
-    let mut command = place.command(&["run", "p.yml", "--store", "ro/store.db"]);
-    if !as_somebody_else(&place, &mut command) {
+    let args = ["run", "p.yml", "--store", "ro/store.db"];
+    let mut command = place.command(&args);
+    if !as_somebody_else(&place, &args, &mut command) {
         std::fs::set_permissions(place.path().join("ro"), PermissionsExt::from_mode(0o500)).unwrap();
     }
     let said = crate::place::said(command.spawn().unwrap()).ends(1);
@@ -59,9 +60,9 @@ fn a_store_that_cannot_be_written_stops_the_run_before_it_starts() {
     assert_eq!(runs(&place), 2, "no new run: {said:?}");
 }
 
-/// Root is stopped by no permission, so root runs it as `nobody`.
+/// Root is stopped by no permission, so root runs it as `nobody`, who may not reach the folder it was built in.
 #[cfg(unix)]
-fn as_somebody_else(place: &Place, command: &mut std::process::Command) -> bool {
+fn as_somebody_else(place: &Place, args: &[&str], command: &mut std::process::Command) -> bool {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
     use std::os::unix::process::CommandExt as _;
     let root = std::fs::metadata(place.path()).unwrap().uid() == 0;
@@ -72,6 +73,8 @@ fn as_somebody_else(place: &Place, command: &mut std::process::Command) -> bool 
         for file in ["p.yml", "ro/store.db"] {
             std::fs::set_permissions(place.path().join(file), PermissionsExt::from_mode(0o444)).unwrap();
         }
+        std::fs::copy(env!("CARGO_BIN_EXE_towpath"), place.path().join("towpath")).unwrap();
+        *command = place.command_of("./towpath", args);
         command.uid(65_534).gid(65_534);
     }
     root
