@@ -39,7 +39,10 @@ impl Keys {
         match decode_secret_key(&text, None) {
             Ok(key) => return Ok(Key::Usable(Arc::new(key))),
             Err(KeyError::KeyIsEncrypted) => {}
-            Err(e) => return Ok(Key::Unusable(e.to_string())),
+            Err(e) => {
+                let key = crate::short_scalar::read(&text);
+                return Ok(key.map_or_else(|| Key::Unusable(e.to_string()), |k| Key::Usable(Arc::new(k))));
+            }
         }
         let Some(passphrase) = &settings.passphrase else { return Ok(Key::Locked) };
         let name = format!("{}{passphrase:?}{}", hex::encode(Sha256::digest(&text)), path.display());

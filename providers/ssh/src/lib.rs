@@ -13,6 +13,7 @@ mod release_dirs;
 mod running;
 mod session;
 mod settings;
+mod short_scalar;
 mod ssh_config;
 mod start;
 mod wrapper;
