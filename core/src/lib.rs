@@ -11,6 +11,7 @@ mod connector;
 mod context;
 mod deployer;
 mod environment;
+pub mod equivalence;
 mod error;
 mod event;
 mod fault;
