@@ -25,6 +25,7 @@ DOCS = {
     "local": "This machine: hosts, balancer, monitor, log sink. Nothing to install.",
     "playbook": "Playbooks, run natively.",
     "ssh": "Hosts over SSH, and release directories on them.",
+    "terraform": "Terraform and OpenTofu, the real programs.",
 }
 
 

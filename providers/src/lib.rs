@@ -18,6 +18,8 @@ pub use towpath_playbook as playbook;
 pub use towpath_sql as sql;
 #[cfg(feature = "ssh")]
 pub use towpath_ssh as ssh;
+#[cfg(feature = "terraform")]
+pub use towpath_terraform as terraform;
 
 /// What most programs need.
 pub mod prelude {
@@ -41,6 +43,8 @@ pub fn registry() -> Registry {
     towpath_playbook::register(&mut registry);
     #[cfg(feature = "ssh")]
     towpath_ssh::register(&mut registry);
+    #[cfg(feature = "terraform")]
+    towpath_terraform::register(&mut registry);
     registry
 }
 

@@ -1,5 +1,5 @@
 //! What each provider can do, as one committed table: what is missing is missing on purpose.
-#![cfg(all(feature = "local", feature = "playbook", feature = "ssh"))]
+#![cfg(all(feature = "local", feature = "playbook", feature = "ssh", feature = "terraform"))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,7 @@ fn config(role: Role, name: &str) -> Json {
     match (role, name) {
         (Role::Provisioner, "local") => json!({"hosts": 1}),
         (Role::Provisioner, "inventory") => json!({"file": "hosts"}),
+        (Role::Provisioner, "terraform") => json!({"module": "infra"}),
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),

@@ -16,7 +16,7 @@ if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
 
-from . import exceptions, local, pipeline, playbook, ssh, types, vocabulary
+from . import exceptions, local, pipeline, playbook, ssh, terraform, types, vocabulary
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._play import Play, play
@@ -132,6 +132,7 @@ __all__ = [
     "rollback",
     "ssh",
     "step",
+    "terraform",
     "types",
     "unchanged",
     "vocabulary",

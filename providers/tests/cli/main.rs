@@ -7,5 +7,6 @@ mod place;
 mod runs;
 mod schemas;
 mod stores;
+mod terraform;
 mod together;
 mod watching;

@@ -1,0 +1,244 @@
+//! Plans into a file, applies exactly that file, and finds an apply again that outlived its process.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use towpath_core::pipeline::nearest;
+use towpath_core::{Applied, Context, Error, ErrorKind, Json, Result};
+
+use crate::TerraformConfig;
+use crate::command::{self, Aim};
+use crate::diagnostic::Severity;
+use crate::provider::TERRAFORM;
+use crate::run::{Ran, Site, Tail};
+use crate::run_folder::{APPLY_LOG, RunFolder};
+use crate::show::SavedPlan;
+use crate::state::State;
+use crate::stream::Seen;
+use crate::survivor;
+
+/// Under this note an apply keeps where its output is.
+const LOG: &str = "log";
+
+/// A saved plan, its file, and what the tool warned of.
+pub(crate) struct Planned {
+    pub(crate) saved: SavedPlan,
+    file: PathBuf,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A site with the provider's config.
+pub(crate) struct Work<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) config: &'a TerraformConfig,
+    pub(crate) operation: &'static str,
+    /// Variables as the tool's file of variables wants them, secrets resolved.
+    pub(crate) vars: &'a Json,
+}
+
+impl Work<'_> {
+    /// Makes a plan in `folder`. Nothing is changed but the tool's own data folder.
+    pub(crate) async fn plan(&self, cx: &Context, aim: Aim, folder: &RunFolder) -> Result<Planned> {
+        let prepared = self.site.init(cx, self.operation, self.config, false).await?;
+        let vars = match self.vars.as_object().is_some_and(|v| !v.is_empty()) {
+            true => Some(folder.write("vars.tfvars.json", self.vars.to_string().as_bytes(), self.operation)?),
+            false => None,
+        };
+        let file = folder.path("plan");
+        let argv = command::plan(self.config, aim, vars.as_deref(), &file);
+        let mut ran = self.site.follow(cx, self.operation, &argv, &folder.path("plan.jsonl"), true).await?;
+        if !ran.status.success() && !prepared {
+            // Perhaps something that `init` would have noticed: a provider that was removed, another backend.
+            self.site.init(cx, self.operation, self.config, true).await?;
+            ran = self.site.follow(cx, self.operation, &argv, &folder.path("plan2.jsonl"), true).await?;
+        }
+        if let Some(vars) = &vars {
+            let _ = std::fs::remove_file(vars);
+        }
+        if !ran.status.success() {
+            return Err(self.plan_failed(cx, ran).await);
+        }
+        let shown = self.site.read(cx, self.operation, &command::show(Some(&file))).await?;
+        let saved: SavedPlan = self.parse(&shown)?;
+        if aim == Aim::Configured {
+            self.check(&saved)?;
+        }
+        let warnings = ran.seen.diagnostics.iter().map(ToString::to_string).collect();
+        Ok(Planned { saved, file, warnings })
+    }
+
+    /// A configuration that is wrong is bad input; anything else failed in the world.
+    async fn plan_failed(&self, cx: &Context, ran: Ran) -> Error {
+        let first = ran.seen.diagnostics.iter().find(|d| d.severity == Severity::Error);
+        let of_resource = first.is_some_and(|d| d.address.is_some());
+        let mut wrong = !of_resource;
+        if of_resource && let Ok(said) = self.site.read(cx, self.operation, &command::validate()).await {
+            let valid = serde_json::from_slice::<Json>(&said).ok().and_then(|v| v.get("valid").and_then(Json::as_bool));
+            wrong = valid == Some(false);
+        }
+        self.site.failed(self.operation, ran, wrong)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, shown: &[u8]) -> Result<T> {
+        serde_json::from_slice(shown).map_err(|e| {
+            Error::new(
+                ErrorKind::Protocol,
+                TERRAFORM,
+                self.operation,
+                "`show -json` gave something else than its documentation says",
+            )
+            .with("module", self.site.module.display())
+            .with("version", &self.site.tool.version)
+            .caused_by(e)
+        })
+    }
+
+    /// What the tool itself would only warn of, or tell after the apply.
+    fn check(&self, saved: &SavedPlan) -> Result<()> {
+        let invalid = |message: String| {
+            Err(Error::new(ErrorKind::InvalidInput, TERRAFORM, self.operation, message)
+                .with("module", self.site.module.display()))
+        };
+        let hint = |name: &str, names: Vec<&str>| match nearest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "it has none".to_owned(),
+            None => format!("it has: {}", names.join(", ")),
+        };
+        for name in self.vars.as_object().into_iter().flatten().map(|(name, _)| name) {
+            if !saved.variables().any(|declared| declared == name) {
+                let hint = hint(name, saved.variables().collect());
+                return invalid(format!("the module declares no variable `{name}`; {hint}"));
+            }
+        }
+        for mapping in &self.config.hosts {
+            match saved.outputs().find(|(name, _)| *name == mapping.output) {
+                None => {
+                    let hint = hint(&mapping.output, saved.outputs().map(|(name, _)| name).collect());
+                    return invalid(format!(
+                        "`hosts` names an output `{}` that the module does not have; {hint}",
+                        mapping.output
+                    ));
+                }
+                Some((_, true)) => {
+                    return invalid(format!(
+                        "`hosts` names the sensitive output `{}`, and inventories are stored: give the hosts without secrets in an output of their \
+                         own, with `nonsensitive()` if Terraform can't tell",
+                        mapping.output
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The state as it is.
+    pub(crate) async fn state(&self, cx: &Context) -> Result<State> {
+        self.parse(&self.site.read(cx, self.operation, &command::show(None)).await?)
+    }
+
+    /// Makes a plan and applies it, as an effect: a process that dies meanwhile leaves the tool at work, and the next one finds it.
+    pub(crate) async fn apply(&self, cx: &Context, aim: Aim) -> Result<Applied> {
+        let intent = json!({"module": self.site.module.display().to_string(), "stack": self.site.stack, "operation": self.operation});
+        cx.effect(
+            self.operation,
+            intent,
+            |cx| async move {
+                let changed = self.plan_and_apply(&cx, aim).await?;
+                self.done(&cx, aim, changed).await
+            },
+            |cx| async move {
+                match self.find_again(&cx).await? {
+                    Some(changed) => self.done(&cx, aim, changed).await.map(Some),
+                    None => Ok(None),
+                }
+            },
+        )
+        .await
+    }
+
+    /// What is there after it.
+    async fn done(&self, cx: &Context, aim: Aim, changed: usize) -> Result<Applied> {
+        let state = self.state(cx).await?;
+        if aim != Aim::Destroyed {
+            return Ok(Applied { environment: state.environment(cx, self.config)?, changed });
+        }
+        // Hosts may be gone before the outputs that named them.
+        let environment = state.environment(cx, &TerraformConfig { hosts: Vec::new(), ..self.config.clone() })?;
+        // With targets only a part was meant.
+        if !environment.resources.is_empty() && self.config.targets.is_empty() {
+            let left: Vec<&str> = environment.resources.iter().map(|r| r.address.as_str()).collect();
+            return Err(Error::new(ErrorKind::ToolFailed, TERRAFORM, self.operation, "some resources are still there")
+                .with("module", self.site.module.display())
+                .with("resources", left.join(" ")));
+        }
+        Ok(Applied { environment, changed })
+    }
+
+    async fn plan_and_apply(&self, cx: &Context, aim: Aim) -> Result<usize> {
+        let folder = self.site.folder(self.operation)?;
+        let planned = self.plan(cx, aim, &folder).await?;
+        if !planned.saved.does_something() {
+            return Ok(0);
+        }
+        let log = folder.path(APPLY_LOG);
+        // Before the tool starts: whoever continues looks there.
+        cx.note(LOG, json!(log.display().to_string())).await?;
+        let argv = command::apply(self.config, &planned.file);
+        let ran = self.site.follow(cx, self.operation, &argv, &log, false).await?;
+        if !ran.status.success() {
+            return Err(self.apply_failed(ran));
+        }
+        Ok(planned.saved.changed())
+    }
+
+    fn apply_failed(&self, ran: Ran) -> Error {
+        let error = self.site.failed(self.operation, ran, false);
+        let unsaved = self.site.module.join("errored.tfstate");
+        if unsaved.exists() {
+            // The only copy of what exists now.
+            return error.with(
+                "unsaved_state",
+                format!(
+                    "{}: run `{} state push errored.tfstate` in the module before anything else",
+                    unsaved.display(),
+                    self.site.tool.product
+                ),
+            );
+        }
+        error
+    }
+
+    /// After a crash: waits for a tool that is still at work, and reads what it did. `None`: it was not done to the end.
+    async fn find_again(&self, cx: &Context) -> Result<Option<usize>> {
+        let Some(log) = cx.recall(LOG).and_then(|log| log.as_str().map(PathBuf::from)) else { return Ok(None) };
+        let Ok(mut tail) = Tail::open(&log).await else { return Ok(None) };
+        let mut seen = Seen::default();
+        if let Some(pid) = survivor::writer_of(&log) {
+            cx.warn(format!("{} still runs as process {pid} since the crash: waiting for it", self.site.tool.product));
+            let gone = async {
+                while survivor::writer_of(&log) == Some(pid) {
+                    tail.lines(|line| seen.take(cx, &self.site.stack, line, false)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            if let ((), Some(why)) = self.site.until_ended(cx, self.operation, Some(pid), gone).await? {
+                tail.lines(|line| seen.take(cx, &self.site.stack, line, false)).await;
+                return Err(self.site.interrupted(self.operation, why, &seen));
+            }
+        }
+        tail.lines(|line| seen.take(cx, &self.site.stack, line, false)).await;
+        remove_folder(&log);
+        Ok(seen.applied().then_some(seen.changed.len()))
+    }
+}
+
+fn remove_folder(log: &Path) {
+    if let Some(folder) =
+        log.parent().filter(|f| f.file_name().is_some_and(|n| n.to_string_lossy().starts_with("run-")))
+    {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod apply;
+mod command;
+mod config;
+mod diagnostic;
+mod hosts;
+mod init;
+mod provider;
+mod register;
+mod run;
+mod run_folder;
+mod show;
+mod state;
+mod stream;
+mod survivor;
+mod tool;
+
+pub use config::*;
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use provider::Terraform;
+pub use register::register;

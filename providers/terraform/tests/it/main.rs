@@ -1,0 +1,10 @@
+//! Against the real `terraform`, with the resource that is built into it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, missing_docs)]
+
+mod behaviour;
+mod failures;
+mod hosts;
+mod interrupted;
+mod module;
+mod sensitive;
