@@ -1,0 +1,192 @@
+//! What was built from what: in the state folder, beside each file, and in the store where there is one.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use towpath_core::{Artifact, Context, Json, Result};
+
+use crate::artifact::{is_file, of_file};
+use crate::files::{blocking, read_json, remove, storage, write_json};
+use crate::provider::PACKER;
+
+/// What one content key led to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) image: String,
+    pub(crate) content_key: String,
+    pub(crate) artifacts: Vec<Artifact>,
+}
+
+/// Which of the two records of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All that the image is: it can be reused.
+    Whole,
+    /// What is left of builds that failed, or were replaced: it exists, and somebody may want to remove it.
+    Rest,
+}
+
+impl Which {
+    fn name(self, key: &str) -> String {
+        match self {
+            Self::Whole => key.to_owned(),
+            Self::Rest => format!("{key}.rest"),
+        }
+    }
+}
+
+/// The file beside an artifact that says where it came from.
+fn beside(artifact: &Path) -> PathBuf {
+    let mut name = artifact.as_os_str().to_owned();
+    name.push(".towpath.json");
+    name.into()
+}
+
+/// The records of one image.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    dir: PathBuf,
+    image: String,
+}
+
+impl Records {
+    pub(crate) fn new(image_dir: PathBuf, image: &str) -> Self {
+        Self { dir: image_dir, image: image.to_owned() }
+    }
+
+    fn file(&self, key: &str, which: Which) -> PathBuf {
+        self.dir.join(format!("{}.json", which.name(key)))
+    }
+
+    fn document(&self, key: &str, which: Which) -> String {
+        format!("{}/{}", self.image, which.name(key))
+    }
+
+    /// Reads one. A file that can't be read is as good as none: the image is built again.
+    pub(crate) async fn read(&self, cx: &Context, key: &str, which: Which) -> Result<Option<Record>> {
+        let here = read_json::<Record>(&self.file(key, which)).ok().flatten();
+        if here.is_some() {
+            return Ok(here);
+        }
+        let Some(store) = cx.store() else { return Ok(None) };
+        let name = self.document(key, which);
+        let found = store.documents(PACKER).await?.into_iter().find(|(k, _)| *k == name);
+        Ok(found.and_then(|(_, value)| serde_json::from_value(value).ok()))
+    }
+
+    /// Reads all of this image.
+    pub(crate) async fn all(&self, cx: &Context) -> Result<Vec<(Which, Record)>> {
+        let mut found: Vec<(Which, Record)> = Vec::new();
+        let which = |name: &str| if name.ends_with(".rest") { Which::Rest } else { Which::Whole };
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|e| e == "json")
+                && let Ok(Some(record)) = read_json::<Record>(&path)
+            {
+                found.push((which(&path.file_stem().unwrap_or_default().to_string_lossy()), record));
+            }
+        }
+        if let Some(store) = cx.store() {
+            let prefix = format!("{}/", self.image);
+            for (name, value) in store.documents(PACKER).await? {
+                let Ok(record) = serde_json::from_value::<Record>(value) else { continue };
+                let this = (which(&name), record.content_key.clone());
+                if name.starts_with(&prefix) && !found.iter().any(|(w, r)| (*w, &r.content_key) == (this.0, &this.1)) {
+                    found.push((this.0, record));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn write(&self, cx: &Context, which: Which, record: &Record) -> Result<()> {
+        let path = self.file(&record.content_key, which);
+        let document = self.document(&record.content_key, which);
+        if record.artifacts.is_empty() {
+            remove(&path).map_err(|e| storage("build", &path, e))?;
+            return match cx.store() {
+                Some(store) => store.put_document(PACKER, &document, None).await,
+                None => Ok(()),
+            };
+        }
+        write_json(&path, record).map_err(|e| storage("build", &path, e))?;
+        if let Some(store) = cx.store() {
+            let value = serde_json::to_value(record).unwrap_or(Json::Null);
+            store.put_document(PACKER, &document, Some(&value)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what a build made: all of it, or what a failed one left. What was known before and is not part of it
+    /// is kept as the rest, so nothing is forgotten that may still be there.
+    pub(crate) async fn save(&self, cx: &Context, which: Which, key: &str, artifacts: &[Artifact]) -> Result<()> {
+        let record = |artifacts| Record { image: self.image.clone(), content_key: key.to_owned(), artifacts };
+        let mut rest: Vec<Artifact> = Vec::new();
+        for old in [Which::Rest, Which::Whole] {
+            if old == Which::Whole && which == Which::Rest {
+                continue; // it stays as it is
+            }
+            if let Some(old) = self.read(cx, key, old).await? {
+                rest.extend(old.artifacts);
+            }
+        }
+        if which == Which::Rest {
+            rest.extend(artifacts.iter().cloned());
+        } else {
+            self.write(cx, Which::Whole, &record(artifacts.to_vec())).await?;
+            rest.retain(|old| !artifacts.iter().any(|new| new.id == old.id));
+        }
+        let mut seen = Vec::new();
+        rest.retain(|a| {
+            !seen.contains(&a.id) && {
+                seen.push(a.id.clone());
+                true
+            }
+        });
+        self.write(cx, Which::Rest, &record(rest)).await?;
+        for artifact in artifacts.iter().filter(|a| is_file(a.kind) && Path::new(&a.id).exists()) {
+            let path = beside(Path::new(&artifact.id));
+            write_json(&path, artifact).map_err(|e| storage("build", &path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Says whether an artifact is one that this builder made.
+    pub(crate) async fn knows(&self, cx: &Context, artifact: &Artifact) -> Result<bool> {
+        let own: Option<Artifact> = read_json(&beside(Path::new(&artifact.id))).ok().flatten();
+        if own.is_some_and(|own| own.id == artifact.id && own.name == artifact.name) {
+            return Ok(true);
+        }
+        Ok(self.all(cx).await?.iter().any(|(_, r)| r.artifacts.iter().any(|a| a.id == artifact.id)))
+    }
+
+    /// Forgets an artifact that was removed. What its records hold beside it becomes the rest: the image is whole no more.
+    pub(crate) async fn forget(&self, cx: &Context, artifact: &Artifact) -> Result<()> {
+        let path = beside(Path::new(&artifact.id));
+        remove(&path).map_err(|e| storage("remove", &path, e))?;
+        for (which, mut record) in self.all(cx).await? {
+            let before = record.artifacts.len();
+            record.artifacts.retain(|a| a.id != artifact.id);
+            if record.artifacts.len() == before {
+                continue;
+            }
+            let left = std::mem::take(&mut record.artifacts);
+            self.write(cx, which, &record).await?;
+            if which == Which::Whole {
+                self.save(cx, Which::Rest, &record.content_key, &left).await?;
+            } else {
+                self.write(cx, which, &Record { artifacts: left, ..record }).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says whether every artifact that is a file is there and as its digest says.
+pub(crate) async fn are_whole(artifacts: &[Artifact]) -> bool {
+    let files: Vec<Artifact> = artifacts.iter().filter(|a| is_file(a.kind)).cloned().collect();
+    let check = move || {
+        files.iter().all(|a| of_file(Path::new(&a.id)).is_ok_and(|found| found.as_deref() == Some(a.digest.as_str())))
+    };
+    blocking(check).await.unwrap_or(false)
+}
