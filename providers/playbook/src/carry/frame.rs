@@ -7,6 +7,7 @@
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::look;
 use super::preamble::MOST_BYTES;
 
 /// What a script said.
@@ -48,8 +49,8 @@ impl Script {
             };
             return format!("tp_f {nonce} {}\n", quote(&text));
         }
-        // What the preamble defines is not sent again.
-        let text = self.text.replace(crate::modules::FUNCTIONS, "");
+        // What the preamble defines is not sent again, nor what was for this side.
+        let text = look::of(&self.text).1.replace(crate::modules::FUNCTIONS, "");
         format!("tp_p {nonce} {}\n", quote(&text))
     }
 }

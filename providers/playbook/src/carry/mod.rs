@@ -5,9 +5,11 @@
 
 mod frame;
 mod local;
+mod look;
 mod preamble;
 mod shell;
 
 pub(crate) use frame::{Output, Script};
 pub(crate) use local::LocalConnection;
+pub(crate) use look::line as look;
 pub(crate) use shell::{Shell, Ticket};

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use towpath_core::{Become, Connection, Context, Error, ErrorKind, Exec, Process, Result};
 
 use super::frame::{Lost, Output, Reader, Script};
-use super::preamble;
+use super::{look, preamble};
 use crate::PLAYBOOK;
 
 /// How long a host may take until its shell says the first word, and to be silent under a script of the engine.
@@ -23,6 +23,10 @@ const SILENCE: Duration = Duration::from_secs(1800);
 struct Job {
     nonce: String,
     text: String,
+    /// What it will look at, if it says so and only reads.
+    looks: Vec<(String, String)>,
+    /// Nobody waits for its answer yet.
+    early: bool,
     patience: Option<Duration>,
     answer: oneshot::Sender<Result<Output>>,
 }
@@ -94,11 +98,21 @@ impl Shell {
 
     /// Sends a script. It runs in a subshell of its own once those before it are done.
     pub(crate) fn send(&self, script: &Script) -> Ticket {
+        self.enqueue(script, false)
+    }
+
+    /// Sends a probe whose answer nobody waits for yet: it may be held back for a moment, for more to come.
+    pub(crate) fn send_early(&self, script: &Script) -> Ticket {
+        self.enqueue(script, true)
+    }
+
+    fn enqueue(&self, script: &Script, early: bool) -> Ticket {
         let nonce = nonce();
         let (tell, answer) = oneshot::channel();
         let patience = (!script.foreign).then_some(SILENCE);
         // If the shell has ended, the answer's sender is dropped, and the ticket says so.
-        let _ = self.queue.send(Job { text: script.framed(&nonce), nonce, patience, answer: tell });
+        let looks = if script.foreign { Vec::new() } else { look::of(&script.text).0 };
+        let _ = self.queue.send(Job { text: script.framed(&nonce), nonce, looks, early, patience, answer: tell });
         Ticket { answer, ending: Arc::clone(&self.ending) }
     }
 
@@ -119,6 +133,45 @@ impl Shell {
 
 fn nonce() -> String {
     hex::encode(rand::random::<[u8; 16]>())
+}
+
+/// How long early probes wait for others. Rendering the next one takes a tenth of it.
+const LINGER: Duration = Duration::from_millis(1);
+/// Most scripts that are sent together.
+const TOGETHER: usize = 64;
+
+/// A job and all that are there by now; after early ones also those that follow at once.
+async fn batch(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Vec<Job> {
+    let mut all = vec![first];
+    while all.len() < TOGETHER {
+        let next = match jobs.try_recv() {
+            Ok(job) => Some(job),
+            Err(_) if all.last().is_some_and(|j| j.early) => {
+                tokio::time::timeout(LINGER, jobs.recv()).await.ok().flatten()
+            }
+            Err(_) => None,
+        };
+        match next {
+            Some(job) => all.push(job),
+            None => break,
+        }
+    }
+    all
+}
+
+/// The text of a batch: before each run of probes that say what they will look at, the question for all of them.
+fn together(batch: &[Job]) -> String {
+    let mut text = String::new();
+    for run in batch.chunk_by(|a, b| !a.looks.is_empty() && !b.looks.is_empty()) {
+        let looks: Vec<_> = run.iter().flat_map(|job| job.looks.iter().cloned()).collect();
+        let ahead = look::ahead(&looks);
+        text.push_str(&ahead);
+        run.iter().for_each(|job| text.push_str(&job.text));
+        if !ahead.is_empty() {
+            text.push_str(look::FORGET);
+        }
+    }
+    text
 }
 
 struct Worker {
@@ -151,14 +204,11 @@ impl Worker {
                         // The reader sees the end of the stream, and knows who waits.
                         break;
                     }
-                    text.clear();
                     let Some(job) = jobs.recv().await else { break };
-                    let mut next = Some(job);
-                    while let Some(job) = next {
-                        text.push_str(&job.text);
-                        let Job { nonce, patience, answer, .. } = job;
+                    let batch = batch(job, &mut jobs).await;
+                    text = together(&batch);
+                    for Job { nonce, patience, answer, .. } in batch {
                         let _ = expect.send(Awaited { nonce, patience, answer: Some(answer) });
-                        next = jobs.try_recv().ok();
                     }
                 }
                 let _ = stdin.shutdown().await;

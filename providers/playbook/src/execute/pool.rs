@@ -244,7 +244,7 @@ impl Link<'_> {
         if shells.changing != changing || shells.epoch != epoch {
             return Ok(false);
         }
-        let ticket = slot.shell.send(&Script { text: key.1.clone(), foreign: false });
+        let ticket = slot.shell.send_early(&Script { text: key.1.clone(), foreign: false });
         shells.early.insert(key, Early { ticket, slot: slot.id });
         Ok(true)
     }

@@ -11,6 +11,8 @@ use super::{Call, Decision, Fields, Output, fields, head};
 /// Shell functions that scripts of modules call. Each shell has them once, before its first script.
 ///
 /// * `tp_stat PATH [-L]` prints what is at a path as `key=value` lines; `-L` follows links.
+/// * `tp_sha PATH` puts a file's SHA-1 into `$tp_h`, nothing if it can't be read.
+/// * `tp_ahead VARIABLE [-L] PATH...` and `tp_ahead_sha PATH...` ask for many paths at once, for these two to find.
 /// * `tp_want OWNER GROUP`, after it, prints the numbers of names that differ from what is there.
 /// * `tp_fresh` prints owner, group and mask of what this user would make.
 /// * `tp_gid GROUP` puts a group's number into `$tp_i`.
@@ -26,9 +28,42 @@ owner=%U
 group=%G
 size=%s
 nlink=%h'
+tp_usual=$tp_f tp_own= tp_via= tp_shas=
+tp_ahead() {
+tp_k=$1
+shift
+case $1 in -L) shift; tp_h=$(stat -L -c "path=%n
+$tp_f" -- "$@" </dev/null 2>/dev/null);; *) tp_h=$(stat -c "path=%n
+$tp_f" -- "$@" </dev/null 2>/dev/null);; esac
+tp_h="
+$tp_h
+path="
+case $tp_k in tp_via) tp_via=$tp_h;; *) tp_own=$tp_h;; esac
+}
+tp_ahead_sha() {
+tp_k=$#
+for tp_h; do if [ -f "$tp_h" ]; then set -- "$@" "$tp_h"; fi; done
+shift $tp_k
+if [ $# -gt 0 ]; then tp_shas="
+$(sha1sum -- "$@" </dev/null 2>/dev/null)
+"; fi
+}
 tp_stat() {
-tp_s=
-if { [ -e "$1" ] || [ -L "$1" ]; } && tp_s=$(stat $2 -c "$tp_f" -- "$1" 2>/dev/null); then
+tp_s= tp_h=
+if [ -e "$1" ] || [ -L "$1" ]; then
+if [ "$tp_f" = "$tp_usual" ]; then case $2 in -L) tp_h=$tp_via;; *) tp_h=$tp_own;; esac; fi
+case $tp_h in *"
+path=$1
+raw="*)
+tp_h=${tp_h#*"
+path=$1
+"}
+tp_s=${tp_h%%"
+path="*};;
+*) tp_s=$(stat $2 -c "$tp_f" -- "$1" 2>/dev/null) || tp_s=;;
+esac
+fi
+if [ -n "$tp_s" ]; then
 printf '%s\n' "$tp_s"
 if [ -z "$2" ] && [ -L "$1" ]; then printf 'target=%s\n' "$(readlink -- "$1")"; fi
 elif [ -L "$1" ]; then echo broken=1
@@ -51,6 +86,18 @@ tp_i=${tp_i#*:*:}
 tp_i=${tp_i%%:*}
 else while IFS=: read -r tp_a tp_b tp_c tp_d; do if [ "$tp_a" = "$1" ]; then tp_i=$tp_c; break; fi; done </etc/group
 fi
+}
+tp_sha() {
+tp_h=
+case $tp_shas in *"  $1
+"*)
+tp_h=${tp_shas%%"  $1
+"*}
+tp_h=${tp_h##*"
+"};;
+esac
+# A line of another path may end in the same way.
+case $tp_h in '' | *[!0-9a-f]*) tp_h=$(sha1sum 2>/dev/null <"$1") || tp_h=; tp_h=${tp_h%% *};; esac
 }
 tp_sum() { printf 'sum='; "$1" 2>/dev/null <"$2" || echo; }
 tp_new() {

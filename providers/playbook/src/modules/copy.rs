@@ -151,11 +151,12 @@ pub(super) fn place(call: &Call, source: Source, dest: &str) -> Result<Decision,
     let (diff, check) = (call.diff, call.check);
     let old = if diff { "if [ -n \"$tp_x\" ]; then echo; cat -- \"$d\"; fi\n" } else { "" };
     let script = format!(
-        "d={}\nif [ -d \"$d\" ]; then echo folder=1; d=${{d%/}}/{base}{}; fi\n\
+        "{}d={}\nif [ -d \"$d\" ]; then echo folder=1; d=${{d%/}}/{base}{}; fi\n\
          printf 'path=%s\\n' \"$d\"\n{}\
          if [ -L \"$d\" ]; then echo link=1; {} fi\n\
          tp_x=${{d%/*}}\nif [ ! -d \"${{tp_x:-/}}\" ]; then if [ -e \"${{tp_x:-/}}\" ]; then echo parent=other; else echo parent=absent; fi; fi\n\
-         tp_x=\nif [ -f \"$d\" ]; then tp_x=$(sha1sum <\"$d\" 2>/dev/null); printf 'sum=%s\\n' \"$tp_x\"; tp_x=${{tp_x%% *}}; if [ \"$tp_x\" = {sha1} ]; then tp_x=; fi; fi\n{old}",
+         tp_x=\nif [ -f \"$d\" ]; then tp_sha \"$d\"; tp_x=$tp_h; printf 'sum=%s\\n' \"$tp_x\"; if [ \"$tp_x\" = {sha1} ]; then tp_x=; fi; fi\n{old}",
+        crate::carry::look(dest, &[true], true),
         shell_quote(dest),
         if folder { format!("; else case $d in */) d=${{d}}{};; esac", shell_quote(&base)) } else { String::new() },
         o.attrs.probe("\"$d\"", "-L"),

@@ -47,7 +47,8 @@ impl Edit {
 
     pub(super) fn probe(&self) -> String {
         let p = shell_quote(&self.path);
-        format!("{}echo\nif [ -f {p} ]; then cat -- {p}; fi\n", self.attrs.probe(&p, "-L"))
+        let ahead = crate::carry::look(&self.path, &[true], false);
+        format!("{ahead}{}echo\nif [ -f {p} ]; then cat -- {p}; fi\n", self.attrs.probe(&p, "-L"))
     }
 
     /// What is there; or the result, if it is a folder or can't be read.

@@ -63,7 +63,12 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         state,
     };
     let timed = touch || w.modification != Time::Preserve || w.access != Time::Preserve;
-    let mut script = format!("p={}\n", shell_quote(&w.path));
+    let target = |src: &String| crate::carry::look(src, &[true], false);
+    let ahead = match timed {
+        true => String::new(),
+        false => crate::carry::look(&w.path, &[false], false) + &w.src.as_ref().map(target).unwrap_or_default(),
+    };
+    let mut script = format!("{ahead}p={}\n", shell_quote(&w.path));
     if timed {
         script.push_str(&format!("tp_g=$tp_f\ntp_f=\"$tp_f\n{TIMES}\"\n"));
     }
