@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Capabilities, Connector, Context, Host, Inventory, Plan, Preflight, Result, Vars};
+use crate::{Capabilities, Connector, Context, Error, ErrorKind, Host, Inventory, Plan, Preflight, Result, Vars};
 
 /// Brings hosts into a described state.
 #[async_trait]
@@ -71,6 +71,37 @@ impl Configured {
     /// How many tasks changed something, over all hosts.
     pub fn changed(&self) -> usize {
         self.hosts.values().map(|h| h.changed).sum()
+    }
+
+    /// Sums up hosts that were worked on apart from each other, in their order.
+    ///
+    /// # Errors
+    ///
+    /// One of theirs: a cancel before all, then what failed, then what could not be reached. It names the other hosts that failed
+    /// (`also_failed`) and how many went well (`hosts_ok`).
+    pub fn of_hosts(ended: Vec<(String, HostSummary, Option<Error>)>) -> Result<Self> {
+        let mut all = Self::default();
+        let mut errors = Vec::new();
+        for (host, summary, error) in ended {
+            errors.extend(error.map(|e| (host.clone(), e)));
+            all.hosts.insert(host, summary);
+        }
+        let well = all.hosts.len().saturating_sub(errors.len());
+        let rank = |e: &Error| match e.kind() {
+            ErrorKind::Cancelled => 0,
+            ErrorKind::Unreachable => 2,
+            _ => 1,
+        };
+        // A stable sort: of the same rank the first host's counts.
+        errors.sort_by_key(|(_, e)| rank(e));
+        let mut errors = errors.into_iter();
+        let Some((host, error)) = errors.next() else { return Ok(all) };
+        let mut error = error.with_missing("host", host);
+        let rest: Vec<String> = errors.map(|(host, _)| host).collect();
+        if !rest.is_empty() {
+            error = error.with("also_failed", rest.join(", "));
+        }
+        Err(if well > 0 { error.with("hosts_ok", well) } else { error })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod balancer;
+mod become_choice;
 mod capability;
 mod configurator;
 mod connector;
@@ -15,9 +16,11 @@ pub mod equivalence;
 mod error;
 mod event;
 mod fault;
+mod follow;
 mod host;
 mod image_builder;
 mod journal;
+mod limit;
 mod log_sink;
 mod memory_store;
 mod monitor;
@@ -36,6 +39,7 @@ pub mod testkit;
 
 pub use artifact::*;
 pub use balancer::*;
+pub use become_choice::*;
 pub use capability::*;
 pub use configurator::*;
 pub use connector::*;
@@ -45,6 +49,7 @@ pub use environment::*;
 pub use error::*;
 pub use event::*;
 pub use fault::*;
+pub use follow::*;
 pub use host::*;
 pub use image_builder::*;
 pub use journal::*;

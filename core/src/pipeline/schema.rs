@@ -41,6 +41,12 @@ impl<'a> Walker<'a> {
         }
         for key in ["anyOf", "oneOf"] {
             let Some(choices) = schema.get(key).and_then(Json::as_array) else { continue };
+            if let Some(names) = self.constants(choices) {
+                if !names.contains(value) {
+                    found.push(Misfit { pointer: at.clone(), message: not_among(&names, value) });
+                }
+                continue;
+            }
             let mut best: Option<Vec<Misfit>> = None;
             for choice in choices {
                 let mut misfits = Vec::new();
@@ -103,6 +109,19 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// The values of an enum whose variants are documented: a choice of constants.
+    fn constants(&self, choices: &'a [Json]) -> Option<Vec<Json>> {
+        let mut all = Vec::new();
+        for choice in choices.iter().map(|c| self.follow(c)) {
+            match (choice.get("const"), choice.get("enum").and_then(Json::as_array)) {
+                (Some(one), _) => all.push(one.clone()),
+                (None, Some(some)) => all.extend(some.iter().cloned()),
+                (None, None) => return None,
+            }
+        }
+        Some(all)
+    }
+
     /// The plain schema that a value was written for: references followed, the best of several choices taken.
     pub(super) fn meant(&self, schema: &'a Json, value: &Json) -> &'a Json {
         let mut schema = self.follow(schema);
@@ -156,13 +175,7 @@ fn wrong_type(schema: &Json, value: &Json) -> Option<String> {
         if choices.contains(value) {
             return None;
         }
-        let names: Vec<&str> = choices.iter().filter_map(Json::as_str).collect();
-        let near = value.as_str().and_then(|v| nearest(v, names.iter().copied()));
-        let all = choices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Some(match near {
-            Some(near) => format!("unknown value {value}; did you mean `{near}`?"),
-            None => format!("must be one of {all}"),
-        });
+        return Some(not_among(choices, value));
     }
     let wanted: Vec<&str> = match schema.get("type") {
         Some(Json::String(one)) => vec![one],
@@ -180,6 +193,17 @@ fn wrong_type(schema: &Json, value: &Json) -> Option<String> {
         _ => true,
     });
     (!fits).then(|| format!("must be {}, not {}", wanted.join(" or "), type_name(value)))
+}
+
+fn not_among(choices: &[Json], value: &Json) -> String {
+    let near = value.as_str().and_then(|v| nearest(v, choices.iter().filter_map(Json::as_str)));
+    match near {
+        Some(near) => format!("unknown value {value}; did you mean `{near}`?"),
+        None => {
+            let all: Vec<String> = choices.iter().map(ToString::to_string).collect();
+            format!("must be one of {}", all.join(", "))
+        }
+    }
 }
 
 fn type_name(value: &Json) -> &'static str {

@@ -36,6 +36,7 @@ pub mod image_builder;
 pub mod log_sink;
 #[cfg(feature = "testkit")]
 pub mod monitor;
+mod openssh;
 #[cfg(feature = "testkit")]
 pub mod provisioner;
 #[cfg(feature = "testkit")]
@@ -48,6 +49,7 @@ mod suite;
 #[cfg(feature = "testkit")]
 mod trial;
 
+pub use openssh::*;
 pub use sshd::*;
 #[cfg(feature = "testkit")]
 pub use suite::{Act, Behaviour, Keep};

@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::{ConnectionSpec, Host, Json};
@@ -30,14 +31,19 @@ impl Sshd {
     /// Starts a server and waits until it answers. `None`, with a line that says what is missing, where Docker or the
     /// image is not there; where they could have been installed (`TOWPATH_TEST_REQUIRE=1`, which `./test` sets) it panics.
     pub fn start() -> Option<Self> {
-        if !image_is_there() {
+        Self::start_from(SSHD_IMAGE, ".ci/sshd-image")
+    }
+
+    /// As [`start`](Self::start), from another image that has sshd and the same users; `made_by` says what makes it.
+    pub fn start_from(image: &str, made_by: &str) -> Option<Self> {
+        if !image_is_there(image) {
             let what =
-                "NOT RUN: OpenSSH containers: install docker.io and debootstrap, start dockerd, run .ci/sshd-image";
+                format!("NOT RUN: OpenSSH containers: install docker.io and debootstrap, start dockerd, run {made_by}");
             eprintln!("{what}");
             assert!(std::env::var_os("TOWPATH_TEST_REQUIRE").is_none(), "{what}");
             return None;
         }
-        let id = docker(&["run", "-d", "--init", "--label", "towpath-test", "-p", "127.0.0.1::22", SSHD_IMAGE]);
+        let id = docker(&["run", "-d", "--init", "--label", "towpath-test", "-p", "127.0.0.1::22", image]);
         let dir =
             std::env::temp_dir().join(format!("towpath-sshd-{}-{}", std::process::id(), id.get(..12).unwrap_or(&id)));
         let mut this = Self { id, port: 0, dir };
@@ -138,12 +144,11 @@ impl Drop for Sshd {
     }
 }
 
-fn image_is_there() -> bool {
-    static THERE: OnceLock<bool> = OnceLock::new();
-    *THERE.get_or_init(|| {
-        let quiet = |c: &mut Command| c.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
-        quiet(Command::new("docker").args(["image", "inspect", SSHD_IMAGE]))
-    })
+fn image_is_there(image: &str) -> bool {
+    static THERE: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let quiet = |c: &mut Command| c.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    let look = || quiet(Command::new("docker").args(["image", "inspect", image]));
+    *THERE.lock().unwrap().entry(image.to_owned()).or_insert_with(look)
 }
 
 fn docker(args: &[&str]) -> String {

@@ -1,0 +1,199 @@
+//! Reads the folders of this machine that go to the host, all of them before any host is touched.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use towpath_core::pipeline::nearest;
+use towpath_core::{Error, ErrorKind, Result};
+
+use crate::check::Item;
+use crate::{CHEF, ChefConfig};
+
+/// A folder that goes to the host.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// What it is called there: `cookbooks-0`, `roles`.
+    pub(crate) name: String,
+    /// What it is called here, as the config has it.
+    pub(crate) source: String,
+    /// Folders in it, the outer before the inner.
+    pub(crate) folders: Vec<String>,
+    pub(crate) files: Vec<File>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    /// Below the part.
+    pub(crate) below: String,
+    pub(crate) path: PathBuf,
+    pub(crate) digest: String,
+    pub(crate) executable: bool,
+}
+
+/// Reads everything, where it may block.
+pub(crate) async fn load(config: &ChefConfig, base_dir: &Path) -> Result<Vec<Part>> {
+    let (config, base_dir) = (config.clone(), base_dir.to_owned());
+    let read = tokio::task::spawn_blocking(move || read(&config, &base_dir)).await;
+    read.map_err(|e| Error::new(ErrorKind::Internal, CHEF, "load", "reading files broke off").caused_by(e))?
+}
+
+/// A digest over all of it.
+pub(crate) fn digest(config: &ChefConfig, parts: &[Part]) -> String {
+    let mut hash = Sha256::new();
+    // Secrets are references in there, never values.
+    hash.update(serde_json::to_string(config).unwrap_or_default());
+    for part in parts {
+        hash.update(format!("\0{}\0{}", part.name, part.folders.join("\0")));
+        for file in &part.files {
+            hash.update(format!("\0{}\0{}\0{}", file.below, file.executable, file.digest));
+        }
+    }
+    hex::encode(hash.finalize())
+}
+
+fn wrong(message: impl Into<String>, path: &Path) -> Error {
+    Error::new(ErrorKind::InvalidInput, CHEF, "load", message).with("file", path.display())
+}
+
+fn read(config: &ChefConfig, base_dir: &Path) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    for (n, path) in config.cookbook_paths.iter().enumerate() {
+        let part = folder(format!("cookbooks-{n}"), path, base_dir)?;
+        if part.files.iter().any(|f| f.below == "metadata.rb" || f.below == "metadata.json") {
+            let message = "this is a cookbook itself; `cookbook_paths` are the folders around cookbooks";
+            return Err(wrong(message, &base_dir.join(path)));
+        }
+        parts.push(part);
+    }
+    let others = [
+        ("roles", &config.roles_path),
+        ("data_bags", &config.data_bags_path),
+        ("environments", &config.environments_path),
+    ];
+    for (name, path) in others {
+        if let Some(path) = path {
+            parts.push(folder(name.to_owned(), path, base_dir)?);
+        }
+    }
+    run_list(config, &parts)?;
+    if let Some(environment) = &config.environment {
+        named(config.environments_path.is_some(), &parts, "environments", environment, "environment")?;
+    }
+    Ok(parts)
+}
+
+/// What a run list names must be there, where all of it comes from here.
+fn run_list(config: &ChefConfig, parts: &[Part]) -> Result<()> {
+    let cookbooks = cookbooks(parts);
+    for text in &config.run_list {
+        match Item::parse(text)? {
+            Item::Cookbook(name) if !config.cookbook_paths.is_empty() && config.remote_cookbook_paths.is_empty() => {
+                if !cookbooks.contains(&name) {
+                    return Err(missing("cookbook", &name, cookbooks.iter().map(String::as_str)).with("run_list", text));
+                }
+            }
+            Item::Role(name) => {
+                let here = config.roles_path.is_some();
+                named(here, parts, "roles", &name, "role").map_err(|e| e.with("run_list", text))?;
+            }
+            Item::Cookbook(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn missing<'a>(what: &str, name: &str, there: impl Iterator<Item = &'a str>) -> Error {
+    let hint = nearest(name, there).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Error::new(ErrorKind::NotFound, CHEF, "load", format!("there is no {what} called `{name}`{hint}"))
+}
+
+/// A role or environment is a file `NAME.rb` or `NAME.json`.
+fn named(here: bool, parts: &[Part], part: &str, name: &str, what: &str) -> Result<()> {
+    if !here {
+        return Ok(());
+    }
+    let files = parts.iter().filter(|p| p.name == part).flat_map(|p| &p.files);
+    let names: BTreeSet<&str> = files
+        .filter_map(|f| f.below.strip_suffix(".rb").or_else(|| f.below.strip_suffix(".json")))
+        .map(|f| f.rsplit('/').next().unwrap_or(f))
+        .collect();
+    if names.contains(name) { Ok(()) } else { Err(missing(what, name, names.into_iter())) }
+}
+
+/// Names of cookbooks: those of their folders, and those that their metadata give.
+fn cookbooks(parts: &[Part]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for part in parts.iter().filter(|p| p.name.starts_with("cookbooks-")) {
+        names.extend(part.folders.iter().filter(|f| !f.contains('/')).cloned());
+        for file in &part.files {
+            let Some((_, "metadata.rb" | "metadata.json")) = file.below.split_once('/') else { continue };
+            let text = std::fs::read_to_string(&file.path).unwrap_or_default();
+            if file.below.ends_with(".json") {
+                let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                names.extend(json.get("name").and_then(|n| n.as_str()).map(str::to_owned));
+            } else {
+                let name = |line: &str| {
+                    let rest = line.trim().strip_prefix("name")?;
+                    let own = rest.starts_with([' ', '\t', '(', '\'', '"']);
+                    own.then(|| rest.trim_matches(['\'', '"', '(', ')', ' ', '\t']).to_owned())
+                };
+                names.extend(text.lines().find_map(name));
+            }
+        }
+    }
+    names
+}
+
+fn folder(name: String, source: &Path, base_dir: &Path) -> Result<Part> {
+    let path = base_dir.join(source);
+    match std::fs::metadata(&path) {
+        Ok(there) if there.is_dir() => {}
+        Ok(_) => return Err(wrong("this is no folder", &path)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let entries = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+            let names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
+            let own = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            return Err(missing("folder", own, names.iter().map(String::as_str)).with("file", path.display()));
+        }
+        Err(e) => return Err(wrong("it can't be read", &path).caused_by(e)),
+    }
+    let mut part = Part { name, source: source.display().to_string(), folders: Vec::new(), files: Vec::new() };
+    // Links are followed: what they lead to is sent.
+    for entry in walkdir::WalkDir::new(&path).min_depth(1).follow_links(true).sort_by_file_name() {
+        let entry = entry.map_err(|e| wrong("it can't be read", e.path().unwrap_or(path.as_path())).caused_by(e))?;
+        let below = entry.path().strip_prefix(&path).unwrap_or(entry.path());
+        let Some(below) = below.to_str().filter(|b| !b.chars().any(|c| c.is_control() || c == '\\')) else {
+            return Err(wrong("its name is no UTF-8, or has control characters", entry.path()));
+        };
+        let unreadable = |e: std::io::Error| wrong("it can't be read", entry.path()).caused_by(e);
+        let there = entry.metadata().map_err(|e| unreadable(e.into()))?;
+        if there.is_dir() {
+            part.folders.push(below.to_owned());
+        } else if there.is_file() {
+            part.files.push(File {
+                below: below.to_owned(),
+                path: entry.path().to_owned(),
+                digest: digest_of(entry.path()).map_err(unreadable)?,
+                executable: there.permissions().mode() & 0o100 != 0,
+            });
+        } else {
+            return Err(wrong("it is neither a file nor a folder", entry.path()));
+        }
+    }
+    Ok(part)
+}
+
+fn digest_of(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0u8; 1 << 16]);
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(hex::encode(hash.finalize()));
+        }
+        hash.update(buffer.get(..n).unwrap_or_default());
+    }
+}

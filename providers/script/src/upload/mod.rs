@@ -1,0 +1,24 @@
+//! Puts files on a host, where they are not there yet.
+
+mod change;
+mod look;
+mod ready;
+mod shown;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use look::{Found, Seen};
+pub(crate) use ready::{Upload, Wanted};
+pub(crate) use shown::states;
+
+/// How an upload went on a host, as journals keep it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Uploaded {
+    /// Paths that were made or changed, the first [`LISTED`] of them.
+    pub(crate) changed: Vec<String>,
+    /// How many there were.
+    pub(crate) count: usize,
+}
+
+/// Most paths that a result lists.
+pub(crate) const LISTED: usize = 50;
