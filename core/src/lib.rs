@@ -26,6 +26,7 @@ mod memory_store;
 mod monitor;
 pub mod pipeline;
 mod plan;
+pub mod posix;
 mod provisioner;
 mod registry;
 mod release;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use russh::ChannelMsg;
+use towpath_core::posix::end_script;
 use towpath_core::{Become, Context, Error, ErrorKind, Exec, ExecOutput, ExitStatus, RemoteGroup, Result};
 
 use crate::PROVIDER;
 use crate::pool::Slot;
 use crate::running::signal_name;
 use crate::start::{Input, start};
-use crate::wrapper::end_script;
 
 /// Where and for whom a command runs.
 #[derive(Clone)]

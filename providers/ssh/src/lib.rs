@@ -16,7 +16,6 @@ mod settings;
 mod short_scalar;
 mod ssh_config;
 mod start;
-mod wrapper;
 
 pub use config::{HostKeys, SshConfig};
 pub use connector::Ssh;

@@ -9,13 +9,13 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
+use towpath_core::posix::{Seen, Start, Wrapped, find_frame, wrap};
 use towpath_core::{Context, ErrorKind, Exec, ExitStatus, RemoteGroup, Result};
 
-use crate::PROVIDER;
 use crate::exec::{Place, impatient};
 use crate::running::{Running, signal_name};
 use crate::session::Transport;
-use crate::wrapper::{Seen, Wrapped, find_frame, wrap};
+use crate::{PROVIDER, random_name};
 
 /// Standard input of a command.
 pub(crate) enum Input {
@@ -37,7 +37,7 @@ pub(crate) async fn start(
     until: Option<Instant>,
 ) -> Result<Running> {
     cx.check(PROVIDER, "exec").map_err(|e| e.with("host", &place.host))?;
-    let wrapped = wrap(exec).map_err(|e| e.with("host", &place.host))?;
+    let wrapped = wrap(PROVIDER, exec, Start::AsConnected, random_name).map_err(|e| e.with("host", &place.host))?;
     // Waited for here: a caller who goes away before there is a session has started nothing.
     let session = place.slot.session(cx).await.map_err(|e| e.with_missing("host", &place.host))?;
     let (mut tell, told) = oneshot::channel();
@@ -75,7 +75,8 @@ async fn run_until_known(
     input: Option<Input>,
     until: Option<Instant>,
 ) -> Result<Running> {
-    let Wrapped { line, header, token, prompt } = wrapped;
+    let line = wrapped.line();
+    let Wrapped { header, token, prompt, .. } = wrapped;
     let (read, write) = channel.split();
     let broken = |e: russh::Error| {
         place.error(ErrorKind::Unreachable, "the connection broke before the command ran").retry_later().caused_by(e)

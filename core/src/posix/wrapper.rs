@@ -4,9 +4,7 @@
 //! (the *frame*), then reads the command from standard input, up to a random line, and becomes it. So neither environment
 //! nor script nor password is ever an argument, and what follows on standard input is the command's own.
 
-use towpath_core::{Become, BecomeMethod, Error, ErrorKind, Exec, Program, RemoteGroup, Result, shell_quote};
-
-use crate::{PROVIDER, random_name};
+use crate::{Become, BecomeMethod, Error, ErrorKind, Exec, Program, RemoteGroup, Result, shell_quote};
 
 /// Needs only what every POSIX shell has built in, and Linux's /proc for the group; elsewhere the group is unknown.
 const WRAPPER: &str = r#"g=0 s=0 b=-
@@ -26,43 +24,69 @@ done
 [ "$l" = $t ] || exit 125
 eval "$p""#;
 
-/// A command, ready for the host.
-pub(crate) struct Wrapped {
-    /// The command line for the login shell.
-    pub(crate) line: String,
+/// A command, ready for a host.
+#[derive(Debug)]
+pub struct Wrapped {
+    /// What the host starts: `/bin/sh`, or sudo or su around it.
+    pub argv: Vec<String>,
     /// What goes to standard input first.
-    pub(crate) header: Vec<u8>,
+    pub header: Vec<u8>,
     /// Starts the frame.
-    pub(crate) token: String,
+    pub token: String,
     /// What sudo asks with; empty: anything that ends like a question.
-    pub(crate) prompt: String,
+    pub prompt: String,
+}
+
+impl Wrapped {
+    /// The command line for a login shell of any kind.
+    pub fn line(&self) -> String {
+        // The login shell may be any: quote even what looks plain.
+        let words: Vec<_> = self.argv.iter().map(|w| quote(w)).collect();
+        format!("exec {}", words.join(" "))
+    }
 }
 
 fn quote(word: &str) -> String {
-    // The login shell may be any: quote even what looks plain.
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Wraps a command.
-pub(crate) fn wrap(exec: &Exec) -> Result<Wrapped> {
-    let token = random_name();
-    let prompt = format!("[{}] ", random_name());
+/// Where a command starts that names no directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Where the connection starts, which is the user's home. One who becomes another user goes to that user's home.
+    AsConnected,
+    /// The user's home, or `/` where that is missing.
+    AtHome,
+}
+
+/// Wraps a command. `provider` is named in errors, `random` gives names that nobody can guess.
+///
+/// # Errors
+///
+/// [`InvalidInput`](ErrorKind::InvalidInput): no program, a NUL character, no user's or variable's name.
+pub fn wrap(provider: &'static str, exec: &Exec, start: Start, random: fn() -> String) -> Result<Wrapped> {
+    let invalid = |message| Error::new(ErrorKind::InvalidInput, provider, "exec", message);
+    let (token, prompt) = (random(), format!("[{}] ", random()));
     let text = format!("t={token}\n{WRAPPER}");
-    let line = match &exec.r#become {
-        None => format!("exec /bin/sh -c {}", quote(&text)),
-        Some(to) => become_line(to, &prompt, &text)?,
+    let argv = match &exec.r#become {
+        None => ["/bin/sh", "-c", &text].map(str::to_owned).into(),
+        Some(to) if to.user.is_empty() || to.user.starts_with('-') => {
+            return Err(invalid("the user to become is not a name").with("user", &to.user));
+        }
+        Some(to) => become_argv(to, &prompt, &text),
     };
     let prompt = match &exec.r#become {
         Some(b) if b.method == BecomeMethod::Sudo => prompt,
         _ => String::new(),
     };
-    Ok(Wrapped { line, header: header(exec, &token)?, token, prompt })
+    let header = header(exec, &token, start).map_err(|(message, name)| match name {
+        Some(name) => invalid(message).with("name", name),
+        None => invalid(message),
+    })?;
+    Ok(Wrapped { argv, header, token, prompt })
 }
 
-fn become_line(to: &Become, prompt: &str, text: &str) -> Result<String> {
-    if to.user.is_empty() || to.user.starts_with('-') {
-        return Err(invalid("the user to become is not a name").with("user", &to.user));
-    }
+fn become_argv(to: &Become, prompt: &str, text: &str) -> Vec<String> {
     let mut argv = match (to.method, &to.password) {
         (BecomeMethod::Sudo, None) => vec!["sudo", "-H", "-n", "-u", &to.user],
         (BecomeMethod::Sudo, Some(_)) => vec!["sudo", "-H", "-S", "-p", prompt, "-u", &to.user],
@@ -73,32 +97,27 @@ fn become_line(to: &Become, prompt: &str, text: &str) -> Result<String> {
         BecomeMethod::Sudo => argv.extend(["--", "/bin/sh", "-c", text]),
         BecomeMethod::Su => argv.extend(["-s", "/bin/sh", "-c", text, &to.user]),
     }
-    let words = argv.iter().map(|w| quote(w)).collect::<Vec<_>>().join(" ");
-    Ok(format!("exec {words}"))
+    argv.into_iter().map(str::to_owned).collect()
 }
 
-fn invalid(message: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, PROVIDER, "exec", message)
-}
-
-fn header(exec: &Exec, token: &str) -> Result<Vec<u8>> {
+fn header(exec: &Exec, token: &str, start: Start) -> std::result::Result<Vec<u8>, (&'static str, Option<String>)> {
     let mut text = String::from("unset t g s b l p; set --\n");
     for (name, value) in &exec.env {
         let plain = |(i, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit());
         if name.is_empty() || !name.chars().enumerate().all(plain) {
-            return Err(invalid("the name of an environment variable is not one").with("name", name));
+            return Err(("the name of an environment variable is not one", Some(name.clone())));
         }
         text.push_str(&format!("export {name}={}\n", quote(value)));
     }
     match &exec.cwd {
         Some(dir) => text.push_str(&format!("cd -- {} || exit 1\n", shell_quote(dir))),
-        None if exec.r#become.is_some() => text.push_str("cd 2>/dev/null || cd /\n"),
+        None if exec.r#become.is_some() || start == Start::AtHome => text.push_str("cd 2>/dev/null || cd /\n"),
         None => {}
     }
     match &exec.program {
         Program::Argv(argv) => {
             if argv.is_empty() {
-                return Err(invalid("there is no program to run"));
+                return Err(("there is no program to run", None));
             }
             let words: Vec<_> = argv.iter().map(|w| quote(w)).collect();
             text.push_str(&format!("exec {}\n", words.join(" ")));
@@ -109,7 +128,7 @@ fn header(exec: &Exec, token: &str) -> Result<Vec<u8>> {
         }
     }
     if text.contains('\0') {
-        return Err(invalid("a command holds a NUL character"));
+        return Err(("a command holds a NUL character", None));
     }
     text.push_str(token);
     text.push('\n');
@@ -117,15 +136,23 @@ fn header(exec: &Exec, token: &str) -> Result<Vec<u8>> {
 }
 
 /// What was found in standard error before the command itself could write to it.
-pub(crate) enum Seen {
+#[derive(Debug)]
+pub enum Seen {
     /// Nothing yet.
     Nothing,
-    /// So many bytes up to the end of the frame, and the group.
-    Frame { start: usize, end: usize, group: Option<(u32, u64, String)> },
+    /// The frame.
+    Frame {
+        /// Bytes before it.
+        start: usize,
+        /// Bytes up to its end.
+        end: usize,
+        /// Process group, start time of its leader, boot; none where the host has no `/proc`.
+        group: Option<(u32, u64, String)>,
+    },
 }
 
 /// Looks for the frame.
-pub(crate) fn find_frame(bytes: &[u8], token: &str) -> Seen {
+pub fn find_frame(bytes: &[u8], token: &str) -> Seen {
     let mark = format!("\n{token} ");
     let Some(start) = bytes.windows(mark.len()).position(|w| w == mark.as_bytes()) else { return Seen::Nothing };
     let rest = bytes.get(start + mark.len()..).unwrap_or_default();
@@ -141,7 +168,7 @@ pub(crate) fn find_frame(bytes: &[u8], token: &str) -> Seen {
 }
 
 /// Ends a group: TERM, 5 s, KILL. Exits with 3 if it is gone or the id is somebody else's by now.
-pub(crate) fn end_script(group: &RemoteGroup) -> String {
+pub fn end_script(group: &RemoteGroup) -> String {
     format!(
         r#"g={} w={} b={}
 [ "$g" -gt 1 ] || exit 3

@@ -1,0 +1,270 @@
+//! A command that runs: what it says, what feeds it, what ends it.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use towpath_core::{Become, BecomeMethod, Context, Error, ErrorKind, ExitStatus, Json, RemoteGroup, Result};
+
+use super::exec::{Place, end_group};
+use super::start::Input;
+use crate::errors::failed;
+
+/// How long output may still come after a command's end while a background child holds its streams.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// A command that is silent for so long is looked after: the engine keeps its streams open as long as any child has them.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// What a command's connection to the engine says.
+pub(super) type Output = Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
+/// Its standard input.
+pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// Something that a command said, or its end.
+pub(super) enum Said {
+    Out(Bytes),
+    Err(Bytes),
+    Ended(ExitStatus),
+}
+
+/// A started command.
+pub(super) struct Running {
+    pub(super) place: Place,
+    pub(super) cx: Context,
+    /// The engine's id of it.
+    pub(super) id: String,
+    /// `None`: the engine has closed it.
+    pub(super) output: Option<Output>,
+    pub(super) group: Option<RemoteGroup>,
+    pub(super) r#become: Option<Become>,
+    pub(super) shown: String,
+    /// What came before it was known to run: the engine reads both outputs by themselves, so that the frame on one may come
+    /// after what the command wrote to the other.
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+    pub(super) note: Option<String>,
+    pub(super) over: bool,
+    /// How it ended, once that is known and output is only waited for.
+    ended: Option<ExitStatus>,
+    looks: u32,
+}
+
+static NOTES: AtomicU64 = AtomicU64::new(1);
+
+/// Sends the command's text and its standard input, then the end of it.
+pub(super) fn feed(mut to: Writer, header: Vec<u8>, input: Option<Input>) {
+    tokio::spawn(async move {
+        // A command may end without reading its input: then nobody wants the rest.
+        let sent: std::io::Result<()> = async {
+            to.write_all(&header).await?;
+            to.flush().await?;
+            match input {
+                Some(Input::Bytes(bytes)) => to.write_all(&bytes).await?,
+                Some(Input::Reader(mut reader)) => {
+                    let mut buffer = vec![0u8; 1 << 16];
+                    loop {
+                        let n = reader.read(&mut buffer).await?;
+                        if n == 0 {
+                            break;
+                        }
+                        to.write_all(buffer.get(..n).unwrap_or_default()).await?;
+                        to.flush().await?;
+                    }
+                }
+                None => {}
+            }
+            to.flush().await
+        }
+        .await;
+        if sent.is_ok() {
+            let _ = to.shutdown().await;
+        }
+    });
+}
+
+impl Running {
+    pub(super) fn new(place: Place, cx: Context, id: String, output: Output, shown: String) -> Self {
+        Self {
+            place,
+            cx,
+            id,
+            output: Some(output),
+            group: None,
+            r#become: None,
+            shown,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            note: None,
+            over: false,
+            ended: None,
+            looks: 0,
+        }
+    }
+
+    /// Waits for what it says next. May be dropped and called again; nothing is lost.
+    pub(super) async fn next(&mut self) -> Result<Said> {
+        loop {
+            if let Some(output) = &mut self.output {
+                let patience = if self.ended.is_some() { LINGER } else { SILENCE * self.looks.clamp(1, 10) };
+                match tokio::time::timeout(patience, output.next()).await {
+                    Ok(Some(Ok(said))) => {
+                        self.looks = 0;
+                        return Ok(match said {
+                            LogOutput::StdErr { message } => Said::Err(message),
+                            LogOutput::StdOut { message } | LogOutput::StdIn { message } => Said::Out(message),
+                            // Without a frame: the engine's own words on why it can't start it.
+                            LogOutput::Console { message } => Said::Err(message),
+                        });
+                    }
+                    Ok(Some(Err(e))) => return Err(self.broken(e)),
+                    Ok(None) => {
+                        self.output = None;
+                        self.looks = 0;
+                    }
+                    Err(_) if self.ended.is_some() => self.output = None,
+                    Err(_) => {
+                        self.looks = self.looks.saturating_add(1);
+                        self.ended = self.look().await?;
+                    }
+                }
+                continue;
+            }
+            if let Some(status) = self.ended.take() {
+                return Ok(Said::Ended(status));
+            }
+            // Its streams are closed; it may run on all the same, or the engine learns of its end a moment later.
+            if self.looks > 0 {
+                tokio::time::sleep(Duration::from_millis(2) * self.looks.min(100).pow(2)).await;
+            }
+            self.looks = (self.looks + 1).min(20);
+            self.ended = self.look().await?;
+        }
+    }
+
+    /// Asks the engine whether it has ended. Exclusive, since its output can be held by one at a time only.
+    async fn look(&mut self) -> Result<Option<ExitStatus>> {
+        let said = match self.place.engine.docker.inspect_exec(&self.id).await {
+            Ok(said) => said,
+            Err(e) => {
+                // The note stays, as after a broken connection.
+                self.over = true;
+                let what = "the engine does not answer, or does not know the command any more";
+                return Err(self
+                    .place
+                    .error(ErrorKind::Unreachable, "how the command ended is not known, nor whether it runs on")
+                    .with("command", &self.shown)
+                    .retry_later()
+                    .caused_by(failed("exec", what, e).report()));
+            }
+        };
+        match (said.running, said.exit_code) {
+            (Some(true), _) => Ok(None),
+            (_, Some(code)) => Ok(Some(ExitStatus::Code(i32::try_from(code).unwrap_or(255)))),
+            _ => Ok(None),
+        }
+    }
+
+    fn broken(&mut self, e: bollard::errors::Error) -> Error {
+        // The note stays: a resumed run looks whether it is running still.
+        self.over = true;
+        self.place
+            .error(ErrorKind::Unreachable, "the connection broke; whether the command ran on is not known")
+            .with("command", &self.shown)
+            .retry_later()
+            .caused_by(e)
+    }
+
+    pub(super) fn denied(&self, message: &str) -> Error {
+        let to = self.r#become.as_ref();
+        let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
+        let method = to.map_or("sudo", |b| if b.method == BecomeMethod::Su { "su" } else { "sudo" });
+        let error = self
+            .place
+            .error(ErrorKind::Denied, format!("{method}: {message}"))
+            .with("user", to.map_or("", |b| b.user.as_str()));
+        if said.is_empty() { error } else { error.caused_by(said) }
+    }
+
+    /// It ended without having become the command.
+    pub(super) fn not_started(&self) -> Error {
+        if self.r#become.is_some() {
+            return self.denied("the container does not let this user become the other one");
+        }
+        let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
+        self.place
+            .error(ErrorKind::Protocol, "the container does not run commands with /bin/sh")
+            .caused_by(if said.is_empty() { "it said nothing".to_owned() } else { said })
+    }
+
+    /// Keeps the group in the journal as long as it runs.
+    pub(super) async fn note(&mut self) -> Result<()> {
+        let (Some(_), Some(group)) = (self.cx.step(), &self.group) else { return Ok(()) };
+        let name = format!("group/{}", NOTES.fetch_add(1, Ordering::Relaxed));
+        self.cx.note(&name, serde_json::to_value(group).unwrap_or_default()).await?;
+        self.note = Some(name);
+        Ok(())
+    }
+
+    /// Says that it is over: nothing is left to end.
+    pub(super) async fn finished(&mut self) {
+        self.over = true;
+        if let Some(name) = self.note.take() {
+            let _ = self.cx.note(&name, Json::Null).await;
+        }
+    }
+
+    pub(super) fn gave_up(&self, cancelled: bool, what: &str) -> Error {
+        let (kind, word) =
+            if cancelled { (ErrorKind::Cancelled, "cancelled") } else { (ErrorKind::Timeout, "out of time") };
+        self.place.error(kind, format!("{word}{what}")).with("command", &self.shown)
+    }
+
+    /// Ends its group and says so.
+    pub(super) async fn end_for(&mut self, cancelled: bool) -> Error {
+        match self.end().await {
+            Ok(()) => self.gave_up(cancelled, "; the command was ended with its process group"),
+            Err(e) => self.gave_up(cancelled, "; the command may be running still").caused_by(e.report()),
+        }
+    }
+
+    /// Ends its group.
+    pub(super) async fn end(&mut self) -> Result<()> {
+        if self.over {
+            return Ok(());
+        }
+        let done = match &self.group {
+            Some(group) => end_group(&self.cx, &self.place, group, self.r#become.as_ref()).await.map(drop),
+            None => Err(self
+                .place
+                .error(ErrorKind::Unsupported, "the container does not tell process groups: nothing can be ended")),
+        };
+        self.output = None;
+        if done.is_ok() {
+            self.finished().await;
+        }
+        self.over = true;
+        done
+    }
+}
+
+impl Drop for Running {
+    /// A future that was dropped leaves nothing behind, as far as that can be helped.
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let (Some(group), Ok(runtime)) = (self.group.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (cx, place, to, note) = (self.cx.shielded(), self.place.clone(), self.r#become.take(), self.note.take());
+        runtime.spawn(async move {
+            let ended = end_group(&cx, &place, &group, to.as_ref()).await.is_ok();
+            if let (true, Some(name)) = (ended, note) {
+                let _ = cx.note(&name, Json::Null).await;
+            }
+        });
+    }
+}

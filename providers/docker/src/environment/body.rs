@@ -1,0 +1,117 @@
+//! A container's spec as the engine takes it.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, Mount, MountType, NetworkingConfig, PortBinding,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use towpath_core::{Context, Result};
+
+use super::config::{ContainerSpec, Healthcheck, MountKind, Restart};
+use super::names::{CONTAINER, full, labels};
+use super::spec::{Port, container_digest};
+
+/// A million: the engine counts in nanoseconds.
+const NS: u64 = 1_000_000;
+
+pub(super) async fn body(cx: &Context, name: &str, spec: &ContainerSpec) -> Result<ContainerCreateBody> {
+    let environment = cx.environment();
+    let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    for (variable, secret) in &spec.secret_env {
+        env.push(format!("{variable}={}", cx.resolve(secret).await?.expose()));
+    }
+    let mut all_labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+    all_labels.extend(labels(environment, CONTAINER, name, &container_digest(spec)));
+    let ports: Vec<Port> = spec.ports.iter().map(|p| Port::parse(p)).collect::<Result<_>>()?;
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for port in &ports {
+        let binding = PortBinding { host_ip: Some(port.address.clone()), host_port: Some(port.published.clone()) };
+        bindings.entry(port.target.clone()).or_default().get_or_insert_default().push(binding);
+    }
+    let first = spec.networks.first().map(|n| full(environment, n));
+    Ok(ContainerCreateBody {
+        hostname: Some(spec.hostname.clone().unwrap_or_else(|| name.replace(['_', '.'], "-"))),
+        user: spec.user.clone(),
+        exposed_ports: Some(ports.iter().map(|p| p.target.clone()).collect()),
+        env: Some(env),
+        cmd: spec.command.clone(),
+        entrypoint: spec.entrypoint.clone(),
+        healthcheck: spec.healthcheck.as_ref().map(health),
+        image: Some(spec.image.clone()),
+        working_dir: spec.workdir.clone(),
+        labels: Some(all_labels),
+        stop_signal: spec.stop_signal.clone(),
+        stop_timeout: spec.stop_grace_s.map(i64::from),
+        host_config: Some(host_config(environment, spec, bindings, first.clone())),
+        // The engine takes one network here; the others are joined before it starts.
+        networking_config: first
+            .map(|network| NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint(name))])) }),
+        ..ContainerCreateBody::default()
+    })
+}
+
+/// Its place in a network: others find it there under its own name.
+pub(super) fn endpoint(name: &str) -> EndpointSettings {
+    EndpointSettings { aliases: Some(vec![name.to_owned()]), ..EndpointSettings::default() }
+}
+
+fn host_config(
+    environment: &str,
+    spec: &ContainerSpec,
+    bindings: HashMap<String, Option<Vec<PortBinding>>>,
+    network: Option<String>,
+) -> HostConfig {
+    let restart = match spec.restart {
+        Restart::No => RestartPolicyNameEnum::NO,
+        Restart::Always => RestartPolicyNameEnum::ALWAYS,
+        Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
+        Restart::OnFailure => RestartPolicyNameEnum::ON_FAILURE,
+    };
+    let in_memory = spec.mounts.iter().filter(|m| m.r#type == MountKind::Tmpfs);
+    let tmpfs: HashMap<String, String> = in_memory
+        .map(|m| {
+            let mut options = m.options.clone().unwrap_or_default();
+            if m.read_only {
+                options = if options.is_empty() { "ro".to_owned() } else { format!("ro,{options}") };
+            }
+            (m.target.clone(), options)
+        })
+        .collect();
+    let mounts = spec.mounts.iter().filter(|m| m.r#type != MountKind::Tmpfs).map(|m| Mount {
+        target: Some(m.target.clone()),
+        // A volume without a name is the container's own, and goes with it.
+        source: m.source.as_ref().map(|s| match m.r#type {
+            MountKind::Volume => full(environment, s),
+            MountKind::Bind | MountKind::Tmpfs => s.clone(),
+        }),
+        typ: Some(if m.r#type == MountKind::Volume { MountType::VOLUME } else { MountType::BIND }),
+        read_only: Some(m.read_only),
+        ..Mount::default()
+    });
+    HostConfig {
+        network_mode: network,
+        port_bindings: Some(bindings),
+        restart_policy: Some(RestartPolicy { name: Some(restart), maximum_retry_count: None }),
+        mounts: Some(mounts.collect()),
+        tmpfs: Some(tmpfs),
+        init: Some(spec.init),
+        cap_add: Some(spec.cap_add.clone()),
+        security_opt: Some(spec.security_opt.clone()),
+        privileged: Some(spec.privileged),
+        extra_hosts: Some(spec.extra_hosts.clone()),
+        ..HostConfig::default()
+    }
+}
+
+fn health(check: &Healthcheck) -> HealthConfig {
+    let ns = |ms: u64| i64::try_from(ms.saturating_mul(NS)).unwrap_or(i64::MAX);
+    HealthConfig {
+        test: Some(check.test.clone()),
+        interval: Some(ns(check.interval_ms.unwrap_or(1000))),
+        timeout: check.timeout_ms.map(ns),
+        retries: check.retries.map(i64::from),
+        start_period: check.start_period_ms.map(ns),
+        start_interval: None,
+    }
+}

@@ -1,0 +1,157 @@
+//! Compose files: the common subset, anything else is refused by name.
+//!
+//! Source: Compose specification, "Services top-level element", "Networks", "Volumes".
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use towpath_core::{Error, ErrorKind, Result};
+
+use super::config::{NetworkSpec, VolumeSpec};
+use super::interpolate::fill;
+use super::service::{labels, service};
+use super::spec::Spec;
+use super::yaml::{Node, parse};
+use crate::PROVIDER;
+
+/// What the values of a file may refer to.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The file's folder, where relative paths start.
+    pub(super) folder: PathBuf,
+    /// What its `.env` says; the process's own environment wins.
+    dot_env: BTreeMap<String, String>,
+}
+
+impl Place {
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().or_else(|| self.dot_env.get(name).cloned())
+    }
+}
+
+fn unreadable(path: &Path, e: std::io::Error) -> Error {
+    Error::new(ErrorKind::InvalidInput, PROVIDER, "compose", "a file can't be read")
+        .with("file", path.display())
+        .caused_by(e)
+}
+
+/// Reads a Compose file.
+pub(super) fn read(path: &Path) -> Result<Spec> {
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::path::absolute(folder).map_err(|e| unreadable(folder, e))?;
+    let dot_env = folder.join(".env");
+    let dot_env = if dot_env.is_file() { env_file(&dot_env)? } else { BTreeMap::new() };
+    let place = Place { folder, dot_env };
+    let mut root = parse(path, &text)?;
+    root.map_texts(&mut |node, text| fill(text, &|n| place.variable(n)).map_err(|why| node.wrong(why)))?;
+    spec(&root, &place)
+}
+
+fn spec(root: &Node, place: &Place) -> Result<Spec> {
+    let mut spec = Spec::default();
+    for (key, node) in root.pairs("a Compose file")? {
+        match key.as_str() {
+            // `name` and `version` say nothing here: an environment has its own name.
+            "name" | "version" => {}
+            "services" => {
+                for (name, node) in node.pairs("`services`")? {
+                    spec.containers.insert(name.clone(), service(name, node, place)?);
+                }
+            }
+            "networks" => {
+                for (name, node) in node.pairs("`networks`")? {
+                    spec.networks.insert(name.clone(), network(name, node)?);
+                }
+            }
+            "volumes" => {
+                for (name, node) in node.pairs("`volumes`")? {
+                    spec.volumes.insert(name.clone(), volume(name, node)?);
+                }
+            }
+            other if other.starts_with("x-") => {}
+            other => {
+                let all = ["services", "networks", "volumes", "name", "version"];
+                return Err(node.unknown("a Compose file", other, &all));
+            }
+        }
+    }
+    finish(&mut spec, root)?;
+    Ok(spec)
+}
+
+/// What is said by one service about another.
+fn finish(spec: &mut Spec, root: &Node) -> Result<()> {
+    use super::config::DependsOn;
+    // Who is waited for until its end runs once.
+    let once: Vec<String> = spec
+        .containers
+        .values()
+        .flat_map(|c| c.depends_on.iter().filter(|(_, d)| **d == DependsOn::Completed).map(|(n, _)| n.clone()))
+        .collect();
+    for name in once {
+        match spec.containers.get_mut(&name) {
+            Some(container) => container.once = true,
+            None => return Err(root.wrong(format!("there is no service `{name}` to wait for"))),
+        }
+    }
+    Ok(())
+}
+
+fn network(name: &str, node: &Node) -> Result<NetworkSpec> {
+    let what = format!("network `{name}`");
+    let mut network = NetworkSpec::default();
+    for (key, node) in node.pairs(&what)? {
+        match key.as_str() {
+            "driver" => network.driver = Some(node.text("`driver`")?),
+            "internal" => network.internal = node.boolean("`internal`")?,
+            "labels" => network.labels = labels(node)?,
+            other if other.starts_with("x-") => {}
+            other => return Err(node.unknown(&what, other, &["driver", "internal", "labels"])),
+        }
+    }
+    Ok(network)
+}
+
+fn volume(name: &str, node: &Node) -> Result<VolumeSpec> {
+    let what = format!("volume `{name}`");
+    let mut volume = VolumeSpec::default();
+    for (key, node) in node.pairs(&what)? {
+        match key.as_str() {
+            "driver" => volume.driver = Some(node.text("`driver`")?),
+            "driver_opts" => {
+                for (option, value) in node.pairs("`driver_opts`")? {
+                    volume.driver_opts.insert(option.clone(), value.text("`driver_opts`")?);
+                }
+            }
+            "labels" => volume.labels = labels(node)?,
+            other if other.starts_with("x-") => {}
+            other => return Err(node.unknown(&what, other, &["driver", "driver_opts", "labels"])),
+        }
+    }
+    Ok(volume)
+}
+
+/// Reads a file of `NAME=value` lines.
+pub(super) fn env_file(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
+    let mut all = BTreeMap::new();
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let Some((name, value)) = line.split_once('=') else {
+            return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "compose", "a line is not like `NAME=value`")
+                .with("file", format!("{}:{}", path.display(), n + 1)));
+        };
+        let value = value.trim();
+        let quoted = |q: char| value.strip_prefix(q).and_then(|v| v.strip_suffix(q));
+        let value = quoted('"')
+            .or(quoted('\''))
+            .map_or_else(|| value.split(" #").next().unwrap_or_default().trim_end().to_owned(), str::to_owned);
+        all.insert(name.trim().to_owned(), value);
+    }
+    Ok(all)
+}

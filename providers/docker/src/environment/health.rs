@@ -1,0 +1,127 @@
+//! Waits until containers work, and says what they logged if they don't.
+
+use std::time::{Duration, Instant};
+
+use bollard::models::HealthStatusEnum;
+use bollard::query_parameters::LogsOptions;
+use futures::StreamExt as _;
+use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
+
+use super::config::DependsOn;
+use super::look::{Seen, World};
+use super::names::full;
+use crate::PROVIDER;
+use crate::engine::Engine;
+use crate::errors::failed;
+
+/// How many of its last log lines an error shows.
+const LINES: u32 = 20;
+
+/// A container that ends so soon after its start has not started.
+const SETTLED: Duration = Duration::from_millis(300);
+
+/// Waits for one container.
+pub(super) async fn wait(
+    cx: &Context,
+    engine: &Engine,
+    name: &str,
+    condition: DependsOn,
+    patience: Duration,
+) -> Result<()> {
+    let (began, mut pause) = (Instant::now(), Duration::from_millis(50));
+    loop {
+        let full = full(cx.environment(), name);
+        let world = World::of_one(engine, "apply", cx.environment(), name).await?;
+        let Some(seen) = world else {
+            return Err(unhealthy(cx, "the container is gone").with("container", name));
+        };
+        match look(&seen, condition) {
+            Look::Fine => return Ok(()),
+            Look::Bad(why) => return Err(with_logs(cx, engine, &full, name, &seen, &why).await),
+            Look::Wait(why) if began.elapsed() > patience => {
+                let why = format!("{why} after {} s", patience.as_secs());
+                return Err(with_logs(cx, engine, &full, name, &seen, &why).await);
+            }
+            Look::Wait(why) => {
+                if pause >= Duration::from_secs(1) {
+                    cx.emit(EventKind::Progress { message: format!("{name}: {why}"), done: None, total: None });
+                }
+            }
+        }
+        cx.sleep(PROVIDER, "apply", pause).await.map_err(|e| e.with("container", name))?;
+        pause = (pause * 3 / 2).min(Duration::from_secs(1));
+    }
+}
+
+/// What a look at a container says.
+enum Look {
+    Fine,
+    Bad(String),
+    Wait(&'static str),
+}
+
+fn look(seen: &Seen, condition: DependsOn) -> Look {
+    let ended = || format!("the container has ended with exit code {}", seen.state.exit_code.unwrap_or(-1));
+    match condition {
+        DependsOn::Completed if seen.completed() => Look::Fine,
+        DependsOn::Completed if seen.state.running == Some(true) => Look::Wait("the container has not come to its end"),
+        _ if !seen.runs() && seen.state.restarting != Some(true) => Look::Bad(ended()),
+        DependsOn::Completed => Look::Bad(ended()),
+        DependsOn::Started | DependsOn::Healthy => match seen.health() {
+            _ if seen.state.restarting == Some(true) => Look::Wait("the container starts again and again"),
+            Some(HealthStatusEnum::UNHEALTHY) => Look::Bad("the container is unhealthy".into()),
+            Some(HealthStatusEnum::STARTING) if condition == DependsOn::Healthy => {
+                Look::Wait("the container is not healthy yet")
+            }
+            _ => Look::Fine,
+        },
+    }
+}
+
+/// Waits until a container works: by its check if it has one, else by running on for a moment.
+pub(super) async fn settle(cx: &Context, engine: &Engine, name: &str, once: bool, patience: Duration) -> Result<()> {
+    if once {
+        return wait(cx, engine, name, DependsOn::Completed, patience).await;
+    }
+    let seen = World::of_one(engine, "apply", cx.environment(), name).await?;
+    if seen.as_ref().is_some_and(|s| s.health().is_none()) {
+        cx.sleep(PROVIDER, "apply", SETTLED).await?;
+    }
+    wait(cx, engine, name, DependsOn::Healthy, patience).await
+}
+
+fn unhealthy(cx: &Context, message: &str) -> Error {
+    Error::new(ErrorKind::Unhealthy, PROVIDER, "apply", message).with("environment", cx.environment())
+}
+
+/// The error, with the last words of the container and its check as the cause.
+async fn with_logs(cx: &Context, engine: &Engine, full: &str, name: &str, seen: &Seen, why: &str) -> Error {
+    let mut said = Vec::new();
+    let check = seen.state.health.as_ref().and_then(|h| h.log.as_ref()?.last()?.output.clone());
+    if let Some(output) = check.filter(|o| !o.trim().is_empty()) {
+        said.push(format!("its check: {}", output.trim()));
+    }
+    match logs(engine, "apply", full, LINES).await {
+        Ok(lines) if lines.is_empty() => said.push("it logged nothing".into()),
+        Ok(lines) => {
+            said.push("the last lines of its log:".into());
+            said.extend(lines);
+        }
+        Err(e) => said.push(format!("its log can't be read: {e}")),
+    }
+    let text = said.join("\n");
+    unhealthy(cx, why).with("container", name).caused_by(cx.masker().mask(&text).into_owned())
+}
+
+/// The last lines that a container logged, of both its outputs.
+pub(super) async fn logs(engine: &Engine, operation: &'static str, container: &str, lines: u32) -> Result<Vec<String>> {
+    let options = LogsOptions { stdout: true, stderr: true, tail: lines.to_string(), ..LogsOptions::default() };
+    let mut stream = Box::pin(engine.docker.logs(container, Some(options)));
+    let mut all = Vec::new();
+    while let Some(said) = stream.next().await {
+        let said =
+            said.map_err(|e| failed(operation, "a container's log can't be read", e).with("container", container))?;
+        all.extend_from_slice(&said.into_bytes());
+    }
+    Ok(String::from_utf8_lossy(&all).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect())
+}

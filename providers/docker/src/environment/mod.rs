@@ -1,0 +1,193 @@
+//! The provisioner `docker`: development environments of containers, networks and volumes.
+
+mod apply;
+mod body;
+mod compose;
+mod config;
+mod health;
+mod interpolate;
+mod look;
+mod names;
+mod service;
+mod spec;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use serde_json::json;
+use towpath_core::{
+    Applied, Capabilities, Certainty, ConnectionSpec, Context, Destroyed, Environment, Error, ErrorKind, EventKind,
+    Group, Host, Inventory, Json, Plan, Preflight, Probed, Provisioner, Resource, Result,
+};
+
+use self::apply::Work;
+use self::look::{Difference, World};
+use self::names::{CONTAINER, NETWORK, VOLUME, full};
+use self::spec::Spec;
+pub use config::*;
+
+use crate::PROVIDER;
+use crate::engine::{Engine, Engines};
+use crate::image::Pull;
+
+/// Makes development environments on an engine.
+///
+/// Its containers are hosts of the inventory, reached by the connector `docker`, so that the same playbooks configure them as configure
+/// any other host.
+#[derive(Debug, Clone)]
+pub struct DockerEnvironment {
+    config: DockerEnvironmentConfig,
+    spec: Spec,
+    engines: Engines,
+}
+
+impl DockerEnvironment {
+    /// A provisioner with this config; reads its Compose file.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput): something in the config or the Compose file is wrong or not understood; names it, with
+    /// file and line where it stands in a file.
+    pub fn new(config: DockerEnvironmentConfig) -> Result<Self> {
+        let spec = Spec::of(&config)?;
+        Ok(Self { config, spec, engines: Engines::default() })
+    }
+
+    /// The config.
+    pub fn config(&self) -> &DockerEnvironmentConfig {
+        &self.config
+    }
+
+    /// The last lines that a container of the environment logged, secrets masked.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound): the environment has no such container.
+    pub async fn logs(&self, cx: &Context, container: &str, lines: u32) -> Result<Vec<String>> {
+        let engine = self.engine(cx, "logs").await?;
+        let there = World::of_one(&engine, "logs", cx.environment(), container).await?;
+        let there = there.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, PROVIDER, "logs", "the environment has no such container")
+                .with("container", container)
+                .with("environment", cx.environment())
+        })?;
+        let read = health::logs(&engine, "logs", &there.thing.id, lines);
+        let lines = cx.guard(PROVIDER, "logs", read).await?;
+        Ok(lines.into_iter().map(|l| cx.masker().mask(&l).into_owned()).collect())
+    }
+
+    async fn engine(&self, cx: &Context, operation: &'static str) -> Result<Engine> {
+        self.engines.get(cx, operation, self.config.host.as_deref()).await
+    }
+
+    async fn look(&self, cx: &Context, engine: &Engine, operation: &'static str) -> Result<(World, Difference)> {
+        let world = World::of(engine, operation, cx.environment()).await?;
+        let mut todo = Difference::of(cx, engine, operation, &self.spec, &world).await?;
+        for image in &todo.pulls {
+            if self.config.pull == Pull::Never {
+                return Err(Error::new(ErrorKind::NotFound, PROVIDER, operation, "the engine does not have an image")
+                    .with("image", image));
+            }
+            todo.plan.warnings.push(format!("the image {image} is pulled first"));
+        }
+        Ok((world, todo))
+    }
+
+    /// What is there, as others see it.
+    fn environment(&self, cx: &Context, world: &World) -> Environment {
+        let mut groups: IndexMap<String, Group> = IndexMap::new();
+        let mut hosts = Vec::new();
+        let there =
+            self.spec.containers.iter().filter(|(name, c)| world.containers.contains_key(*name) && !c.not_a_host);
+        for (name, container) in there {
+            let mut options = towpath_core::Vars::new();
+            if let Some(engine) = &self.config.host {
+                options.insert("host".into(), engine.as_str().into());
+            }
+            hosts.push(Host {
+                name: name.clone(),
+                connection: ConnectionSpec {
+                    kind: PROVIDER.into(),
+                    address: Some(full(cx.environment(), name)),
+                    options,
+                    ..ConnectionSpec::default()
+                },
+                labels: container.labels.clone(),
+                vars: container.vars.clone(),
+            });
+            for group in &container.groups {
+                groups.entry(group.clone()).or_default().hosts.push(name.clone());
+            }
+        }
+        let containers = world.containers.iter().map(|(n, s)| (CONTAINER, n, &s.thing.id));
+        let networks = world.networks.iter().map(|(n, t)| (NETWORK, n, &t.id));
+        let volumes = world.volumes.iter().map(|(n, t)| (VOLUME, n, &t.id));
+        let resource = |(kind, name, id): (&str, &String, &String)| Resource {
+            address: format!("{kind} {name}"),
+            id: id.clone(),
+            detail: Json::Null,
+        };
+        let ports: BTreeMap<&String, Json> =
+            world.containers.iter().filter(|(_, s)| !s.ports.is_empty()).map(|(n, s)| (n, json!(s.ports))).collect();
+        Environment {
+            name: cx.environment().to_owned(),
+            inventory: Inventory { hosts, groups, ..Inventory::default() },
+            outputs: BTreeMap::from([("ports".to_owned(), json!(ports))]),
+            resources: containers.chain(networks).chain(volumes).map(resource).collect(),
+            ..Environment::default()
+        }
+    }
+}
+
+#[async_trait]
+impl Provisioner for DockerEnvironment {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(&["plan", "apply", "probe", "destroy"])
+    }
+
+    async fn preflight(&self, cx: &Context) -> Result<Preflight> {
+        let engine = self.engine(cx, "preflight").await?;
+        Ok(Preflight { ok: vec![format!("{} at {}", engine.version, engine.address)], warnings: Vec::new() })
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan> {
+        cx.check(PROVIDER, "plan")?;
+        let engine = self.engine(cx, "plan").await?;
+        Ok(self.look(cx, &engine, "plan").await?.1.plan)
+    }
+
+    async fn apply(&self, cx: &Context) -> Result<Applied> {
+        cx.check(PROVIDER, "apply")?;
+        let engine = self.engine(cx, "apply").await?;
+        let (world, todo) = self.look(cx, &engine, "apply").await?;
+        todo.check("apply")?;
+        for note in &todo.plan.warnings {
+            cx.emit(EventKind::Progress { message: note.clone(), done: None, total: None });
+        }
+        let patience = Duration::from_secs(self.config.health_timeout_s.unwrap_or(60).into());
+        let work = Work { cx, engine: &engine, spec: &self.spec, world: &world, todo: &todo, patience };
+        work.run().await?;
+        let world = World::of(&engine, "apply", cx.environment()).await?;
+        Ok(Applied { environment: self.environment(cx, &world), changed: todo.count() })
+    }
+
+    async fn probe(&self, cx: &Context) -> Result<Probed> {
+        cx.check(PROVIDER, "probe")?;
+        let engine = self.engine(cx, "probe").await?;
+        let (world, todo) = self.look(cx, &engine, "probe").await?;
+        let environment = (!world.is_empty()).then(|| self.environment(cx, &world));
+        let mut drift = todo.plan;
+        drift.changes.retain(|c| c.certainty != Certainty::WillNot);
+        Ok(Probed { environment, drift })
+    }
+
+    async fn destroy(&self, cx: &Context) -> Result<Destroyed> {
+        cx.check(PROVIDER, "destroy")?;
+        let engine = self.engine(cx, "destroy").await?;
+        let world = World::of(&engine, "destroy", cx.environment()).await?;
+        Ok(Destroyed { changed: apply::destroy(cx, &engine, &world).await? })
+    }
+}

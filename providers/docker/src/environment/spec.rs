@@ -1,0 +1,304 @@
+//! What an environment is to be: the config with its Compose file, checked as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde_json::json;
+use towpath_core::pipeline::nearest;
+use towpath_core::{Error, ErrorKind, Json, Result, digest_json};
+
+use super::compose;
+use super::config::{ContainerSpec, DependsOn, DockerEnvironmentConfig, MountKind, NetworkSpec, VolumeSpec};
+use crate::PROVIDER;
+use crate::engine::{address, check_address, is_name, is_reference};
+
+/// The network of containers that name none.
+pub(super) const DEFAULT_NETWORK: &str = "default";
+
+/// Part of every digest: another way of making containers replaces them.
+const FORM: u32 = 1;
+
+/// Everything that an environment consists of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Spec {
+    pub(super) containers: IndexMap<String, ContainerSpec>,
+    pub(super) networks: BTreeMap<String, NetworkSpec>,
+    pub(super) volumes: BTreeMap<String, VolumeSpec>,
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidInput, PROVIDER, "config", message)
+}
+
+impl Spec {
+    /// Reads the Compose file, if there is one, and checks everything.
+    pub(super) fn of(config: &DockerEnvironmentConfig) -> Result<Self> {
+        check_address("config", &address(config.host.as_deref()))?;
+        let mut spec = match &config.compose {
+            Some(file) => compose::read(file)?,
+            None => Self::default(),
+        };
+        for (name, container) in &config.containers {
+            if spec.containers.insert(name.clone(), container.clone()).is_some() {
+                return Err(twice("container", name));
+            }
+        }
+        for (name, network) in &config.networks {
+            if spec.networks.insert(name.clone(), network.clone()).is_some() {
+                return Err(twice("network", name));
+            }
+        }
+        for (name, volume) in &config.volumes {
+            if spec.volumes.insert(name.clone(), volume.clone()).is_some() {
+                return Err(twice("volume", name));
+            }
+        }
+        spec.complete();
+        spec.check().map_err(|e| match &config.compose {
+            Some(file) => e.with_missing("file", file.display()),
+            None => e,
+        })?;
+        Ok(spec)
+    }
+
+    fn complete(&mut self) {
+        let mut lonely = false;
+        for container in self.containers.values_mut().filter(|c| c.networks.is_empty()) {
+            container.networks.push(DEFAULT_NETWORK.to_owned());
+            lonely = true;
+        }
+        if lonely {
+            self.networks.entry(DEFAULT_NETWORK.to_owned()).or_default();
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.containers.is_empty() && self.networks.is_empty() && self.volumes.is_empty() {
+            return Err(invalid("there is nothing to make: give `containers` or `compose`".into()));
+        }
+        let names = self.containers.keys().chain(self.networks.keys()).chain(self.volumes.keys());
+        if let Some(name) = names.into_iter().find(|n| !is_name(n) || n.len() > 63) {
+            return Err(invalid(format!("a name has letters, digits and `_.-`, at most 63, not {name:?}")));
+        }
+        for (name, container) in &self.containers {
+            self.check_container(name, container).map_err(|e| e.with_missing("container", name))?;
+        }
+        self.levels().map(drop)
+    }
+
+    fn check_container(&self, name: &str, c: &ContainerSpec) -> Result<()> {
+        if !is_reference(&c.image) {
+            return Err(invalid(format!("`image` is no reference of an image: {:?}", c.image)));
+        }
+        if let Some(bad) = c.env.keys().chain(c.secret_env.keys()).find(|n| n.is_empty() || n.contains(['=', '\0'])) {
+            return Err(invalid(format!("{bad:?} is no name of an environment variable")));
+        }
+        if let Some(both) = c.env.keys().find(|n| c.secret_env.contains_key(*n)) {
+            return Err(invalid(format!("`{both}` is in `env` and in `secret_env`")));
+        }
+        for port in &c.ports {
+            Port::parse(port)?;
+        }
+        for mount in &c.mounts {
+            self.check_mount(mount)?;
+        }
+        for network in &c.networks {
+            known("network", network, self.networks.keys())?;
+        }
+        for (other, condition) in &c.depends_on {
+            known("container", other, self.containers.keys())?;
+            let other_one = self.containers.get(other);
+            if *condition == DependsOn::Completed && !other_one.is_some_and(|o| o.once) {
+                return Err(invalid(format!("it waits for the end of `{other}`, which has not `once`")));
+            }
+            if other == name {
+                return Err(invalid("it comes after itself".into()));
+            }
+        }
+        if let Some(check) = &c.healthcheck {
+            let good = match check.test.first().map(String::as_str) {
+                Some("NONE") => check.test.len() == 1,
+                Some("CMD") => check.test.len() > 1,
+                Some("CMD-SHELL") => check.test.len() == 2,
+                _ => false,
+            };
+            if !good {
+                return Err(invalid(
+                    "`healthcheck.test` is `[CMD, program, argument...]`, `[CMD-SHELL, command]` or `[NONE]`".into(),
+                ));
+            }
+        }
+        if let Some(label) = c.labels.keys().find(|l| l.starts_with("towpath.")) {
+            return Err(invalid(format!("the label `{label}` is not for specs: take another name")));
+        }
+        Ok(())
+    }
+
+    fn check_mount(&self, mount: &super::config::MountSpec) -> Result<()> {
+        if !mount.target.starts_with('/') || mount.target.contains('\0') {
+            return Err(invalid(format!("the target of a mount must be an absolute path, not {:?}", mount.target)));
+        }
+        if mount.options.is_some() && mount.r#type != MountKind::Tmpfs {
+            return Err(invalid(format!("only a `tmpfs` has `options`, not the mount of {}", mount.target)));
+        }
+        match (mount.r#type, mount.source.as_deref()) {
+            (MountKind::Volume, Some(volume)) => known("volume", volume, self.volumes.keys()),
+            (MountKind::Volume, None) => Ok(()),
+            (MountKind::Bind, Some(source)) if Path::new(source).is_absolute() => Ok(()),
+            (MountKind::Bind, Some(source)) => {
+                Err(invalid(format!("the source of a bind must be an absolute path, not {source:?}")))
+            }
+            (MountKind::Bind, None) => Err(invalid(format!("the bind of {} needs a source", mount.target))),
+            (MountKind::Tmpfs, None) => Ok(()),
+            (MountKind::Tmpfs, Some(_)) => Err(invalid(format!("the tmpfs of {} has no source", mount.target))),
+        }
+    }
+
+    /// The containers by what they wait for: those of the first level wait for none, and so on.
+    pub(super) fn levels(&self) -> Result<Vec<Vec<&str>>> {
+        let mut done: BTreeSet<&str> = BTreeSet::new();
+        let mut levels = Vec::new();
+        while done.len() < self.containers.len() {
+            let ready: Vec<&str> = self
+                .containers
+                .iter()
+                .filter(|(name, c)| {
+                    !done.contains(name.as_str()) && c.depends_on.keys().all(|o| done.contains(o.as_str()))
+                })
+                .map(|(name, _)| name.as_str())
+                .collect();
+            if ready.is_empty() {
+                let left = self.containers.keys().filter(|n| !done.contains(n.as_str()));
+                let left = left.map(String::as_str).collect::<Vec<_>>().join(", ");
+                return Err(invalid(format!("these containers wait for each other: {left}")));
+            }
+            done.extend(&ready);
+            levels.push(ready);
+        }
+        Ok(levels)
+    }
+}
+
+fn twice(what: &str, name: &str) -> Error {
+    invalid(format!("the {what} `{name}` is in the Compose file and in the config: change the name of one"))
+}
+
+fn known<'a>(what: &str, name: &str, all: impl Iterator<Item = &'a String> + Clone) -> Result<()> {
+    if all.clone().any(|n| n == name) {
+        return Ok(());
+    }
+    let hint = nearest(name, all.map(String::as_str)).map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+    Err(invalid(format!("there is no {what} `{name}`{hint}")))
+}
+
+/// Digest of what a container is made from, without what only the inventory needs.
+pub(super) fn container_digest(spec: &ContainerSpec) -> String {
+    let plain = ContainerSpec {
+        not_a_host: false,
+        groups: Vec::new(),
+        vars: towpath_core::Vars::new(),
+        // Who comes first is no part of what it is.
+        depends_on: BTreeMap::new(),
+        ..spec.clone()
+    };
+    digest(&json!(plain))
+}
+
+pub(super) fn digest(spec: &Json) -> String {
+    digest_json(&json!({"form": FORM, "spec": spec}))
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) address: String,
+    /// Empty: any that is free.
+    pub(super) published: String,
+    /// As the engine writes it: `80/tcp`.
+    pub(super) target: String,
+}
+
+impl Port {
+    /// Reads `[[address:]published:]target[/protocol]`.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let wrong = |why: &str| invalid(format!("`ports` has {text:?}: {why}"));
+        let (text_of, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
+        if !["tcp", "udp", "sctp"].contains(&protocol) {
+            return Err(wrong("the protocol is tcp, udp or sctp"));
+        }
+        let (rest, target) = text_of.rsplit_once(':').map_or(("", text_of), |(r, t)| (r, t));
+        let (host, published) = rest.rsplit_once(':').map_or(("", rest), |(a, p)| (a, p));
+        for port in [target, published] {
+            if port.contains('-') {
+                return Err(wrong("a range of ports is not understood: name each one"));
+            }
+        }
+        let number = |p: &str| p.parse::<u16>().is_ok_and(|n| n > 0);
+        if !number(target) || !(published.is_empty() || number(published)) {
+            return Err(wrong("it is not like `8080:80`, `80` or `127.0.0.1:8080:80/tcp`"));
+        }
+        let address = match host.trim_start_matches('[').trim_end_matches(']') {
+            "" => "127.0.0.1".to_owned(),
+            given if given.parse::<IpAddr>().is_ok() => given.to_owned(),
+            _ => return Err(wrong("the address is no IP address")),
+        };
+        Ok(Self { address, published: published.to_owned(), target: format!("{target}/{protocol}") })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn error(config: DockerEnvironmentConfig) -> String {
+        let e = Spec::of(&config).expect_err("a wrong config");
+        assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e:?}");
+        e.report()
+    }
+
+    fn with(container: ContainerSpec) -> DockerEnvironmentConfig {
+        DockerEnvironmentConfig::default().container("web", container)
+    }
+
+    #[test]
+    fn ports_are_on_loopback_unless_said_otherwise() {
+        let port = |t: &str| Port::parse(t).map(|p| (p.address, p.published, p.target)).unwrap();
+        let p = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(port("80"), p("127.0.0.1", "", "80/tcp"));
+        assert_eq!(port("8080:80"), p("127.0.0.1", "8080", "80/tcp"));
+        assert_eq!(port("0.0.0.0:8080:80"), p("0.0.0.0", "8080", "80/tcp"));
+        assert_eq!(port("127.0.0.1::53/udp"), p("127.0.0.1", "", "53/udp"));
+        assert_eq!(port("[::1]:8080:80"), p("::1", "8080", "80/tcp"));
+        for bad in ["", "x", "0", "8080-8090:80", "80/icmp", "host:1:2", "70000"] {
+            assert!(Port::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_told_by_name() {
+        assert!(error(DockerEnvironmentConfig::default()).contains("nothing to make"));
+        let volume = ContainerSpec::new("debian").volume("dat", "/data");
+        assert!(error(with(volume).volume("data")).contains("did you mean `data`?"));
+        let alone = ContainerSpec::new("debian").after("db", DependsOn::Started);
+        assert!(error(with(alone)).contains("there is no container `db`"));
+        let circle = with(ContainerSpec::new("debian").after("db", DependsOn::Started))
+            .container("db", ContainerSpec::new("debian").after("web", DependsOn::Started));
+        assert!(error(circle).contains("wait for each other: web, db"));
+        let waits = with(ContainerSpec::new("debian").after("job", DependsOn::Completed))
+            .container("job", ContainerSpec::new("debian"));
+        assert!(error(waits).contains("has not `once`"));
+        assert!(error(with(ContainerSpec::new("../x"))).contains("no reference"));
+    }
+
+    #[test]
+    fn only_what_a_container_is_made_from_replaces_it() {
+        let spec = ContainerSpec::new("debian").port("80");
+        let same = ContainerSpec { groups: vec!["web".into()], ..spec.clone() };
+        assert_eq!(container_digest(&spec), container_digest(&same));
+        let other = spec.clone().env("A", "1");
+        assert_ne!(container_digest(&spec), container_digest(&other));
+    }
+}

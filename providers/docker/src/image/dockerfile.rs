@@ -1,0 +1,207 @@
+//! Images from a Dockerfile, by the engine's own builder.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::body_try_stream;
+use bollard::query_parameters::BuildImageOptions;
+use futures::StreamExt as _;
+use serde_json::json;
+use towpath_core::{Context, Error, ErrorKind, EventKind, Result, digest_json};
+
+use super::DockerfileConfig;
+use super::base::Known;
+use super::context::Archive;
+use crate::PROVIDER;
+use crate::engine::Engine;
+use crate::errors::failed;
+
+/// The build argument that the definition's base is given in.
+const BASE: &str = "BASE";
+
+/// A Dockerfile with everything that it is built with.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    path: String,
+    args: BTreeMap<String, String>,
+    target: Option<String>,
+    archive: Archive,
+    text: String,
+    /// Ids of the images that it starts from, by reference.
+    from: BTreeMap<String, String>,
+}
+
+impl Recipe {
+    /// Reads the Dockerfile and packs its context.
+    pub(super) async fn read(operation: &'static str, config: &DockerfileConfig, base: Option<&Known>) -> Result<Self> {
+        let file = config.context.join(&config.path);
+        let text = tokio::fs::read_to_string(&file).await.map_err(|e| {
+            Error::new(ErrorKind::InvalidInput, PROVIDER, operation, "the Dockerfile can't be read")
+                .with("file", file.display())
+                .caused_by(e)
+        })?;
+        let (folder, always) = (config.context.clone(), config.path.clone());
+        let archive = tokio::task::spawn_blocking(move || Archive::pack(&folder, &always))
+            .await
+            .map_err(|e| Error::new(ErrorKind::Internal, PROVIDER, operation, "packing broke off").caused_by(e))??;
+        let mut args = config.args.clone();
+        if let Some(base) = base {
+            args.insert(BASE.to_owned(), base.id.clone());
+        }
+        let path = config.path.display().to_string();
+        Ok(Self { path, args, target: config.target.clone(), archive, text, from: BTreeMap::new() })
+    }
+
+    /// The images that its stages start from, as far as that can be told without running it.
+    pub(super) fn froms(&self) -> Vec<String> {
+        froms(&self.text, &self.args)
+    }
+
+    /// Says what one of [`froms`](Self::froms) is now.
+    pub(super) fn starts_from(&mut self, reference: &str, id: &str) {
+        self.from.insert(reference.to_owned(), id.to_owned());
+    }
+
+    /// Digest over everything that decides what comes out.
+    pub(super) fn digest(&self) -> String {
+        digest_json(&json!({
+            "path": self.path,
+            "args": self.args,
+            "target": self.target,
+            "context": self.archive.digest,
+            "from": self.from,
+        }))
+    }
+
+    /// Builds it. The engine keeps the results of its steps, so that only what has changed is done again.
+    pub(super) async fn build(
+        self,
+        cx: &Context,
+        engine: &Engine,
+        base: Option<&Known>,
+        network: Option<&str>,
+    ) -> Result<Known> {
+        let key = self.digest();
+        let options = BuildImageOptions {
+            dockerfile: self.path.clone(),
+            buildargs: Some(self.args.clone().into_iter().collect::<HashMap<_, _>>()),
+            target: self.target.clone().unwrap_or_default(),
+            networkmode: network.map(str::to_owned),
+            rm: true,
+            forcerm: true,
+            ..BuildImageOptions::default()
+        };
+        let intent = json!({"dockerfile": self.path, "key": key, "base": base.map(|b| b.id.as_str())});
+        let body = body_try_stream(self.archive.stream());
+        let id: String = cx
+            .effect_idempotent(&format!("dockerfile/{key}"), intent, |cx| async move {
+                let mut stream = engine.docker.build_image(options, None, Some(body));
+                let all = async {
+                    let mut id = None;
+                    while let Some(said) = stream.next().await {
+                        let said = said.map_err(|e| failed("build", "the Dockerfile can't be built", e))?;
+                        if let Some(error) = said.error_detail {
+                            return Err(Error::new(ErrorKind::ToolFailed, PROVIDER, "build", "the Dockerfile failed")
+                                .with("file", &self.path)
+                                .caused_by(error.message.unwrap_or_default()));
+                        }
+                        for line in said.stream.iter().flat_map(|s| s.lines()).filter(|l| !l.is_empty()) {
+                            cx.emit(EventKind::Output { stream: "build".into(), line: line.to_owned() });
+                        }
+                        id = said.aux.and_then(|a| a.id).or(id);
+                    }
+                    id.ok_or_else(|| {
+                        Error::new(ErrorKind::Protocol, PROVIDER, "build", "the engine tells no id of what it built")
+                    })
+                };
+                // When nobody reads its answer any more, the engine stops.
+                cx.guard(PROVIDER, "build", all).await
+            })
+            .await?;
+        let found = engine.image("build", &id).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, PROVIDER, "build", "somebody removed what the Dockerfile gave: build again")
+                .with("image", &id)
+                .retry_later()
+        })?;
+        Known::of(&id, found)
+    }
+}
+
+/// References after `FROM`, without stages, with build arguments filled in. One that needs more than that is passed over.
+fn froms(text: &str, args: &BTreeMap<String, String>) -> Vec<String> {
+    let (mut found, mut stages): (Vec<String>, Vec<String>) = Default::default();
+    let mut defaults: BTreeMap<String, String> = BTreeMap::new();
+    for line in logical_lines(text) {
+        let mut words = line.split_ascii_whitespace();
+        match words.next().map(str::to_ascii_uppercase).as_deref() {
+            Some("ARG") if found.is_empty() && stages.is_empty() => {
+                for (name, default) in words.filter_map(|w| w.split_once('=')) {
+                    defaults.insert(name.to_owned(), default.trim_matches(['"', '\'']).to_owned());
+                }
+            }
+            Some("FROM") => {
+                let words: Vec<&str> = words.filter(|w| !w.starts_with("--")).collect();
+                let reference = words.first().and_then(|w| fill(w, args, &defaults));
+                let stage = |name: &str| stages.iter().any(|s| s.eq_ignore_ascii_case(name));
+                if let Some(reference) = reference.filter(|r| r != "scratch" && !stage(r)) {
+                    if !found.contains(&reference) {
+                        found.push(reference);
+                    }
+                }
+                stages.push(words.get(2).copied().unwrap_or_default().to_owned());
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Lines with their continuations, without comments.
+fn logical_lines(text: &str) -> Vec<String> {
+    let (mut lines, mut open) = (Vec::new(), String::new());
+    for line in text.lines().map(str::trim).filter(|l| !l.starts_with('#')) {
+        match line.strip_suffix('\\') {
+            Some(begin) => open.push_str(&format!("{begin} ")),
+            None => lines.push(std::mem::take(&mut open) + line),
+        }
+    }
+    lines.push(open);
+    lines
+}
+
+/// Fills in `$NAME`, `${NAME}` and `${NAME:-default}`.
+fn fill(word: &str, args: &BTreeMap<String, String>, defaults: &BTreeMap<String, String>) -> Option<String> {
+    let value = |name: &str| args.get(name).or_else(|| defaults.get(name)).cloned();
+    let mut out = String::new();
+    let mut rest = word.trim_matches('"');
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(braced) = after.strip_prefix('{') {
+            let (inside, tail) = braced.split_once('}')?;
+            let (name, default) = inside.split_once(":-").map_or((inside, None), |(n, d)| (n, Some(d)));
+            out.push_str(&value(name).or_else(|| default.map(str::to_owned))?);
+            rest = tail;
+        } else {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            let (name, tail) = after.split_at(end);
+            out.push_str(&value(name)?);
+            rest = tail;
+        }
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_images_of_a_dockerfile_are_found_without_its_stages() {
+        let text = "# syntax\nARG BASE=debian:1\nARG V=\"2\"\nFROM --platform=linux/amd64 ${BASE} AS build\nRUN x \\\n  # c\n  FROM no\n\
+                    FROM build AS second\nFROM alpine:$V\nFROM scratch\nFROM ${UNKNOWN}\nFROM ${X:-busybox:3}\n";
+        let none = BTreeMap::new();
+        assert_eq!(froms(text, &none), ["debian:1", "alpine:2", "busybox:3"]);
+        let args = BTreeMap::from([("BASE".to_owned(), "sha256:00".to_owned())]);
+        assert_eq!(froms(text, &args), ["sha256:00", "alpine:2", "busybox:3"]);
+    }
+}

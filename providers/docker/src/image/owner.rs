@@ -1,0 +1,96 @@
+//! Names of temporary containers: each says which process made it, so that one is left in peace as long as that lives.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::random_name;
+
+/// Starts the names of all temporary containers: boot, process, its start, and random letters follow.
+const PREFIX: &str = "towpath-build-";
+
+/// Temporary containers that builds of this very process work with. Process-wide, since any builder in it may sweep: one that
+/// belongs to this process and is not here was left by a build that was dropped.
+static IN_USE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn in_use() -> MutexGuard<'static, BTreeSet<String>> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn enter(name: &str) {
+    in_use().insert(name.to_owned());
+}
+
+pub(super) fn leave(name: &str) {
+    in_use().remove(name);
+}
+
+/// This boot of this machine, as much of it as a name needs.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let hex: String = id.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    if hex.is_empty() { "0".into() } else { hex }
+}
+
+/// Start time of a process in clock ticks since boot, so that a reused id is not mistaken for it.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; what follows is counted from its end.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// A new name for a temporary container of this process.
+pub(super) fn name() -> String {
+    let pid = std::process::id();
+    format!("{PREFIX}{}-{pid}-{}-{}", boot(), started(pid).unwrap_or_default(), random_name())
+}
+
+/// What is known about the maker of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Maker {
+    /// It works with it.
+    Lives,
+    /// It is gone.
+    Gone,
+    /// It ran on another machine, or before this one was started.
+    Elsewhere,
+}
+
+/// The maker of the container of this name; `None`: it is no temporary one.
+pub(super) fn maker(container: &str) -> Option<Maker> {
+    let mut words = container.strip_prefix(PREFIX)?.split('-');
+    let (its_boot, pid, start) = (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    words.next().filter(|random| !random.is_empty())?;
+    let lives = started(pid) == Some(start);
+    Some(match its_boot == boot() {
+        false => Maker::Elsewhere,
+        true if lives && (pid != std::process::id() || in_use().contains(container)) => Maker::Lives,
+        true => Maker::Gone,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_lives_as_long_as_its_process_works_with_it() {
+        let name = name();
+        enter(&name);
+        assert_eq!(maker(&name), Some(Maker::Lives));
+        leave(&name);
+        assert_eq!(maker(&name), Some(Maker::Gone), "this process goes on, its build does not");
+    }
+
+    #[test]
+    fn a_reused_process_id_is_another_process() {
+        let (boot, pid) = (boot(), std::process::id());
+        assert_eq!(maker(&format!("{PREFIX}{boot}-{pid}-1-ab")), Some(Maker::Gone));
+        assert_eq!(maker(&format!("{PREFIX}{boot}-1-{}-ab", started(1).unwrap())), Some(Maker::Lives));
+        assert_eq!(maker(&format!("{PREFIX}0123-{pid}-1-ab")), Some(Maker::Elsewhere));
+        for other in ["web", "towpath-build-", "towpath-build-mine", "towpath-build-a-b-c-d"] {
+            assert_eq!(maker(other), None, "{other}");
+        }
+    }
+}

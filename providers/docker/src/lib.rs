@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod connector;
+mod engine;
+mod environment;
+mod errors;
+mod image;
+mod register;
+
+pub use connector::{DockerConnector, DockerConnectorConfig};
+pub use environment::{
+    ContainerSpec, DependsOn, DockerEnvironment, DockerEnvironmentConfig, Healthcheck, MountSpec, NetworkSpec, Restart,
+    VolumeSpec,
+};
+pub use image::{DockerImageBuilder, DockerImageConfig, DockerfileConfig, Pull, Swept};
+pub use register::register;
+
+/// The name of all providers of this crate, and the `kind` of its connections.
+pub(crate) const PROVIDER: &str = "docker";
+
+/// Random letters for names and marks that nobody else has.
+pub(crate) fn random_name() -> String {
+    hex::encode(rand::random::<[u8; 8]>())
+}

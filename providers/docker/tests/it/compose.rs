@@ -1,0 +1,127 @@
+//! Development environments from Compose files.
+
+use std::path::Path;
+
+use serde_json::json;
+use towpath_core::{Connector as _, ErrorKind, Exec, Provisioner as _};
+use towpath_docker::{DockerConnector, DockerEnvironment, DockerEnvironmentConfig};
+
+use crate::environment::environment;
+use crate::{BASE, docker, engine};
+
+fn write(dir: &Path, name: &str, text: &str) {
+    std::fs::write(dir.join(name), text).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compose_file_comes_up_and_goes_down() {
+    if !engine() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("pages")).unwrap();
+    write(dir.path(), "pages/index", "hello\n");
+    write(dir.path(), ".env", "TOWPATH_TEST_WORD=from-dot-env\n");
+    write(dir.path(), "web.env", "# more\nexport FROM_FILE=\"yes it is\"\nPLAIN=file\n");
+    let text = r#"
+name: shop
+x-common: &common
+  image: IMAGE
+  init: true
+  stop_grace_period: 1s
+  labels: {tier: any}
+services:
+  db:
+    <<: *common
+    command: sh -c 'echo "db is up"; exec sleep 1000'
+    healthcheck:
+      test: pgrep sleep
+      interval: 200ms
+      retries: 20
+    volumes: ["data:/data"]
+  migrate:
+    <<: *common
+    command: [sh, -c, "echo done >/data/migrated"]
+    volumes: ["data:/data"]
+    depends_on: {db: {condition: service_healthy}}
+  web:
+    <<: *common
+    command: ["sleep", "1000"]
+    labels: [tier=front]
+    environment:
+      WORD: ${TOWPATH_TEST_WORD}
+      OTHER: "${TOWPATH_TEST_NO_SUCH:-default} $$HOME"
+      PLAIN: service
+    env_file: web.env
+    ports: ["22", {target: 80, protocol: tcp}]
+    volumes:
+      - ./pages:/pages:ro
+      - {type: volume, source: data, target: /data, read_only: true}
+    tmpfs: /run/web
+    networks: [default, back]
+    depends_on:
+      migrate: {condition: service_completed_successfully}
+    x-towpath: {groups: [web], vars: {port: 80}}
+networks:
+  back: {internal: true}
+volumes:
+  data:
+"#;
+    write(dir.path(), "compose.yml", &text.replace("IMAGE", BASE));
+    let provider = DockerEnvironment::new(DockerEnvironmentConfig::compose(dir.path().join("compose.yml"))).unwrap();
+    let cx = environment("compose");
+    let there = provider.apply(&cx).await.unwrap().environment;
+    let web = there.inventory.host("web").unwrap();
+    assert_eq!((&web.vars["port"], &web.labels["tier"]), (&json!(80), &"front".to_owned()));
+    assert_eq!(there.inventory.groups["web"].hosts, ["web"]);
+    let c = DockerConnector::default().connect(&cx, web).await.unwrap();
+    let script = "echo \"$WORD|$OTHER|$FROM_FILE|$PLAIN\"; cat /data/migrated /pages/index; touch /pages/x /data/x 2>/dev/null || echo read-only; stat -f -c %T /run/web; getent hosts db >/dev/null && echo db";
+    let out = c.exec(&cx, &Exec::script(script)).await.unwrap();
+    assert_eq!(out.stdout_text(), "from-dot-env|default $HOME|yes it is|service\ndone\nhello\nread-only\ntmpfs\ndb");
+    assert_eq!(provider.logs(&cx, "db", 5).await.unwrap(), ["db is up"]);
+    let ports = &there.outputs["ports"]["web"];
+    assert!(ports["22/tcp"].as_str().unwrap().starts_with("127.0.0.1:") && ports["80/tcp"].is_string(), "{ports}");
+    assert!(provider.plan(&cx).await.unwrap().is_empty());
+    provider.destroy(&cx).await.unwrap();
+    let filter = format!("label=towpath.environment={}", cx.environment());
+    assert_eq!(docker(&["volume", "ls", "-q", "--filter", &filter]), "");
+}
+
+#[test]
+fn what_is_not_understood_is_refused_with_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("compose.yml");
+    let service = |lines: &str| format!("services:\n  web:\n    image: debian\n{lines}");
+    for (text, line, word) in [
+        (service("    comand: sleep 1\n"), 4, "did you mean `command`?"),
+        (service("    build: .\n"), 4, "image builder"),
+        (service("    container_name: x\n"), 4, "`container_name`"),
+        (service("    deploy:\n      replicas: 2\n"), 4, "`deploy`"),
+        (service("    ports:\n      - 80-90:80\n"), 5, "range"),
+        (service("    ports:\n      - {target: 80, publish: 8080}\n"), 5, "`published`"),
+        (service("    volumes: ['a:/b:z']\n"), 4, "`z`"),
+        (service("    depends_on: {db: {condition: service_helthy}}\n"), 4, "`service_healthy`"),
+        (service("    healthcheck: {interval: 5x, test: a}\n"), 4, "`interval`"),
+        (service("    command: \"a 'b\"\n"), 4, "quote"),
+        (service("    restart: sometimes\n"), 4, "`restart`"),
+        (service("    init: maybe\n"), 4, "true or false"),
+        (service("    image: other\n"), 4, "twice"),
+        (service("    user: ${TOWPATH_TEST_NO_SUCH:?say who}\n"), 4, "say who"),
+        ("services:\n  web:\n    command: a\n".into(), 2, "no `image`"),
+        ("services:\n  web: [a]\n".into(), 2, "mapping"),
+        ("secrets: {a: b}\n".into(), 1, "`secrets`"),
+        ("services: {\n".into(), 0, "no YAML"),
+    ] {
+        write(dir.path(), "compose.yml", &text);
+        let error = DockerEnvironment::new(DockerEnvironmentConfig::compose(&file)).expect_err(&text);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        assert!(error.report().contains(word), "{word} for {text}: {error:?}");
+        let place = error.get("file").unwrap_or_else(|| panic!("{error:?}"));
+        if line > 0 {
+            assert_eq!(place, format!("{}:{line}", file.display()), "{text}");
+        }
+    }
+    write(dir.path(), "compose.yml", &service("    volumes: ['dat:/b']\nvolumes: {data: }\n"));
+    let error = DockerEnvironment::new(DockerEnvironmentConfig::compose(&file)).expect_err("an unknown volume");
+    assert!(error.report().contains("did you mean `data`?") && error.report().contains("compose.yml"), "{error:?}");
+}
