@@ -22,6 +22,10 @@ HEAD = '"""{doc}"""\n\n# Written by generate.py from the schemas of the library.
 # The crate that a provider is in, where it is not called like it.
 MODULES = {"jsonl": "local", "release-dirs": "ssh", "local-archive": "local", "inventory": "playbook"}
 DOCS = {
+    "docker": "Containers, images and development environments through the Docker Engine.",
+    "chef": "chef-solo and chef-client on the hosts.",
+    "script": "Shell scripts and uploaded files, with guards.",
+    "packer": "Packer, the real program.",
     "local": "This machine: hosts, balancer, monitor, log sink. Nothing to install.",
     "playbook": "Playbooks, run natively.",
     "ssh": "Hosts over SSH, and release directories on them.",
@@ -107,6 +111,11 @@ def doc(schema: Dict[str, Any], indent: str, end: str = "") -> str:
     return f'{indent}"""{body}{end}"""\n' if body else ""
 
 
+def spelled(name: str) -> str:
+    """A name that is a word of Python's own gets an underscore."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
 def fields(schema: Dict[str, Any]) -> List[Tuple[str, Dict[str, Any], bool]]:
     required = schema.get("required", [])
     found = [(name, one, name in required) for name, one in schema.get("properties", {}).items()]
@@ -117,11 +126,11 @@ def init(of: Types, schema: Dict[str, Any]) -> str:
     """The signature, for type checkers only: at run time the base class takes all and checks them."""
     arguments = []
     for name, one, required in fields(schema):
-        spelled = of.spell(one)
-        inner = spelled[len("Optional[") : -1] if spelled.startswith("Optional[") else spelled
+        kind = of.spell(one)
+        inner = kind[len("Optional[") : -1] if kind.startswith("Optional[") else kind
         inner = inner.replace("ProviderRef", "Union[ProviderRef, Config]")
+        name = spelled(name)
         arguments.append(f"{name}: Union[{inner}, Ref]" if required else f"{name}: Union[{inner}, Ref, None] = None")
-        assert not keyword.iskeyword(name), name
     if not arguments:
         return "\n    if TYPE_CHECKING:\n\n        def __init__(self) -> None: ...\n"
     lines = "".join(f"            {a},\n" for a in arguments)
@@ -134,7 +143,7 @@ def described(of: Types, schema: Dict[str, Any]) -> str:
     lines = []
     for name, one, _ in fields(schema):
         text = " ".join(one.get("description", "").replace("[`", "`").replace("`]", "`").split())
-        wrapped = textwrap.wrap(f"{name}: {text}", 110, initial_indent="    ", subsequent_indent="        ")
+        wrapped = textwrap.wrap(f"{spelled(name)}: {text}", 110, initial_indent="    ", subsequent_indent="        ")
         lines.append("\n".join(wrapped))
     body = "\n".join(lines).replace("\\", "\\\\")
     return f'    """{head}\n\n{body}\n    """\n' if body else f'    """{head}"""\n'
@@ -147,9 +156,9 @@ def vocabulary(of: Types) -> str:
     out += "from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union\n\nfrom ._data import Config, Data, Ref\n\n"
     late = []
     for name in aliases:
-        spelled = of.spell(of.defs[name])
-        early = f"{name} = {spelled}\n" + doc(of.defs[name], "")
-        if any(f"[{c}" in spelled or f" {c}" in spelled or spelled == c for c in classes):
+        kind = of.spell(of.defs[name])
+        early = f"{name} = {kind}\n" + doc(of.defs[name], "")
+        if any(f"[{c}" in kind or f" {c}" in kind or kind == c for c in classes):
             late.append(early)
         else:
             out += early + "\n"
@@ -157,7 +166,7 @@ def vocabulary(of: Types) -> str:
         schema = of.defs[name]
         out += f"\nclass {name}(Data):\n{described(of, schema)}\n"
         for field, one, _ in fields(schema):
-            out += f"    {field}: {of.spell(one)}\n"
+            out += f"    {spelled(field)}: {of.spell(one)}\n"
         out += init(of, schema) + "\n"
     out += "\n" + "\n".join(late)
     out += "\n__all__ = [\n" + "".join(f'    "{name}",\n' for name in sorted([*classes, *aliases])) + "]\n"

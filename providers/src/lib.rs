@@ -10,10 +10,18 @@ pub use forward::{Forward, forward};
 pub mod cli;
 pub mod listen;
 
+#[cfg(feature = "chef")]
+pub use towpath_chef as chef;
+#[cfg(feature = "docker")]
+pub use towpath_docker as docker;
 #[cfg(feature = "local")]
 pub use towpath_local as local;
+#[cfg(feature = "packer")]
+pub use towpath_packer as packer;
 #[cfg(feature = "playbook")]
 pub use towpath_playbook as playbook;
+#[cfg(feature = "script")]
+pub use towpath_script as script;
 #[cfg(feature = "sqlite")]
 pub use towpath_sql as sql;
 #[cfg(feature = "ssh")]
@@ -41,6 +49,14 @@ pub fn registry() -> Registry {
     towpath_local::register(&mut registry);
     #[cfg(feature = "playbook")]
     towpath_playbook::register(&mut registry);
+    #[cfg(feature = "packer")]
+    towpath_packer::register(&mut registry);
+    #[cfg(feature = "script")]
+    towpath_script::register(&mut registry);
+    #[cfg(feature = "chef")]
+    towpath_chef::register(&mut registry);
+    #[cfg(feature = "docker")]
+    towpath_docker::register(&mut registry);
     #[cfg(feature = "ssh")]
     towpath_ssh::register(&mut registry);
     #[cfg(feature = "terraform")]

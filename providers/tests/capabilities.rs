@@ -1,5 +1,14 @@
 //! What each provider can do, as one committed table: what is missing is missing on purpose.
-#![cfg(all(feature = "local", feature = "playbook", feature = "ssh", feature = "terraform"))]
+#![cfg(all(
+    feature = "docker",
+    feature = "chef",
+    feature = "script",
+    feature = "packer",
+    feature = "local",
+    feature = "playbook",
+    feature = "ssh",
+    feature = "terraform"
+))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,11 +38,16 @@ fn config(role: Role, name: &str) -> Json {
     match (role, name) {
         (Role::Provisioner, "local") => json!({"hosts": 1}),
         (Role::Provisioner, "inventory") => json!({"file": "hosts"}),
+        (Role::ImageBuilder, "packer") => json!({"template": "web.pkr.hcl"}),
+        (Role::Configurator, "script") => json!({"steps": [{"run": {"script": "true"}}]}),
+        (Role::Configurator, "chef") => json!({"run_list": ["web"], "cookbook_paths": ["."]}),
+        (Role::Provisioner, "docker") => json!({"containers": {"web": {"image": "debian"}}}),
         (Role::Provisioner, "terraform") => json!({"module": "infra"}),
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),
         (Role::Balancer | Role::Monitor | Role::Connector, "local")
+        | (Role::Connector | Role::ImageBuilder, "docker")
         | (Role::ImageBuilder, "local-archive")
         | (Role::Connector, "ssh") => json!({}),
         _ => panic!("{} `{name}` is new: give its smallest config here", role.as_str()),

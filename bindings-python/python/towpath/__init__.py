@@ -16,7 +16,7 @@ if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
 
-from . import exceptions, local, pipeline, playbook, ssh, terraform, types, vocabulary
+from . import chef, docker, exceptions, local, packer, pipeline, playbook, script, ssh, terraform, types, vocabulary
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._play import Play, play
@@ -117,19 +117,23 @@ __all__ = [
     "UnsupportedError",
     "aio",
     "balancer",
+    "chef",
     "configurator",
     "connect",
     "deployer",
+    "docker",
     "image_builder",
     "local",
     "log_sink",
     "monitor",
     "open_store",
+    "packer",
     "play",
     "playbook",
     "provider",
     "provisioner",
     "rollback",
+    "script",
     "ssh",
     "step",
     "terraform",

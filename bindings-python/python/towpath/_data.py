@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import keyword
 import os
 import typing
 from datetime import timedelta
@@ -45,6 +46,16 @@ class Param(Generic[T]):
 Ref = Union[Output[Any], Param[Any]]
 
 
+def _field(name: str) -> str:
+    """The name of a field in JSON. One that is a word of Python's own is spelled with an underscore: `except_`."""
+    return name[:-1] if name.endswith("_") and keyword.iskeyword(name[:-1]) else name
+
+
+def _spelled(field: str) -> str:
+    """The other way round."""
+    return f"{field}_" if keyword.iskeyword(field) else field
+
+
 class Data(Dict[str, Any]):
     """A mapping whose known fields are attributes, too. Equal to the same JSON."""
 
@@ -55,22 +66,22 @@ class Data(Dict[str, Any]):
                 raise InvalidInputError(f"{type(self).__name__} has no field `{name}`{_meant(name, hints)}")
             # What is not given is not there, so that the library's own default holds.
             if value is not None:
-                self[name] = _wrap(hints.get(name, Any), value)
+                self[_field(name)] = _wrap(hints.get(name, Any), value)
 
     @classmethod
     def of(cls: Type[D], value: Mapping[str, Any]) -> D:
         """Takes JSON as it came from the library."""
         hints, made = _hints(cls), cls.__new__(cls)
         for name, one in value.items():
-            made[name] = _wrap(hints.get(name, Any), one)
+            made[name] = _wrap(hints.get(_spelled(name), Any), one)
         return made
 
     # Hidden from type checkers, so that they know fields by their annotations only.
     if not typing.TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name in self:
-                return self[name]
+            if _field(name) in self:
+                return self[_field(name)]
             hints = _hints(type(self))
             if name not in hints:
                 known = {**hints, **self}
@@ -81,7 +92,7 @@ class Data(Dict[str, Any]):
             return empty() if has_empty else None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = _wrap(_hints(type(self)).get(name, Any), value)
+        self[_field(name)] = _wrap(_hints(type(self)).get(name, Any), value)
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in self.items())
@@ -129,7 +140,9 @@ class Config:
     provider: str = ""
 
     def __init__(self, **fields: Any) -> None:
-        self.config: Dict[str, Any] = {name: plain(value) for name, value in fields.items() if value is not None}
+        self.config: Dict[str, Any] = {
+            _field(name): plain(value) for name, value in fields.items() if value is not None
+        }
         _towpath.check_config(self.role, self.provider, self.config)
 
     def __repr__(self) -> str:

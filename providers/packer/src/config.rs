@@ -107,6 +107,7 @@ pub struct PackerConfig {
 /// What Packer does with a build that fails. Packer's `ask` is not offered, since nobody is there to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "PackerOnError")]
 pub enum OnError {
     /// Removes what the build made: instance, container, key pair.
     #[default]
@@ -130,6 +131,7 @@ impl OnError {
 /// When artifacts made earlier from the same content are taken instead of building.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "PackerReuse")]
 pub enum Reuse {
     /// When they are recorded, and those that are files are whole. Whether an AMI or a Docker image exists still is not
     /// looked at, since Packer has no verb for it.

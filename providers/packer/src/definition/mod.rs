@@ -29,6 +29,7 @@ pub(crate) const BASE_VAR: &str = "towpath_base";
 /// listed here go into `extra`, as they stand in Packer's documentation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PackerDefinition")]
 pub struct Definition {
     /// What is started, and saved in the end. One build each; all of them go through the same provisioners.
     pub sources: Vec<Source>,
@@ -48,6 +49,7 @@ pub type Extra = BTreeMap<String, Json>;
 /// How Packer reaches the machine of a build over SSH. Each becomes an option `ssh_<name>`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PackerSsh")]
 pub struct Ssh {
     /// The user who logs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]

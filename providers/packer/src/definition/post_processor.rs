@@ -11,6 +11,7 @@ use super::provisioner::common;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
+#[schemars(rename = "PackerPostProcessor")]
 pub enum PostProcessor {
     /// Makes a Vagrant box of it.
     Vagrant(VagrantBox),

@@ -10,6 +10,7 @@ use super::Extra;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
+#[schemars(rename = "PackerProvisioner")]
 pub enum Provisioner {
     /// Runs `ansible-playbook` on this machine against the build.
     Ansible(Ansible),

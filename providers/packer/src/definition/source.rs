@@ -10,6 +10,7 @@ use super::{BASE_VAR, Extra, Ssh, options};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
+#[schemars(rename = "PackerSource")]
 pub enum Source {
     /// An AMI, from an instance in EC2.
     AmazonEbs(AmazonEbs),
