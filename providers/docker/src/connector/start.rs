@@ -224,7 +224,7 @@ async fn not_begun(place: &Place, e: bollard::errors::Error) -> Error {
         return e;
     }
     match place.engine.container("exec", &place.container).await {
-        Ok(found) if !found.as_ref().is_some_and(|c| super::not_running(c).is_none()) => place
+        Ok(found) if found.as_ref().is_none_or(|c| super::not_running(c).is_some()) => place
             .error(ErrorKind::Unreachable, "the container is gone, or does not run")
             .retry_later()
             .caused_by(e.report()),

@@ -1,5 +1,6 @@
 //! Makes what is missing, replaces what differs, starts what does not run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::models::{NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest};
@@ -27,6 +28,8 @@ pub(super) struct Work<'a> {
     pub(super) spec: &'a Spec,
     pub(super) world: &'a World,
     pub(super) todo: &'a Difference,
+    /// Ids of images that are built, by container.
+    pub(super) built: &'a BTreeMap<String, String>,
     pub(super) patience: Duration,
 }
 
@@ -45,22 +48,27 @@ impl Work<'_> {
                 remove_network(self.cx, self.engine, name, &there.id).await?;
             }
         }
-        for (name, network) in &self.spec.networks {
-            if matches!(self.todo.networks.get(name), Some(Todo::Create | Todo::Replace(_))) {
-                self.create_network(name, network).await?;
-            }
-        }
-        for (name, volume) in &self.spec.volumes {
-            if self.todo.volumes.get(name) == Some(&Todo::Create) {
-                self.create_volume(name, volume).await?;
-            }
-        }
+        self.ground(self.cx).await?;
+        // A finished effect is replayed, though somebody may have removed what it made since.
+        self.ground(&self.cx.scoped("again")).await?;
         for level in self.spec.levels()? {
             all(level.into_iter().filter_map(|name| Some(self.container(name, self.spec.containers.get(name)?))))
                 .await?;
         }
         let containers = self.spec.containers.iter();
         all(containers.map(|(name, c)| health::settle(self.cx, self.engine, name, c.once, self.patience))).await
+    }
+
+    /// Makes the networks and volumes that are not there.
+    async fn ground(&self, cx: &Context) -> Result<()> {
+        let now = World::of(self.engine, "apply", cx.environment()).await?;
+        for (name, network) in self.spec.networks.iter().filter(|(n, _)| !now.networks.contains_key(*n)) {
+            self.create_network(cx, name, network).await?;
+        }
+        for (name, volume) in self.spec.volumes.iter().filter(|(n, _)| !now.volumes.contains_key(*n)) {
+            self.create_volume(cx, name, volume).await?;
+        }
+        Ok(())
     }
 
     /// Makes or starts a container, once those before it are as far as it needs them.
@@ -77,11 +85,12 @@ impl Work<'_> {
         }
         let full = full(self.cx.environment(), name);
         let spec_digest = container_digest(spec);
-        let intent = json!({"create": full, "image": spec.image, "spec": spec_digest});
+        let image = self.built.get(name).unwrap_or(&spec.image);
+        let intent = json!({"create": full, "image": image, "spec": spec_digest});
         let before = self.world.containers.get(name).map_or("", |s| s.thing.id.as_str());
         // What was there before is in the key: a container that is replaced twice in a run is two effects.
         let key = format!("container/{name}/{}-{}", short(&spec_digest), short(before));
-        let make = |cx: Context| self.make(cx, name, spec);
+        let make = |cx: Context| self.make(cx, name, spec, image);
         let id: String = self
             .cx
             .effect(&key, intent, make, |_| async {
@@ -97,10 +106,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn make(&self, cx: Context, name: &str, spec: &ContainerSpec) -> Result<String> {
+    async fn make(&self, cx: Context, name: &str, spec: &ContainerSpec, image: &str) -> Result<String> {
         let full = full(cx.environment(), name);
         let docker = &self.engine.docker;
-        let body = body(&cx, name, spec).await?;
+        let body = body(&cx, name, spec, image).await?;
         // Left by a crash between making and starting it.
         if World::of_one(self.engine, "apply", cx.environment(), name).await?.is_some() {
             self.engine.remove_container("apply", &full).await?;
@@ -124,8 +133,11 @@ impl Work<'_> {
     async fn restart(&self, name: &str, why: &str) -> Result<()> {
         let full = full(self.cx.environment(), name);
         let intent = json!({"start": full, "why": why});
+        // Since when it did not run is in the key: what ends again is started again by the next attempt.
+        let before = self.world.containers.get(name).map(|s| &s.state);
+        let since = before.and_then(|s| s.finished_at.as_deref()).unwrap_or_default();
         self.cx
-            .effect_idempotent(&format!("start/{name}"), intent, |_| async {
+            .effect_idempotent(&format!("start/{name}/{since}"), intent, |_| async {
                 let docker = &self.engine.docker;
                 // Not paused is what is expected.
                 let _ = docker.unpause_container(&full).await;
@@ -153,8 +165,8 @@ impl Work<'_> {
             .await
     }
 
-    async fn create_network(&self, name: &str, spec: &NetworkSpec) -> Result<()> {
-        let environment = self.cx.environment();
+    async fn create_network(&self, cx: &Context, name: &str, spec: &NetworkSpec) -> Result<()> {
+        let environment = cx.environment();
         let full = full(environment, name);
         let digest = digest(&json!(spec));
         let mut all_labels: std::collections::HashMap<_, _> = spec.labels.clone().into_iter().collect();
@@ -176,11 +188,11 @@ impl Work<'_> {
         };
         let before = self.world.networks.get(name).map_or("", |t| t.id.as_str());
         let key = format!("{NETWORK}/{name}/{}-{}", short(&digest), short(before));
-        self.cx.effect_idempotent(&key, json!({"create": full, "spec": digest}), make).await
+        cx.effect_idempotent(&key, json!({"create": full, "spec": digest}), make).await
     }
 
-    async fn create_volume(&self, name: &str, spec: &VolumeSpec) -> Result<()> {
-        let environment = self.cx.environment();
+    async fn create_volume(&self, cx: &Context, name: &str, spec: &VolumeSpec) -> Result<()> {
+        let environment = cx.environment();
         let full = full(environment, name);
         let digest = digest(&json!(spec));
         let mut all_labels: std::collections::HashMap<_, _> = spec.labels.clone().into_iter().collect();
@@ -203,7 +215,7 @@ impl Work<'_> {
             Ok(())
         };
         let key = format!("{VOLUME}/{name}/{}", short(&digest));
-        self.cx.effect_idempotent(&key, json!({"create": full, "spec": digest}), make).await
+        cx.effect_idempotent(&key, json!({"create": full, "spec": digest}), make).await
     }
 }
 

@@ -15,7 +15,8 @@ use super::spec::{Port, container_digest};
 /// A million: the engine counts in nanoseconds.
 const NS: u64 = 1_000_000;
 
-pub(super) async fn body(cx: &Context, name: &str, spec: &ContainerSpec) -> Result<ContainerCreateBody> {
+/// `image`: what it is made from, which may have been built a moment before.
+pub(super) async fn body(cx: &Context, name: &str, spec: &ContainerSpec, image: &str) -> Result<ContainerCreateBody> {
     let environment = cx.environment();
     let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     for (variable, secret) in &spec.secret_env {
@@ -38,7 +39,7 @@ pub(super) async fn body(cx: &Context, name: &str, spec: &ContainerSpec) -> Resu
         cmd: spec.command.clone(),
         entrypoint: spec.entrypoint.clone(),
         healthcheck: spec.healthcheck.as_ref().map(health),
-        image: Some(spec.image.clone()),
+        image: Some(image.to_owned()),
         working_dir: spec.workdir.clone(),
         labels: Some(all_labels),
         stop_signal: spec.stop_signal.clone(),

@@ -8,7 +8,7 @@ use towpath_core::pipeline::ProviderSpec;
 use towpath_core::{Json, Provisioner, SecretRef, Vars};
 
 use crate::PROVIDER;
-use crate::image::Pull;
+use crate::image::{DockerfileConfig, Pull};
 
 /// Settings of the provisioner `docker`: the containers, networks and volumes of a development environment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -50,8 +50,13 @@ pub struct DockerEnvironmentConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
-    /// The image that it is made from.
+    /// The image that it is made from; with `build`, one more name of what is built.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+
+    /// Builds its image from a Dockerfile, when that or a file of its context has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<DockerfileConfig>,
 
     /// Command, or arguments of the entrypoint. The image's by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -298,6 +303,9 @@ impl DockerEnvironmentConfig {
     /// Relative paths start there.
     pub(crate) fn based(mut self, dir: &Path) -> Self {
         self.compose = self.compose.map(|file| dir.join(file));
+        for build in self.containers.values_mut().filter_map(|c| c.build.as_mut()) {
+            build.context = dir.join(&build.context);
+        }
         let binds = self.containers.values_mut().flat_map(|c| &mut c.mounts).filter(|m| m.r#type == MountKind::Bind);
         for source in binds.filter_map(|m| m.source.as_mut()) {
             *source = dir.join(&*source).display().to_string();
@@ -310,6 +318,11 @@ impl ContainerSpec {
     /// A container of this image, everything else by default.
     pub fn new(image: impl Into<String>) -> Self {
         Self { image: image.into(), ..Self::default() }
+    }
+
+    /// A container of an image that is built from a Dockerfile.
+    pub fn built(dockerfile: DockerfileConfig) -> Self {
+        Self { build: Some(dockerfile), ..Self::default() }
     }
 
     /// Sets its command.

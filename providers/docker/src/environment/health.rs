@@ -3,16 +3,14 @@
 use std::time::{Duration, Instant};
 
 use bollard::models::HealthStatusEnum;
-use bollard::query_parameters::LogsOptions;
-use futures::StreamExt as _;
 use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
 
 use super::config::DependsOn;
+use super::logs::logs;
 use super::look::{Seen, World};
 use super::names::full;
 use crate::PROVIDER;
 use crate::engine::Engine;
-use crate::errors::failed;
 
 /// How many of its last log lines an error shows.
 const LINES: u32 = 20;
@@ -111,17 +109,4 @@ async fn with_logs(cx: &Context, engine: &Engine, full: &str, name: &str, seen: 
     }
     let text = said.join("\n");
     unhealthy(cx, why).with("container", name).caused_by(cx.masker().mask(&text).into_owned())
-}
-
-/// The last lines that a container logged, of both its outputs.
-pub(super) async fn logs(engine: &Engine, operation: &'static str, container: &str, lines: u32) -> Result<Vec<String>> {
-    let options = LogsOptions { stdout: true, stderr: true, tail: lines.to_string(), ..LogsOptions::default() };
-    let mut stream = Box::pin(engine.docker.logs(container, Some(options)));
-    let mut all = Vec::new();
-    while let Some(said) = stream.next().await {
-        let said =
-            said.map_err(|e| failed(operation, "a container's log can't be read", e).with("container", container))?;
-        all.extend_from_slice(&said.into_bytes());
-    }
-    Ok(String::from_utf8_lossy(&all).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect())
 }

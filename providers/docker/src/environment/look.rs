@@ -152,6 +152,8 @@ pub(super) struct Difference {
     pub(super) volumes: BTreeMap<String, Todo>,
     /// Images that the engine does not have.
     pub(super) pulls: BTreeSet<String>,
+    /// Containers whose images are to be built.
+    pub(super) builds: BTreeSet<String>,
     pub(super) plan: Plan,
 }
 
@@ -174,17 +176,26 @@ impl Difference {
     /// How many things are made, changed or removed.
     pub(super) fn count(&self) -> usize {
         let all = self.containers.values().chain(self.networks.values()).chain(self.volumes.values());
-        all.filter(|todo| **todo != Todo::Keep).count()
+        all.filter(|todo| **todo != Todo::Keep).count() + self.builds.len()
     }
 
+    /// Compares. `built`: the images of containers that are built, by container, as far as they are there.
     pub(super) async fn of(
         cx: &Context,
         engine: &Engine,
         operation: &'static str,
-        spec: &Spec,
+        (spec, built): (&Spec, &BTreeMap<String, Option<String>>),
         world: &World,
     ) -> Result<Self> {
         let mut it = Self::default();
+        for (name, id) in built {
+            let (target, subject) = (cx.environment(), format!("image {name}"));
+            it.plan.changes.push(match id {
+                Some(_) => Change::will_not(target, subject),
+                None => Change::will(target, subject, Action::Create),
+            });
+        }
+        it.builds = built.iter().filter(|(_, id)| id.is_none()).map(|(name, _)| name.clone()).collect();
         for (name, network) in &spec.networks {
             let todo = match world.networks.get(name) {
                 None => Some(Todo::Create),
@@ -203,15 +214,15 @@ impl Difference {
         }
         let mut images: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for (name, container) in &spec.containers {
-            let image = match images.get(container.image.as_str()) {
-                Some(known) => known.clone(),
-                None => {
+            let image = match (built.get(name), images.get(container.image.as_str())) {
+                (Some(known), _) | (None, Some(known)) => known.clone(),
+                (None, None) => {
                     let found = engine.image(operation, &container.image).await?.and_then(|i| i.id);
                     images.insert(&container.image, found.clone());
                     found
                 }
             };
-            if image.is_none() {
+            if image.is_none() && !built.contains_key(name) {
                 it.pulls.insert(container.image.clone());
             }
             let todo = match world.containers.get(name) {
@@ -219,6 +230,7 @@ impl Difference {
                 Some(there) if there.thing.spec != container_digest(container) => {
                     Some(Todo::Replace("its spec has changed"))
                 }
+                Some(_) if it.builds.contains(name) => Some(Todo::Replace("its image is built anew")),
                 Some(there) if image.as_ref().is_some_and(|i| *i != there.image) => {
                     Some(Todo::Replace("its image is another one by now"))
                 }

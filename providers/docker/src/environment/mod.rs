@@ -6,6 +6,7 @@ mod compose;
 mod config;
 mod health;
 mod interpolate;
+mod logs;
 mod look;
 mod names;
 mod service;
@@ -13,25 +14,29 @@ mod spec;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use indexmap::IndexMap;
 use serde_json::json;
 use towpath_core::{
-    Applied, Capabilities, Certainty, ConnectionSpec, Context, Destroyed, Environment, Error, ErrorKind, EventKind,
-    Group, Host, Inventory, Json, Plan, Preflight, Probed, Provisioner, Resource, Result,
+    Applied, ArtifactKind, Base, Capabilities, Certainty, ConnectionSpec, Context, Destroyed, Environment, Error,
+    ErrorKind, EventKind, Group, Host, ImageBuilder as _, ImageDefinition, Inventory, Json, Plan, Preflight, Probed,
+    Provisioner, Resource, Result,
 };
 
 use self::apply::Work;
 use self::look::{Difference, World};
 use self::names::{CONTAINER, NETWORK, VOLUME, full};
-use self::spec::Spec;
+use self::spec::{Spec, builder_config};
 pub use config::*;
 
 use crate::PROVIDER;
+use crate::connector::DockerConnector;
 use crate::engine::{Engine, Engines};
-use crate::image::Pull;
+use crate::image::{DockerImageBuilder, Pull};
 
 /// Makes development environments on an engine.
 ///
@@ -68,15 +73,37 @@ impl DockerEnvironment {
     /// [`NotFound`](ErrorKind::NotFound): the environment has no such container.
     pub async fn logs(&self, cx: &Context, container: &str, lines: u32) -> Result<Vec<String>> {
         let engine = self.engine(cx, "logs").await?;
-        let there = World::of_one(&engine, "logs", cx.environment(), container).await?;
-        let there = there.ok_or_else(|| {
+        let id = Self::logged(cx, &engine, container).await?;
+        let lines = cx.guard(PROVIDER, "logs", logs::logs(&engine, "logs", &id, lines)).await?;
+        Ok(lines.into_iter().map(|l| cx.masker().mask(&l).into_owned()).collect())
+    }
+
+    /// Tells the listeners what containers of the environment log, as output of their hosts: the last lines, then what comes.
+    /// Returns when all of them have ended, or with [`Cancelled`](ErrorKind::Cancelled).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound): the environment has no such container.
+    pub async fn follow_logs(&self, cx: &Context, containers: &[&str], lines: u32) -> Result<()> {
+        let engine = self.engine(cx, "logs").await?;
+        let mut all = Vec::new();
+        for name in containers {
+            all.push((cx.for_host(name), Self::logged(cx, &engine, name).await?));
+        }
+        let engine = &engine;
+        let follow = all.iter().map(|(cx, id)| logs::follow(cx, engine, id, lines));
+        let followed = async { join_all(follow).await.into_iter().collect() };
+        cx.guard(PROVIDER, "logs", followed).await
+    }
+
+    /// The id of a container that is there.
+    async fn logged(cx: &Context, engine: &Engine, container: &str) -> Result<String> {
+        let there = World::of_one(engine, "logs", cx.environment(), container).await?;
+        there.map(|t| t.thing.id).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, PROVIDER, "logs", "the environment has no such container")
                 .with("container", container)
                 .with("environment", cx.environment())
-        })?;
-        let read = health::logs(&engine, "logs", &there.thing.id, lines);
-        let lines = cx.guard(PROVIDER, "logs", read).await?;
-        Ok(lines.into_iter().map(|l| cx.masker().mask(&l).into_owned()).collect())
+        })
     }
 
     async fn engine(&self, cx: &Context, operation: &'static str) -> Result<Engine> {
@@ -85,7 +112,13 @@ impl DockerEnvironment {
 
     async fn look(&self, cx: &Context, engine: &Engine, operation: &'static str) -> Result<(World, Difference)> {
         let world = World::of(engine, operation, cx.environment()).await?;
-        let mut todo = Difference::of(cx, engine, operation, &self.spec, &world).await?;
+        let mut built = BTreeMap::new();
+        for name in self.spec.containers.keys() {
+            if let Some((builder, image)) = self.builder(cx, name)? {
+                built.insert(name.clone(), builder.existing(cx, &image).await?);
+            }
+        }
+        let mut todo = Difference::of(cx, engine, operation, (&self.spec, &built), &world).await?;
         for image in &todo.pulls {
             if self.config.pull == Pull::Never {
                 return Err(Error::new(ErrorKind::NotFound, PROVIDER, operation, "the engine does not have an image")
@@ -94,6 +127,36 @@ impl DockerEnvironment {
             todo.plan.warnings.push(format!("the image {image} is pulled first"));
         }
         Ok((world, todo))
+    }
+
+    /// Who builds a container's image, and from what. `None`: it is not built.
+    fn builder(&self, cx: &Context, name: &str) -> Result<Option<(DockerImageBuilder, ImageDefinition)>> {
+        let Some(container) = self.spec.containers.get(name) else { return Ok(None) };
+        let Some(dockerfile) = &container.build else { return Ok(None) };
+        let mut config = builder_config(self.config.host.as_deref(), container, dockerfile);
+        config.pull = self.config.pull;
+        let image = ImageDefinition {
+            name: format!("{}-{name}", cx.environment()),
+            base: Base::Image("scratch".into()),
+            configure: Vec::new(),
+            artifacts: vec![ArtifactKind::DockerImage],
+            connector: Arc::new(DockerConnector::default()),
+            labels: BTreeMap::new(),
+        };
+        Ok(Some((DockerImageBuilder::sharing(config, &self.engines)?, image)))
+    }
+
+    /// Builds what has changed, and gives the ids of all images that are built.
+    async fn build(&self, cx: &Context) -> Result<BTreeMap<String, String>> {
+        let mut built = BTreeMap::new();
+        for name in self.spec.containers.keys() {
+            if let Some((builder, image)) = self.builder(cx, name)? {
+                let scoped = cx.scoped(&format!("build/{name}"));
+                let made = builder.build(&scoped, &image).await.map_err(|e| e.with("container", name))?;
+                built.extend(made.artifacts.into_iter().map(|a| (name.clone(), a.id)));
+            }
+        }
+        Ok(built)
     }
 
     /// What is there, as others see it.
@@ -168,7 +231,9 @@ impl Provisioner for DockerEnvironment {
             cx.emit(EventKind::Progress { message: note.clone(), done: None, total: None });
         }
         let patience = Duration::from_secs(self.config.health_timeout_s.unwrap_or(60).into());
-        let work = Work { cx, engine: &engine, spec: &self.spec, world: &world, todo: &todo, patience };
+        // First, so that what runs is down for a moment only.
+        let built = self.build(cx).await?;
+        let work = Work { cx, engine: &engine, spec: &self.spec, world: &world, todo: &todo, built: &built, patience };
         work.run().await?;
         let world = World::of(&engine, "apply", cx.environment()).await?;
         Ok(Applied { environment: self.environment(cx, &world), changed: todo.count() })

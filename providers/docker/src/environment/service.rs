@@ -7,9 +7,11 @@ use towpath_core::{Json, Result, Vars};
 use super::compose::{Place, env_file};
 use super::config::{ContainerSpec, DependsOn, Healthcheck, MountKind, MountSpec, Restart};
 use super::yaml::{Kind, Node};
+use crate::image::DockerfileConfig;
 
 const KEYS: &[&str] = &[
     "image",
+    "build",
     "command",
     "entrypoint",
     "environment",
@@ -106,12 +108,7 @@ pub(super) fn service(name: &str, node: &Node, place: &Place) -> Result<Containe
                 c.stop_grace_s = Some(u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
             }
             "x-towpath" => extension(node, &mut c)?,
-            "build" => {
-                let message = format!(
-                    "`build` of {what} is not understood: build its image with the image builder `docker`, and name that as `image`"
-                );
-                return Err(node.wrong(message));
-            }
+            "build" => c.build = Some(build(node, place)?),
             "container_name" => {
                 let message = format!(
                     "`container_name` of {what} is not understood: containers are called after their environment and \
@@ -123,13 +120,32 @@ pub(super) fn service(name: &str, node: &Node, place: &Place) -> Result<Containe
             other => return Err(node.unknown(&what, other, KEYS)),
         }
     }
-    if c.image.is_empty() {
-        return Err(node.wrong(format!("{what} has no `image`")));
+    if c.image.is_empty() && c.build.is_none() {
+        return Err(node.wrong(format!("{what} has neither `image` nor `build`")));
     }
     for (name, value) in from_files {
         c.env.entry(name).or_insert(value);
     }
     Ok(c)
+}
+
+/// A folder, or what is known of the Dockerfile.
+fn build(node: &Node, place: &Place) -> Result<DockerfileConfig> {
+    let mut build = DockerfileConfig { context: place.folder.clone(), ..DockerfileConfig::default() };
+    if let Kind::Scalar(..) = &node.kind {
+        build.context = place.folder.join(node.text("`build`")?);
+        return Ok(build);
+    }
+    for (key, node) in node.pairs("`build`")? {
+        match key.as_str() {
+            "context" => build.context = place.folder.join(node.text("`context`")?),
+            "dockerfile" => build.path = node.text("`dockerfile`")?.into(),
+            "args" => build.args = environment(node, place)?,
+            "target" => build.target = Some(node.text("`target`")?),
+            other => return Err(node.unknown("`build`", other, &["context", "dockerfile", "args", "target"])),
+        }
+    }
+    Ok(build)
 }
 
 /// What Compose has no words for: how the service stands in the inventory.

@@ -13,6 +13,7 @@ use super::compose;
 use super::config::{ContainerSpec, DependsOn, DockerEnvironmentConfig, MountKind, NetworkSpec, VolumeSpec};
 use crate::PROVIDER;
 use crate::engine::{address, check_address, is_name, is_reference};
+use crate::image::{DockerImageConfig, DockerfileConfig};
 
 /// The network of containers that name none.
 pub(super) const DEFAULT_NETWORK: &str = "default";
@@ -89,7 +90,12 @@ impl Spec {
     }
 
     fn check_container(&self, name: &str, c: &ContainerSpec) -> Result<()> {
-        if !is_reference(&c.image) {
+        match &c.build {
+            Some(build) => builder_config(None, c, build).check()?,
+            None if c.image.is_empty() => return Err(invalid("it needs an `image`, or `build`".into())),
+            None => {}
+        }
+        if !c.image.is_empty() && !is_reference(&c.image) {
             return Err(invalid(format!("`image` is no reference of an image: {:?}", c.image)));
         }
         if let Some(bad) = c.env.keys().chain(c.secret_env.keys()).find(|n| n.is_empty() || n.contains(['=', '\0'])) {
@@ -193,14 +199,26 @@ fn known<'a>(what: &str, name: &str, all: impl Iterator<Item = &'a String> + Clo
     Err(invalid(format!("there is no {what} `{name}`{hint}")))
 }
 
+/// How a container's image is built.
+pub(super) fn builder_config(
+    engine: Option<&str>,
+    container: &ContainerSpec,
+    dockerfile: &DockerfileConfig,
+) -> DockerImageConfig {
+    let tags = Some(container.image.clone()).filter(|i| !i.is_empty()).into_iter().collect();
+    let host = engine.map(str::to_owned);
+    DockerImageConfig { host, tags, dockerfile: Some(dockerfile.clone()), ..DockerImageConfig::default() }
+}
+
 /// Digest of what a container is made from, without what only the inventory needs.
 pub(super) fn container_digest(spec: &ContainerSpec) -> String {
     let plain = ContainerSpec {
         not_a_host: false,
         groups: Vec::new(),
         vars: towpath_core::Vars::new(),
-        // Who comes first is no part of what it is.
+        // Who comes first is no part of what it is; and of an image counts what came out.
         depends_on: BTreeMap::new(),
+        build: None,
         ..spec.clone()
     };
     digest(&json!(plain))

@@ -151,7 +151,7 @@ impl DockerImageConfig {
         self
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "config", message));
         check_address("config", &address(self.host.as_deref()))?;
         for tag in &self.tags {

@@ -1,7 +1,9 @@
 //! The last step: what its containers run, its labels and its names; and how it is removed.
 
+use std::collections::HashMap;
+
 use bollard::models::ContainerConfig;
-use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
+use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions, TagImageOptions};
 use serde_json::json;
 use towpath_core::{Context, Error, ErrorKind, ImageDefinition, Result};
 
@@ -158,6 +160,7 @@ pub(super) async fn remove(cx: &Context, engine: &Engine, reference: &str) -> Re
     }
     let mut names = found.repo_tags.clone().unwrap_or_default();
     let known = Known::of(reference, found)?;
+    check_unused(engine, &known.id).await?;
     if names.is_empty() {
         names.push(known.id.clone());
     }
@@ -173,17 +176,27 @@ pub(super) async fn remove(cx: &Context, engine: &Engine, reference: &str) -> Re
                 }
             }
         }
-        match engine.image("remove", &known.id).await? {
-            None => Ok(()),
-            Some(_) => Err(Error::new(
-                ErrorKind::Conflict,
-                PROVIDER,
-                "remove",
-                "the image lost its names, and stays: other images are made from it",
-            )
-            .with("image", &known.id)),
-        }
+        Ok(())
     })
     .await?;
     Ok(true)
+}
+
+/// Looks before anything is taken away: the engine would take the names of an image that it then can't remove.
+async fn check_unused(engine: &Engine, id: &str) -> Result<()> {
+    let used = |message: &str, by: &str| {
+        Err(Error::new(ErrorKind::Conflict, PROVIDER, "remove", message).with("image", id).with("by", by))
+    };
+    let of_it = HashMap::from([("ancestor".to_owned(), vec![id.to_owned()])]);
+    if let Some(container) = engine.containers("remove", of_it).await?.into_iter().next() {
+        let name = container.names.and_then(|n| n.into_iter().next()).unwrap_or_default();
+        return used("a container is made from the image: remove that first", name.trim_start_matches('/'));
+    }
+    let options = ListImagesOptions { all: true, ..ListImagesOptions::default() };
+    let all = engine.docker.list_images(Some(options)).await;
+    let all = all.map_err(|e| failed("remove", "the engine's images can't be listed", e))?;
+    match all.into_iter().find(|i| i.parent_id == id) {
+        Some(child) => used("another image is made from the image: remove that first", &child.id),
+        None => Ok(()),
+    }
 }

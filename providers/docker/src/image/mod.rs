@@ -77,6 +77,22 @@ impl DockerImageBuilder {
         Ok(Self { config: Arc::new(config), engines: Engines::default() })
     }
 
+    /// A builder that shares what is known of engines.
+    pub(crate) fn sharing(config: DockerImageConfig, engines: &Engines) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config: Arc::new(config), engines: engines.clone() })
+    }
+
+    /// The image as it was built before. `None`: it is to be built.
+    pub(crate) async fn existing(&self, cx: &Context, image: &ImageDefinition) -> Result<Option<String>> {
+        check("plan", image)?;
+        let engine = self.engine(cx, "plan").await?;
+        match self.source(cx, &engine, image, false).await? {
+            Some(source) => bake::find(&engine, "plan", &source.chain().image).await,
+            None => Ok(None),
+        }
+    }
+
     /// The config.
     pub fn config(&self) -> &DockerImageConfig {
         &self.config

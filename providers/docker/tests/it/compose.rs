@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use serde_json::json;
-use towpath_core::{Connector as _, ErrorKind, Exec, Provisioner as _};
+use towpath_core::{Action, Connector as _, ErrorKind, Exec, Provisioner as _};
 use towpath_docker::{DockerConnector, DockerEnvironment, DockerEnvironmentConfig};
 
-use crate::environment::environment;
+use crate::environment::{environment, planned};
 use crate::{BASE, docker, engine};
 
 fn write(dir: &Path, name: &str, text: &str) {
@@ -87,6 +87,54 @@ volumes:
     assert_eq!(docker(&["volume", "ls", "-q", "--filter", &filter]), "");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_built_again_when_its_context_has_changed() {
+    if !engine() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("web")).unwrap();
+    write(
+        dir.path(),
+        "web/Dockerfile.dev",
+        &format!("FROM {BASE}\nARG WORD\nRUN echo $WORD >/word\nCOPY page /page\n"),
+    );
+    write(dir.path(), "web/page", "first");
+    let text = "services:\n  web:\n    build: {context: web, dockerfile: Dockerfile.dev, args: [WORD=built]}\n    init: true\n    \
+                command: sleep 1000\n";
+    write(dir.path(), "compose.yml", text);
+    let provider = || DockerEnvironment::new(DockerEnvironmentConfig::compose(dir.path().join("compose.yml"))).unwrap();
+    let cx = environment("built");
+    let plan = provider().plan(&cx).await.unwrap();
+    assert_eq!(planned(&plan, "image web").0, Action::Create);
+    assert_eq!(provider().apply(&cx).await.unwrap().changed, 3, "image, network, container");
+    let full = format!("towpath-{}-web", cx.environment());
+    assert_eq!(docker(&["exec", &full, "cat", "/word", "/page"]), "built\nfirst");
+    let first = docker(&["inspect", "-f", "{{.Image}}", &full]);
+    assert!(provider().plan(&cx).await.unwrap().is_empty());
+    assert_eq!(provider().apply(&cx).await.unwrap().changed, 0);
+    write(dir.path(), "web/page", "second");
+    let plan = provider().plan(&cx).await.unwrap();
+    assert_eq!(planned(&plan, "container web"), (Action::Replace, "its image is built anew".into()));
+    assert_eq!(provider().apply(&cx).await.unwrap().changed, 2);
+    assert_eq!(docker(&["exec", &full, "cat", "/page"]), "second");
+    let second = docker(&["inspect", "-f", "{{.Image}}", &full]);
+    // What was built before is there still.
+    write(dir.path(), "web/page", "first");
+    let plan = provider().plan(&cx).await.unwrap();
+    assert_eq!(planned(&plan, "image web").0, Action::None);
+    assert_eq!(planned(&plan, "container web"), (Action::Replace, "its image is another one by now".into()));
+    provider().apply(&cx).await.unwrap();
+    assert_eq!(docker(&["inspect", "-f", "{{.Image}}", &full]), first);
+    provider().destroy(&cx).await.unwrap();
+    for id in [first, second] {
+        docker(&["rmi", "-f", &id]);
+    }
+    write(dir.path(), "web/Dockerfile.dev", &format!("FROM {BASE}\nRUN exit 7\n"));
+    let error = provider().apply(&cx).await.expect_err("RUN exit 7");
+    assert_eq!((error.kind(), error.get("container")), (ErrorKind::ToolFailed, Some("web")), "{error:?}");
+}
+
 #[test]
 fn what_is_not_understood_is_refused_with_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
@@ -94,7 +142,8 @@ fn what_is_not_understood_is_refused_with_file_and_line() {
     let service = |lines: &str| format!("services:\n  web:\n    image: debian\n{lines}");
     for (text, line, word) in [
         (service("    comand: sleep 1\n"), 4, "did you mean `command`?"),
-        (service("    build: .\n"), 4, "image builder"),
+        (service("    build: {contxt: .}\n"), 4, "`context`"),
+        (service("    build:\n      dockerfile_inline: x\n"), 5, "`dockerfile_inline`"),
         (service("    container_name: x\n"), 4, "`container_name`"),
         (service("    deploy:\n      replicas: 2\n"), 4, "`deploy`"),
         (service("    ports:\n      - 80-90:80\n"), 5, "range"),
@@ -107,7 +156,7 @@ fn what_is_not_understood_is_refused_with_file_and_line() {
         (service("    init: maybe\n"), 4, "true or false"),
         (service("    image: other\n"), 4, "twice"),
         (service("    user: ${TOWPATH_TEST_NO_SUCH:?say who}\n"), 4, "say who"),
-        ("services:\n  web:\n    command: a\n".into(), 2, "no `image`"),
+        ("services:\n  web:\n    command: a\n".into(), 2, "neither `image` nor `build`"),
         ("services:\n  web: [a]\n".into(), 2, "mapping"),
         ("secrets: {a: b}\n".into(), 1, "`secrets`"),
         ("services: {\n".into(), 0, "no YAML"),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::json;
 use towpath_core::testkit::provisioner::ProvisionerFixture;
 use towpath_core::{
-    Action, Certainty, Connector as _, Context, Environment, ErrorKind, Exec, Plan, Provisioner as _, Secret, SecretRef,
+    Action, Certainty, Connector as _, Context, Environment, ErrorKind, Event, EventKind, Exec, Plan, Provisioner as _,
+    Secret, SecretRef,
 };
 use towpath_docker::{
     ContainerSpec, DependsOn, DockerConnector, DockerEnvironment, DockerEnvironmentConfig, Healthcheck, NetworkSpec,
@@ -332,4 +333,67 @@ async fn a_changed_network_is_made_anew_with_its_containers() {
     assert_eq!(internal, "true");
     assert!(changed.plan(&cx).await.unwrap().is_empty());
     assert_eq!(changed.destroy(&cx).await.unwrap().changed, 4);
+}
+
+/// A laptop's copy of a machine: systemd as process 1, which playbooks may ask for services.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_may_have_a_real_init_system() {
+    let image = "towpath/debian:systemd-1";
+    if !crate::image_is_there(image, ".ci/systemd-image") {
+        return;
+    }
+    let cx = environment("systemd");
+    let spec = json!({"containers": {"web": {
+        "image": image, "env": {"container": "docker"}, "cap_add": ["SYS_ADMIN"],
+        "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
+        "mounts": [
+            {"type": "bind", "source": "/sys/fs/cgroup", "target": "/sys/fs/cgroup", "read_only": true},
+            {"type": "tmpfs", "target": "/run"}, {"type": "tmpfs", "target": "/run/lock"},
+            {"type": "tmpfs", "target": "/tmp", "options": "exec"},
+        ],
+        "healthcheck": {"test": ["CMD-SHELL", "systemctl is-system-running"], "retries": 60},
+    }}});
+    let provider = make(serde_json::from_value(spec).unwrap());
+    let there = provider.apply(&cx).await.unwrap().environment;
+    let c = DockerConnector::default().connect(&cx, &there.inventory.hosts[0]).await.unwrap();
+    let out = c.exec(&cx, &Exec::script("ps -o comm= -p 1; systemctl is-active ssh")).await.unwrap();
+    assert_eq!(out.stdout_text(), "systemd\nactive", "{out:?}");
+    provider.destroy(&cx).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_are_followed_until_the_end_or_a_cancel() {
+    if !engine() {
+        return;
+    }
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let listener = move |e: &Event| {
+        if let EventKind::Output { line, .. } = &e.kind {
+            told.lock().unwrap().push(format!("{}: {line}", e.host.as_deref().unwrap_or_default()));
+        }
+    };
+    let cx = Context::builder().environment(unique("logs")).listener(Arc::new(listener)).build();
+    let script = "while [ ! -e /go ]; do sleep 0.1; done; for n in 1 2 3 4 5 6 7 8; do echo line $n; sleep 0.1; done";
+    let talks = ContainerSpec { init: true, ..ContainerSpec::new(BASE).command(["sh", "-c", script]) };
+    let provider = make(one("web", talks).container("db", sleeper()));
+    provider.apply(&cx).await.unwrap();
+    let following = tokio::spawn({
+        let (provider, cx) = (provider.clone(), cx.clone());
+        async move { provider.follow_logs(&cx, &["web"], 100).await }
+    });
+    docker(&["exec", &format!("towpath-{}-web", cx.environment()), "touch", "/go"]);
+    following.await.unwrap().unwrap();
+    let wanted: Vec<String> = (1..=8).map(|n| format!("web: line {n}")).collect();
+    assert_eq!(*seen.lock().unwrap(), wanted, "all of it, in order, and then it ends by itself");
+    let (child, token) = cx.child();
+    let following = tokio::spawn({
+        let provider = provider.clone();
+        async move { provider.follow_logs(&child, &["db", "web"], 1).await }
+    });
+    crate::until("it follows", || seen.lock().unwrap().len() > wanted.len()).await;
+    token.cancel();
+    assert_eq!(following.await.unwrap().expect_err("cancelled").kind(), ErrorKind::Cancelled);
+    assert_eq!(provider.follow_logs(&cx, &["wbe"], 1).await.expect_err("no such one").kind(), ErrorKind::NotFound);
+    provider.destroy(&cx).await.unwrap();
 }

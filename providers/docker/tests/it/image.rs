@@ -340,3 +340,31 @@ async fn writing_into_a_volume_of_the_base_is_warned_of() {
     assert!(builder.remove(&cx, &made).await.unwrap());
     docker(&["rmi", &base]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_the_base_of_another_one() {
+    if !engine() {
+        return;
+    }
+    let (cx, name) = (Context::new(), unique("base"));
+    let builder = builder(DockerImageConfig::default());
+    let first = builder.build(&cx, &image(&name, vec![Script::new(format!("echo {name} >/etc/first"))])).await.unwrap();
+    let mut second = image(&format!("{name}-2"), vec![Script::new("cat /etc/first >/etc/second")]);
+    second.base = Base::Artifact(Box::new(first.artifacts[0].clone()));
+    second.artifacts = vec![ArtifactKind::DockerImage; 2];
+    let made = builder.build(&cx, &second).await.unwrap();
+    assert_eq!((made.changed, made.artifacts.len()), (2, 2));
+    assert_eq!(made.artifacts[0].provenance.base, first.artifacts[0].id);
+    assert_eq!(docker(&["run", "--rm", &made.artifacts[0].id, "cat", "/etc/second"]), name);
+    let error = builder.remove(&cx, &first.artifacts[0]).await.expect_err("another one is made from it");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    assert!(inspect(&first.artifacts[0].id)["RepoTags"][0].is_string(), "and it keeps its name");
+    assert!(builder.remove(&cx, &made.artifacts[0]).await.unwrap());
+    second.artifacts.clear();
+    assert_eq!(builder.build(&cx, &second).await.unwrap().changed, 0, "nothing is wanted, so nothing is made");
+    second.base =
+        Base::Artifact(Box::new(towpath_core::Artifact { kind: ArtifactKind::Ami, ..first.artifacts[0].clone() }));
+    second.artifacts = vec![ArtifactKind::DockerImage];
+    assert_eq!(builder.build(&cx, &second).await.expect_err("no image").kind(), ErrorKind::Unsupported);
+    assert!(builder.remove(&cx, &first.artifacts[0]).await.unwrap());
+}

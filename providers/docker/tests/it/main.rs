@@ -42,11 +42,16 @@ pub(crate) fn docker(args: &[&str]) -> String {
 
 /// Whether the engine and the base image are there; says what is missing if not.
 pub(crate) fn engine() -> bool {
+    image_is_there(BASE, ".ci/sshd-image")
+}
+
+/// Whether the engine has an image that this script makes; says what is missing if not.
+pub(crate) fn image_is_there(image: &str, script: &str) -> bool {
     let quiet = |c: &mut Command| c.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
-    if quiet(Command::new("docker").args(["image", "inspect", BASE])) {
+    if quiet(Command::new("docker").args(["image", "inspect", image])) {
         return true;
     }
-    let what = "NOT RUN: Docker: install docker.io and debootstrap, start dockerd, run .ci/sshd-image";
+    let what = format!("NOT RUN: Docker: install docker.io and debootstrap, start dockerd, run {script}");
     eprintln!("{what}");
     assert!(std::env::var_os("TOWPATH_TEST_REQUIRE").is_none(), "{what}");
     false
