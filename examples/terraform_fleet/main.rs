@@ -18,7 +18,9 @@ use towpath::listen::Progress;
 use towpath::pipeline::{Engine, Output, Pipeline, PipelineBuilder, RunOptions};
 use towpath::playbook::PlaybookConfig;
 use towpath::terraform::{HostsFrom, Terraform};
-use towpath::{ConnectionSpec, Connector as _, Context, Error, ErrorKind, Host, Inventory, Result, RunState};
+use towpath::{
+    ConnectionSpec, Connector as _, Context, Error, ErrorKind, Host, Inventory, Result, RunState, StepState,
+};
 
 /// Containers made by Terraform, configured by a playbook, destroyed.
 #[derive(Debug, Parser)]
@@ -64,7 +66,15 @@ async fn run(options: &Options) -> Result<bool> {
     println!("{}", engine.plan(&pipeline, RunOptions::default()).await?);
     let report = engine.run(&pipeline, RunOptions::default()).await?;
     for step in &report.steps {
-        println!("{:<6} {:<10} {:.2} s", step.name, step.state.map_or("-", |s| s.as_str()), step.seconds);
+        let state = match step.state {
+            Some(StepState::Done) => "done",
+            Some(StepState::Unchanged) => "unchanged",
+            _ => "not done",
+        };
+        println!("{:<6} {state:<10} {:.2} s", step.name, step.seconds);
+    }
+    if report.state != RunState::Done {
+        return Ok(false);
     }
     let inventory = report.output(&Output::<Inventory>::of("fleet", "inventory"))?;
     for host in &inventory.hosts {
@@ -74,7 +84,7 @@ async fn run(options: &Options) -> Result<bool> {
         engine.destroy(&pipeline, RunOptions::default()).await?;
         println!("destroyed; {} containers left", left()?);
     }
-    Ok(report.state == RunState::Done)
+    Ok(true)
 }
 
 /// What the playbook has written there, read through the Docker Engine.
