@@ -43,7 +43,7 @@ trap 'rm -rf -- "$d"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-printf '%s\n' "$k dir $d" >&2
+printf '%s\n' "$k dir $d"; printf '%s\n' "$k dir $d" >&2
 head -c "$z" >"$d/$n" && [ "$(wc -c <"$d/$n")" -eq "$z" ] && chmod 700 "$d/$n" || { echo "$k write" >&2; exit 125; }
 umask "$m"
 [ -z "$w" ] || cd -- "$w" || { echo "$k cwd" >&2; exit 125; }
@@ -148,7 +148,8 @@ struct Said<'a> {
 
 impl Said<'_> {
     fn see(&mut self, from_err: bool, line: &str) {
-        if let Some(own) = line.strip_prefix(&self.mark).filter(|_| from_err) {
+        // On both streams, since neither waits for the other.
+        if let Some(own) = line.strip_prefix(&self.mark) {
             match own.trim_start().split_once(' ') {
                 Some(("dir", dir)) => self.dir = Some(dir.to_owned()),
                 _ => self.trouble = Some(own.trim().to_owned()),
