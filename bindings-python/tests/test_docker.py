@@ -1,0 +1,64 @@
+"""Images and development environments over the Docker Engine, from Python."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import towpath
+
+BASE = "towpath/debian:bookworm-4"
+
+
+@pytest.fixture(autouse=True)
+def engine() -> None:
+    asked = subprocess.run(["docker", "image", "inspect", BASE], capture_output=True)
+    if asked.returncode != 0:
+        print("NOT RUN: Docker from Python: install docker.io and debootstrap, start dockerd, run .ci/sshd-image")
+        assert "TOWPATH_TEST_REQUIRE" not in os.environ
+        pytest.skip("no image to start from")
+
+
+def test_a_playbook_and_a_script_are_baked_once(tmp_path: Path) -> None:
+    (tmp_path / "site.yml").write_text(
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - copy: { dest: /etc/motd, content: \"baked\\n\" }\n"
+    )
+    builder = towpath.image_builder(towpath.docker.DockerImage(tags=["towpath-test/python:baked"]), base_dir=tmp_path)
+    image = towpath.types.ImageInput(
+        name="web",
+        base={"image": BASE},
+        configure=[
+            towpath.playbook.Playbook(file="site.yml"),
+            towpath.script.Script(steps=[{"run": {"script": "echo more >>/etc/motd"}}]),
+        ],
+        artifacts=["docker_image"],
+    )
+    made = builder.build(image)
+    try:
+        assert made.changed == 1
+        said = subprocess.run(
+            ["docker", "run", "--rm", "towpath-test/python:baked", "cat", "/etc/motd"], capture_output=True, text=True
+        )
+        assert said.stdout == "baked\nmore\n", said
+        assert builder.build(image).changed == 0
+        assert all(c.certainty == "will_not" for c in builder.plan(image).changes)
+    finally:
+        assert builder.remove(made.artifacts[0])
+
+
+def test_a_development_environment_comes_and_goes() -> None:
+    web = towpath.vocabulary.ContainerSpec(image=BASE, command=["sleep", "60"])
+    dev = towpath.provisioner(
+        towpath.docker.DockerEnvironment(containers={"web": web}), environment=f"python-{os.getpid()}"
+    )
+    try:
+        made = dev.apply()
+        host = made.environment.inventory.hosts[0]
+        assert host.connection.kind == "docker"
+        assert towpath.connect(host).run(["echo", "hello"]).stdout == b"hello\n"
+        assert dev.apply().changed == 0
+    finally:
+        assert dev.destroy().changed > 0
