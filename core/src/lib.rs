@@ -27,6 +27,8 @@ mod monitor;
 pub mod pipeline;
 mod plan;
 pub mod posix;
+#[cfg(unix)]
+pub mod private_files;
 mod provisioner;
 mod registry;
 mod release;
