@@ -252,7 +252,8 @@ class ConnectionSpec(Data):
 class ContainerSpec(Data):
     """A container of an environment.
 
-    image: The image that it is made from.
+    image: The image that it is made from; with `build`, one more name of what is built.
+    build: Builds its image from a Dockerfile, when that or a file of its context has changed.
     command: Command, or arguments of the entrypoint. The image's by default.
     entrypoint: The program that runs. The image's by default.
     env: Environment variables.
@@ -285,6 +286,7 @@ class ContainerSpec(Data):
     """
 
     image: str
+    build: Optional[DockerfileConfig]
     command: Optional[List[str]]
     entrypoint: Optional[List[str]]
     env: Dict[str, str]
@@ -316,7 +318,8 @@ class ContainerSpec(Data):
         def __init__(
             self,
             *,
-            image: Union[str, Ref],
+            image: Union[str, Ref, None] = None,
+            build: Union[DockerfileConfig, Ref, None] = None,
             command: Union[List[str], Ref, None] = None,
             entrypoint: Union[List[str], Ref, None] = None,
             env: Union[Dict[str, str], Ref, None] = None,
