@@ -135,9 +135,9 @@ fn every_property_is_there(definition: &Value) {
         let missing: Vec<_> = typed.filter(|p| !given.contains(*p) && !lists.contains(&p.as_str())).collect();
         assert!(missing.is_empty(), "{kind}: {missing:?}");
     };
-    lacks("ssh", &schema["$defs"]["Ssh"]["properties"]);
+    lacks("ssh", &schema["$defs"]["PackerSsh"]["properties"]);
     for (what, name) in [("source", "Source"), ("provisioner", "Provisioner"), ("post-processor", "PostProcessor")] {
-        for variant in schema["$defs"][name]["oneOf"].as_array().unwrap() {
+        for variant in schema["$defs"][format!("Packer{name}")]["oneOf"].as_array().unwrap() {
             let kind = variant["properties"]["type"]["const"].as_str().unwrap();
             assert!(variant["properties"].as_object().unwrap().len() > 3, "{variant}");
             assert_eq!(variant["additionalProperties"], json!(false), "{kind}: an editor sees a typo, too");
