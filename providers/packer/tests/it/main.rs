@@ -5,8 +5,6 @@ mod aws;
 mod bad_input;
 mod behaviour;
 mod build;
-mod crash;
-mod crash_points;
 mod docker;
 mod hosts;
 mod newer;

@@ -2,24 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::process::Command;
 use towpath_core::{Context, ErrorKind, ImageBuilder, ImageDefinition};
 use towpath_packer::{Packer, PackerConfig};
 
-use crate::support::{Seen, image, output, packer, packer_and_docker, runs_left, stub, write};
-
-pub(crate) const LABEL: &str = "towpath-packer-test";
-
-/// A container that is told apart by its label.
-pub(crate) fn docker(label: &str) -> Value {
-    json!({"type": "docker", "commit": true, "pull": false, "volumes": {},
-           "run_command": ["-d", "-i", "-t", "--label", format!("{LABEL}={label}"), "--", "{{.Image}}", "/bin/sh"]})
-}
-
-pub(crate) fn containers(label: &str) -> String {
-    output("docker", &["ps", "-aq", "--filter", &format!("label={LABEL}={label}")])
-}
+use crate::support::{Seen, containers, docker, image, output, packer, packer_and_docker, runs_left, stub, write};
 
 async fn cancelled(builder: &Packer, image: &ImageDefinition, seen: &Seen, when: &str) -> towpath_core::Error {
     let (cx, token) = seen.context().build().child();

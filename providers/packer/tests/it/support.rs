@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use serde_json::{Value, json};
 use towpath_core::testkit::SSHD_IMAGE;
 use towpath_core::{
     ArtifactKind, Base, Capabilities, Connection, Connector, Context, ContextBuilder, Error, ErrorKind, Event,
@@ -43,6 +44,18 @@ pub(crate) fn output(program: &str, args: &[&str]) -> String {
     let out = Command::new(program).args(args).output().unwrap();
     assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+const LABEL: &str = "towpath-packer-test";
+
+/// A container that is told apart by its label.
+pub(crate) fn docker(label: &str) -> Value {
+    json!({"type": "docker", "commit": true, "pull": false, "volumes": {},
+           "run_command": ["-d", "-i", "-t", "--label", format!("{LABEL}={label}"), "--", "{{.Image}}", "/bin/sh"]})
+}
+
+pub(crate) fn containers(label: &str) -> String {
+    output("docker", &["ps", "-aq", "--filter", &format!("label={LABEL}={label}")])
 }
 
 /// Packer has machines of its own; nobody connects.
@@ -146,12 +159,4 @@ impl Drop for Images {
             let _ = Command::new("docker").args(["image", "rm", "-f", image]).output();
         }
     }
-}
-
-/// Whether a process carries the token of the run with this folder.
-pub(crate) fn is_running(folder: &str) -> bool {
-    let token = folder.trim_start_matches("run-").split('~').next().unwrap();
-    let carries = |environ: Vec<u8>| String::from_utf8_lossy(&environ).contains(token);
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.into_iter().any(|p| std::fs::read(p.path().join("environ")).is_ok_and(carries))
 }

@@ -8,10 +8,9 @@ use std::time::Duration;
 use serde_json::json;
 use towpath_core::pipeline::{Engine, ImageSpec, Pipeline, PipelineBuilder, ProviderSpec, RunOptions};
 use towpath_core::testkit::SSHD_IMAGE;
-use towpath_core::{Artifact, ArtifactKind, Registry, RunFilter, RunState};
+use towpath_core::{Artifact, ArtifactKind, RunFilter, RunState};
 
-use crate::stop::{containers, docker};
-use crate::support::{Images, Seen, is_running, output, packer_and_docker, runs_left, write};
+use crate::support::{Images, Seen, containers, docker, output, packer_and_docker, runs_left, write};
 
 const DIR: &str = "TOWPATH_PACKER_CRASH_DIR";
 
@@ -33,10 +32,8 @@ fn pipeline(dir: &Path) -> Pipeline {
 }
 
 async fn engine(dir: &Path, seen: &Seen) -> Engine {
-    let mut registry = Registry::new();
-    towpath_packer::register(&mut registry);
-    let store = towpath_sql::open(&format!("sqlite:{}", dir.join("store.db").display())).await.unwrap();
-    Engine::new(Arc::new(registry), store).listener(seen.listener())
+    let store = towpath::open_store(&format!("sqlite:{}", dir.join("store.db").display())).await.unwrap();
+    Engine::new(Arc::new(towpath::registry()), store).listener(seen.listener())
 }
 
 /// Not a test of its own: the process that is killed.
@@ -84,6 +81,14 @@ async fn resume(dir: &Path, seen: &Seen) -> (Vec<Artifact>, Images) {
     let artifacts: Vec<Artifact> = serde_json::from_value(outputs["artifacts"].clone()).unwrap();
     let images = Images(artifacts.iter().map(|a| a.id.clone()).collect());
     (artifacts, images)
+}
+
+/// Whether a process carries the token of the run with this folder.
+pub(crate) fn is_running(folder: &str) -> bool {
+    let token = folder.trim_start_matches("run-").split('~').next().unwrap();
+    let carries = |environ: Vec<u8>| String::from_utf8_lossy(&environ).contains(token);
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.into_iter().any(|p| std::fs::read(p.path().join("environ")).is_ok_and(carries))
 }
 
 fn folder() -> tempfile::TempDir {

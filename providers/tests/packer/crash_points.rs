@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use towpath_core::pipeline::{Engine, ImageSpec, Pipeline, PipelineBuilder, ProviderSpec, RunOptions};
-use towpath_core::{Artifact, ArtifactKind, FaultPoint, Faults, Registry, RunFilter, RunState};
+use towpath_core::{Artifact, ArtifactKind, FaultPoint, Faults, RunFilter, RunState};
 
-use crate::support::{is_running, packer, runs_left, write};
+use crate::crash::is_running;
+use crate::support::{packer, runs_left, write};
 
 const DIR: &str = "TOWPATH_PACKER_POINTS_DIR";
 const AT: &str = "TOWPATH_PACKER_POINTS_AT";
@@ -29,10 +30,8 @@ fn pipeline(dir: &Path) -> Pipeline {
 }
 
 async fn engine(dir: &Path) -> Engine {
-    let mut registry = Registry::new();
-    towpath_packer::register(&mut registry);
-    let store = towpath_sql::open(&format!("sqlite:{}", dir.join("store.db").display())).await.unwrap();
-    Engine::new(Arc::new(registry), store)
+    let store = towpath::open_store(&format!("sqlite:{}", dir.join("store.db").display())).await.unwrap();
+    Engine::new(Arc::new(towpath::registry()), store)
 }
 
 /// Not a test of its own: the process that dies.
