@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the classes of configs and inputs from the JSON schemas of the library.
 
-`python generate.py` writes python/towpath/{vocabulary,local,playbook,ssh,aio}.py; `--check` only says whether they are current.
+`python generate.py` writes python/towpath/{vocabulary,aio}.py and a module for each crate with providers; `--check` only says whether they are current.
 It needs the built module: install it first (`pip install .`), which works with any state of the generated files.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, Dict, List, Tuple
 
 HERE = Path(__file__).resolve().parent / "python" / "towpath"
 HEAD = '"""{doc}"""\n\n# Written by generate.py from the schemas of the library. Do not edit.\n\nfrom __future__ import annotations\n\n'
+VOCABULARY = "vocabulary"
 # The crate that a provider is in, where it is not called like it.
 MODULES = {"jsonl": "local", "release-dirs": "ssh", "local-archive": "local", "inventory": "playbook"}
 DOCS = {
@@ -49,16 +50,21 @@ class Types:
 
     def __init__(self) -> None:
         self.defs: Dict[str, Dict[str, Any]] = {}
+        # The module that each is written to: that of the one crate that knows it, else the vocabulary.
+        self.home: Dict[str, str] = {}
 
-    def learn(self, schema: Dict[str, Any], itself: bool) -> None:
+    def learn(self, schema: Dict[str, Any], module: str) -> None:
         for name, one in schema.get("$defs", {}).items():
-            self.add(name, one)
-        if itself:
-            self.add(schema["title"], {k: v for k, v in schema.items() if k not in ("$defs", "$schema", "title")})
+            self.add(name, one, module)
 
-    def add(self, name: str, schema: Dict[str, Any]) -> None:
+    def add(self, name: str, schema: Dict[str, Any], module: str) -> None:
         if self.defs.setdefault(name, schema) != schema:
             sys.exit(f"two different types are called {name}")
+        if self.home.setdefault(name, module) != module:
+            self.home[name] = VOCABULARY
+
+    def of(self, module: str) -> List[str]:
+        return sorted(name for name, home in self.home.items() if home == module)
 
     def is_class(self, name: str) -> bool:
         return "properties" in self.defs[name]
@@ -149,49 +155,74 @@ def described(of: Types, schema: Dict[str, Any]) -> str:
     return f'    """{head}\n\n{body}\n    """\n' if body else f'    """{head}"""\n'
 
 
-def vocabulary(of: Types) -> str:
-    classes = sorted(name for name in of.defs if of.is_class(name))
-    aliases = sorted(name for name in of.defs if not of.is_class(name))
-    out = HEAD.format(doc="What configs and inputs are made of.")
-    out += "from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union\n\nfrom ._data import Config, Data, Ref\n\n"
-    late = []
-    for name in aliases:
+def declared(of: Types, home: str) -> str:
+    """The types of a module: aliases, then classes, then aliases that need the classes."""
+    names = of.of(home)
+    classes = [name for name in names if of.is_class(name)]
+    early, late = "", ""
+    for name in names:
+        if name in classes:
+            continue
         kind = of.spell(of.defs[name])
-        early = f"{name} = {kind}\n" + doc(of.defs[name], "")
-        if any(f"[{c}" in kind or f" {c}" in kind or kind == c for c in classes):
-            late.append(early)
+        alias = f"{name} = {kind}\n" + doc(of.defs[name], "") + "\n"
+        if any(re.search(rf"\b{c}\b", kind) for c in classes):
+            late += alias
         else:
-            out += early + "\n"
+            early += alias
+    body = ""
     for name in classes:
         schema = of.defs[name]
-        out += f"\nclass {name}(Data):\n{described(of, schema)}\n"
+        body += f"\nclass {name}(Data):\n{described(of, schema)}\n"
         for field, one, _ in fields(schema):
-            out += f"    {spelled(field)}: {of.spell(one)}\n"
-        out += init(of, schema) + "\n"
-    out += "\n" + "\n".join(late)
-    out += "\n__all__ = [\n" + "".join(f'    "{name}",\n' for name in sorted([*classes, *aliases])) + "]\n"
-    return out
+            body += f"    {spelled(field)}: {of.spell(one)}\n"
+        body += init(of, schema) + "\n"
+    return early + body + (f"\n{late}" if late else "")
+
+
+def bare(text: str) -> str:
+    """Code without its docstrings."""
+    return re.sub(r'""".*?"""', "", text, flags=re.S)
+
+
+def imports(text: str) -> str:
+    """What of `typing` and of the package's own a module needs."""
+    code = bare(text)
+    wanted = ("TYPE_CHECKING", "Any", "Dict", "List", "Literal", "Optional", "Union")
+    typing = [n for n in wanted if re.search(rf"\b{n}\b", code)]
+    data = [n for n in ("Config", "Data", "Ref") if re.search(rf"\b{n}\b", code)]
+    return f"from typing import {', '.join(typing)}\n\nfrom ._data import {', '.join(data)}\n"
+
+
+def exported(names: List[str]) -> str:
+    return "\n__all__ = [\n" + "".join(f'    "{name}",\n' for name in sorted(names)) + "]\n"
+
+
+def vocabulary(of: Types) -> str:
+    types = declared(of, VOCABULARY)
+    return HEAD.format(doc="What configs and inputs are made of.") + imports(types) + "\n" + types + exported(of.of(VOCABULARY))
 
 
 def module(of: Types, name: str, providers: List[Dict[str, Any]]) -> str:
-    body, used = "", set()
-    names = []
+    own = of.of(name)
+    types = declared(of, name)
+    configs, names = "", []
     for one in providers:
         schema = one["schema"]
         cls = schema["title"][: -len("Config")]
         names.append(cls)
-        body += f"\n\nclass {cls}(Config):\n{described(of, schema)}\n"
-        body += f'    role = "{one["role"]}"\n    provider = "{one["provider"]}"\n'
-        signature = init(of, schema)
-        body += signature
-        used |= {n for n in of.defs if f"[{n}," in signature or f"[{n}]" in signature or f" {n}]" in signature}
-    typing = [n for n in ("Any", "Dict", "List", "Literal", "Optional", "Union") if f"{n}[" in body or f" {n}]" in body]
-    out = HEAD.format(doc=DOCS.get(name, f"The provider {name}."))
-    out += f"from typing import {', '.join(['TYPE_CHECKING', *typing])}\n\nfrom ._data import Config"
-    out += ", Ref\n" if "Ref" in body else "\n"
-    if used:
-        out += f"\nif TYPE_CHECKING:\n    from .vocabulary import {', '.join(sorted(used))}\n"
-    return out + body + f"\n\n__all__ = {json.dumps(sorted(names))}\n"
+        configs += f"\n\nclass {cls}(Config):\n{described(of, schema)}\n"
+        configs += f'    role = "{one["role"]}"\n    provider = "{one["provider"]}"\n'
+        configs += init(of, schema)
+    # A config may be called like a type: `Inventory`.
+    shared = [n for n in of.of(VOCABULARY) if n not in names]
+    in_types, in_configs = ({n for n in shared if re.search(rf"\b{n}\b", bare(t))} for t in (types, configs))
+    out = HEAD.format(doc=DOCS.get(name, f"The provider {name}.")) + imports(types + configs)
+    if in_types:
+        # Needed when values are wrapped, not only by type checkers.
+        out += f"from .vocabulary import {', '.join(sorted(in_types))}\n"
+    if in_configs - in_types:
+        out += f"\nif TYPE_CHECKING:\n    from .vocabulary import {', '.join(sorted(in_configs - in_types))}\n"
+    return out + (f"\n{types.rstrip()}\n" if own else "") + configs + "\n" + exported(names + own)
 
 
 AIO_HEAD = '''"""The same verbs as coroutines: `await towpath.aio.Engine(store).run(pipeline)`.
@@ -283,7 +314,7 @@ def aio() -> str:
                 body += f"    return {returns}(_providers.{one.name}({', '.join(passed)}))\n"
     known = re.findall(r"^class (\w+)\(Data\)", (HERE / "types.py").read_text(), re.M)
     known += re.findall(r"^class (\w+)\(Data\)", (HERE / "vocabulary.py").read_text(), re.M)
-    used = sorted(n for n in set(known) if re.search(rf"\b{n}\b(?!\.)", re.sub(r'"""[^"]*"""', "", body)))
+    used = sorted(n for n in set(known) if re.search(rf"\b{n}\b(?!\.)", bare(body)))
     types = "from .types import (\n" + "".join(f"    {n},\n" for n in used) + ")\n"
     return AIO_HEAD.format(types=types) + body + f"\n\n__all__ = {json.dumps(sorted(names))}\n"
 
@@ -292,12 +323,14 @@ def files() -> Dict[Path, str]:
     schemas = native().schemas()
     of = Types()
     for one in schemas["types"]:
+        of.learn(one, VOCABULARY)
         # Observation and its like are unions, not classes.
-        of.learn(one, True)
+        of.add(one["title"], {k: v for k, v in one.items() if k not in ("$defs", "$schema", "title")}, VOCABULARY)
     modules: Dict[str, List[Dict[str, Any]]] = {}
     for one in schemas["providers"]:
-        of.learn(one["schema"], False)
-        modules.setdefault(MODULES.get(one["provider"], one["provider"]), []).append(one)
+        name = MODULES.get(one["provider"], one["provider"])
+        of.learn(one["schema"], name)
+        modules.setdefault(name, []).append(one)
     made = {HERE / f"{name}.py": module(of, name, providers) for name, providers in modules.items()}
     made[HERE / "vocabulary.py"] = vocabulary(of)
     made[HERE / "aio.py"] = aio()

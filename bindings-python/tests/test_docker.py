@@ -50,7 +50,7 @@ def test_a_playbook_and_a_script_are_baked_once(tmp_path: Path) -> None:
 
 
 def test_a_development_environment_comes_and_goes() -> None:
-    web = towpath.vocabulary.ContainerSpec(image=BASE, command=["sleep", "60"])
+    web = towpath.docker.ContainerSpec(image=BASE, command=["sleep", "60"])
     dev = towpath.provisioner(
         towpath.docker.DockerEnvironment(containers={"web": web}), environment=f"python-{os.getpid()}"
     )

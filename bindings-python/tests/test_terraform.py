@@ -33,7 +33,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_hosts_come_and_go(module: Path) -> None:
-    config = towpath.terraform.Terraform(module=str(module), vars={"n": 2}, hosts=[towpath.vocabulary.HostsFrom(output="web")])
+    config = towpath.terraform.Terraform(module=str(module), vars={"n": 2}, hosts=[towpath.terraform.HostsFrom(output="web")])
     fleet = towpath.provisioner(config)
     assert [c.action for c in fleet.plan().changes][:2] == ["create", "create"]
     made = fleet.apply()

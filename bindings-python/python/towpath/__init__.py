@@ -61,6 +61,9 @@ from .providers import (
     provisioner,
 )
 from .types import *  # noqa: F403
+from .local import BalancerMode, BalancerPolicy, LocalBalancerConfig, LocalMode
+from .playbook import Gathering
+from .ssh import Files, HostKeys
 from .vocabulary import *  # noqa: F403
 
 if _typing.TYPE_CHECKING:
@@ -79,6 +82,8 @@ else:
 __all__ = [
     "AlreadyExistsError",
     "Balancer",
+    "BalancerMode",
+    "BalancerPolicy",
     "Cancel",
     "CancelledError",
     "Config",
@@ -92,9 +97,14 @@ __all__ = [
     "Engine",
     "Error",
     "ExecOutput",
+    "Files",
+    "Gathering",
+    "HostKeys",
     "ImageBuilder",
     "InternalError",
     "InvalidInputError",
+    "LocalBalancerConfig",
+    "LocalMode",
     "LogSink",
     "Monitor",
     "NotFoundError",

@@ -4,12 +4,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Union
 
 from ._data import Config, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import BecomeChoice, ChefLicense, ChefLogLevel, ChefMode, ChefPlan, SecretRef
+    from .vocabulary import BecomeChoice, SecretRef
+
+ChefLicense = Literal["accept", "accept-silent", "accept-no-persist"]
+"""How Chef's licence is accepted."""
+
+ChefLogLevel = Literal["trace", "debug", "info", "warn", "error", "fatal"]
+"""How much Chef logs."""
+
+ChefMode = Literal["solo", "client"]
+"""Which program runs."""
+
+ChefPlan = Literal["none", "why_run"]
+"""How a plan is made."""
 
 
 class Chef(Config):
@@ -89,4 +101,10 @@ class Chef(Config):
         ) -> None: ...
 
 
-__all__ = ["Chef"]
+__all__ = [
+    "Chef",
+    "ChefLicense",
+    "ChefLogLevel",
+    "ChefMode",
+    "ChefPlan",
+]

@@ -4,12 +4,254 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union
 
-from ._data import Config, Ref
+from ._data import Config, Data, Ref
+from .vocabulary import SecretRef
 
-if TYPE_CHECKING:
-    from .vocabulary import ContainerSpec, DockerfileConfig, NetworkSpec, Pull, VolumeSpec
+DependsOn = Literal["started", "healthy", "completed"]
+"""What is waited for of a container that comes first."""
+
+MountKind = Literal["volume", "bind", "tmpfs"]
+"""The kind of a mount."""
+
+Pull = Literal["missing", "never"]
+"""Whether an image that the engine does not have is pulled."""
+
+Restart = Literal["no", "always", "unless-stopped", "on-failure"]
+"""What the engine does when a container ends."""
+
+
+class ContainerSpec(Data):
+    """A container of an environment.
+
+    image: The image that it is made from; with `build`, one more name of what is built.
+    build: Builds its image from a Dockerfile, when that or a file of its context has changed.
+    command: Command, or arguments of the entrypoint. The image's by default.
+    entrypoint: The program that runs. The image's by default.
+    env: Environment variables.
+    secret_env: Environment variables whose values are secrets. They are resolved when the container is made;
+        the engine keeps and shows them, as it does all variables. A new value of a secret alone does not
+        replace the container.
+    ports: Published ports: `8080:80`, `80` (any free port), `127.0.0.1:5353:53/udp`. On 127.0.0.1 unless an
+        address is given.
+    mounts: Volumes, folders of the engine's machine and memory that it sees.
+    networks: Networks that it is in, under its own name. `default` if none is given.
+    healthcheck: How the engine checks that it works. The image's check by default.
+    depends_on: Containers that come first, and what is waited for.
+    user: The user that it runs as. The image's by default.
+    workdir: The directory that it starts in. The image's by default.
+    hostname: Its host name. Its own name by default.
+    restart: What the engine does when it ends. `no` by default.
+    once: It runs to its end once, which must be exit code 0: a migration. `false` by default: it stays
+        running.
+    init: Runs a small init that forwards signals and collects children. `false` by default.
+    cap_add: Capabilities of the kernel that it gets: `NET_ADMIN`.
+    security_opt: Security options of the engine: `seccomp=unconfined`.
+    privileged: Gives it all rights of the machine. `false` by default.
+    extra_hosts: More names that it knows: `db:10.0.0.1`.
+    labels: Labels of the container, and of its host in the inventory.
+    stop_signal: The signal that asks it to end. The image's by default, else `TERM`.
+    stop_grace_s: Seconds that it has to end before it is killed. `10` by default.
+    not_a_host: Leaves it out of the inventory. `false` by default: it is a host that playbooks can configure.
+    groups: Groups of the inventory that it is in.
+    vars: Its variables in the inventory.
+    """
+
+    image: str
+    build: Optional[DockerfileConfig]
+    command: Optional[List[str]]
+    entrypoint: Optional[List[str]]
+    env: Dict[str, str]
+    secret_env: Dict[str, SecretRef]
+    ports: List[str]
+    mounts: List[MountSpec]
+    networks: List[str]
+    healthcheck: Optional[Healthcheck]
+    depends_on: Dict[str, DependsOn]
+    user: Optional[str]
+    workdir: Optional[str]
+    hostname: Optional[str]
+    restart: Restart
+    once: bool
+    init: bool
+    cap_add: List[str]
+    security_opt: List[str]
+    privileged: bool
+    extra_hosts: List[str]
+    labels: Dict[str, str]
+    stop_signal: Optional[str]
+    stop_grace_s: Optional[int]
+    not_a_host: bool
+    groups: List[str]
+    vars: Dict[str, Any]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            image: Union[str, Ref, None] = None,
+            build: Union[DockerfileConfig, Ref, None] = None,
+            command: Union[List[str], Ref, None] = None,
+            entrypoint: Union[List[str], Ref, None] = None,
+            env: Union[Dict[str, str], Ref, None] = None,
+            secret_env: Union[Dict[str, SecretRef], Ref, None] = None,
+            ports: Union[List[str], Ref, None] = None,
+            mounts: Union[List[MountSpec], Ref, None] = None,
+            networks: Union[List[str], Ref, None] = None,
+            healthcheck: Union[Healthcheck, Ref, None] = None,
+            depends_on: Union[Dict[str, DependsOn], Ref, None] = None,
+            user: Union[str, Ref, None] = None,
+            workdir: Union[str, Ref, None] = None,
+            hostname: Union[str, Ref, None] = None,
+            restart: Union[Restart, Ref, None] = None,
+            once: Union[bool, Ref, None] = None,
+            init: Union[bool, Ref, None] = None,
+            cap_add: Union[List[str], Ref, None] = None,
+            security_opt: Union[List[str], Ref, None] = None,
+            privileged: Union[bool, Ref, None] = None,
+            extra_hosts: Union[List[str], Ref, None] = None,
+            labels: Union[Dict[str, str], Ref, None] = None,
+            stop_signal: Union[str, Ref, None] = None,
+            stop_grace_s: Union[int, Ref, None] = None,
+            not_a_host: Union[bool, Ref, None] = None,
+            groups: Union[List[str], Ref, None] = None,
+            vars: Union[Dict[str, Any], Ref, None] = None,
+        ) -> None: ...
+
+
+class DockerfileConfig(Data):
+    """A Dockerfile and what it is built with, by the engine's own (classic) builder.
+
+    The base of the image's definition is the build argument `BASE`, for a Dockerfile that says `ARG BASE` and
+    `FROM ${BASE}`.
+
+    context: Folder whose files the Dockerfile may copy, without what its `.dockerignore` names.
+    path: The Dockerfile, relative to the context.
+    args: Build arguments. They stand readable in the image's history: no place for a secret.
+    target: The stage that is wanted; the last one if not given.
+    """
+
+    context: str
+    path: str
+    args: Dict[str, str]
+    target: Optional[str]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            context: Union[str, Ref, None] = None,
+            path: Union[str, Ref, None] = None,
+            args: Union[Dict[str, str], Ref, None] = None,
+            target: Union[str, Ref, None] = None,
+        ) -> None: ...
+
+
+class Healthcheck(Data):
+    """How the engine checks that a container works.
+
+    test: `["CMD", program, argument...]`, `["CMD-SHELL", command]`, or `["NONE"]` for none.
+    interval_ms: Milliseconds between two checks, and before the first one. `1000` by default.
+    timeout_ms: Milliseconds that a check may take. The engine's default, 30 seconds, if not given.
+    retries: Failures in a row that make it unhealthy. The engine's default, 3, if not given.
+    start_period_ms: Milliseconds from its start in which failures don't count. `0` by default.
+    """
+
+    test: List[str]
+    interval_ms: Optional[int]
+    timeout_ms: Optional[int]
+    retries: Optional[int]
+    start_period_ms: Optional[int]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            test: Union[List[str], Ref],
+            interval_ms: Union[int, Ref, None] = None,
+            timeout_ms: Union[int, Ref, None] = None,
+            retries: Union[int, Ref, None] = None,
+            start_period_ms: Union[int, Ref, None] = None,
+        ) -> None: ...
+
+
+class MountSpec(Data):
+    """Something that a container sees in its file system.
+
+    type: What it is.
+    target: Where the container sees it.
+    source: The volume's name, or the folder. Relative folders start at the pipeline's or Compose file's.
+    read_only: It can't be written. `false` by default.
+    options: Options of a `tmpfs`, as mount(8) takes them: `exec,size=64m`.
+    """
+
+    type: MountKind
+    target: str
+    source: Optional[str]
+    read_only: bool
+    options: Optional[str]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            type: Union[MountKind, Ref],
+            target: Union[str, Ref],
+            source: Union[str, Ref, None] = None,
+            read_only: Union[bool, Ref, None] = None,
+            options: Union[str, Ref, None] = None,
+        ) -> None: ...
+
+
+class NetworkSpec(Data):
+    """A network of an environment.
+
+    driver: The engine's driver. `bridge` by default.
+    internal: It has no way out. `false` by default.
+    labels: Labels.
+    """
+
+    driver: Optional[str]
+    internal: bool
+    labels: Dict[str, str]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            driver: Union[str, Ref, None] = None,
+            internal: Union[bool, Ref, None] = None,
+            labels: Union[Dict[str, str], Ref, None] = None,
+        ) -> None: ...
+
+
+class VolumeSpec(Data):
+    """A volume of an environment.
+
+    driver: The engine's driver. `local` by default.
+    driver_opts: Options of the driver.
+    labels: Labels.
+    """
+
+    driver: Optional[str]
+    driver_opts: Dict[str, str]
+    labels: Dict[str, str]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            driver: Union[str, Ref, None] = None,
+            driver_opts: Union[Dict[str, str], Ref, None] = None,
+            labels: Union[Dict[str, str], Ref, None] = None,
+        ) -> None: ...
 
 
 class DockerEnvironment(Config):
@@ -111,4 +353,18 @@ class DockerConnector(Config):
         ) -> None: ...
 
 
-__all__ = ["DockerConnector", "DockerEnvironment", "DockerImage"]
+__all__ = [
+    "ContainerSpec",
+    "DependsOn",
+    "DockerConnector",
+    "DockerEnvironment",
+    "DockerImage",
+    "DockerfileConfig",
+    "Healthcheck",
+    "MountKind",
+    "MountSpec",
+    "NetworkSpec",
+    "Pull",
+    "Restart",
+    "VolumeSpec",
+]

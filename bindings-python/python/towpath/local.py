@@ -4,12 +4,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union
 
-from ._data import Config, Ref
+from ._data import Config, Data, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import BalancerMode, BalancerPolicy, BecomeSpec, LocalBalancerConfig, LocalMode
+    from .vocabulary import BecomeSpec
+
+BalancerMode = Literal["http", "tcp"]
+"""What a balancer understands of the traffic."""
+
+BalancerPolicy = Literal["round_robin", "least_connections"]
+"""Which backend is next."""
+
+LocalMode = Literal["auto", "namespace", "plain"]
+"""How a local host is kept apart from this machine."""
+
+
+class LocalBalancerConfig(Data):
+    """Settings of the `local` balancer: a detached process that listens on a loopback port.
+
+    name: Its name, unique in the environment. `front` by default. Lower-case letters, digits and `-`.
+    mode: What it understands of the traffic. `http` by default.
+    policy: Which backend is next. `round_robin` by default.
+    port: The port on 127.0.0.1 that it listens on. A free one, kept over restarts, by default.
+    connect_timeout_ms: Longest time of one attempt to connect to a backend, in milliseconds. `2000` by
+        default.
+    hold_ms: How long a request or connection is held while no backend takes it, in milliseconds, before it
+        fails. `5000` by default.
+    state_dir: State folder of the environment, as the provisioner's.
+    """
+
+    name: str
+    mode: BalancerMode
+    policy: BalancerPolicy
+    port: Optional[int]
+    connect_timeout_ms: int
+    hold_ms: int
+    state_dir: Optional[str]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: Union[str, Ref, None] = None,
+            mode: Union[BalancerMode, Ref, None] = None,
+            policy: Union[BalancerPolicy, Ref, None] = None,
+            port: Union[int, Ref, None] = None,
+            connect_timeout_ms: Union[int, Ref, None] = None,
+            hold_ms: Union[int, Ref, None] = None,
+            state_dir: Union[str, Ref, None] = None,
+        ) -> None: ...
 
 
 class Local(Config):
@@ -172,4 +218,15 @@ class LocalConnector(Config):
         def __init__(self) -> None: ...
 
 
-__all__ = ["Local", "LocalArchive", "LocalBalancer", "LocalConnector", "LocalLogSink", "LocalMonitor"]
+__all__ = [
+    "BalancerMode",
+    "BalancerPolicy",
+    "Local",
+    "LocalArchive",
+    "LocalBalancer",
+    "LocalBalancerConfig",
+    "LocalConnector",
+    "LocalLogSink",
+    "LocalMode",
+    "LocalMonitor",
+]

@@ -4,12 +4,91 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union
 
-from ._data import Config, Ref
+from ._data import Config, Data, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import PackerDefinition, PackerOnError, PackerReuse, SecretRef
+    from .vocabulary import SecretRef
+
+PackerOnError = Literal["cleanup", "abort", "run-cleanup-provisioner"]
+"""What Packer does with a build that fails. Packer's `ask` is not offered, since nobody is there to answer."""
+
+PackerPostProcessor = Dict[str, Any]
+"""What becomes of a build's result."""
+
+PackerProvisioner = Dict[str, Any]
+"""What is done to each build."""
+
+PackerReuse = Literal["recorded", "verified", "never"]
+"""When artifacts made earlier from the same content are taken instead of building."""
+
+PackerSource = Dict[str, Any]
+"""What a build starts, and saves in the end: Packer's builders."""
+
+
+class PackerDefinition(Data):
+    """What Packer builds, and how: sources, what is done to each, and what becomes of the results.
+
+    Options have Packer's own names. Their strings are Packer's templates: ``{{user `name`}}`` is a variable
+    of `vars` or `secret_vars`, ``{{user `towpath_image`}}`` the image's name, ``{{user `towpath_base`}}`` its
+    base. Options that are not listed here go into `extra`, as they stand in Packer's documentation.
+
+    sources: What is started, and saved in the end. One build each; all of them go through the same
+        provisioners.
+    provisioners: What is done to each, in this order.
+    post_processors: What becomes of each result: sequences, in each of which one's result is the next one's
+        input.
+    """
+
+    sources: List[PackerSource]
+    provisioners: List[PackerProvisioner]
+    post_processors: List[List[PackerPostProcessor]]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            sources: Union[List[PackerSource], Ref],
+            provisioners: Union[List[PackerProvisioner], Ref, None] = None,
+            post_processors: Union[List[List[PackerPostProcessor]], Ref, None] = None,
+        ) -> None: ...
+
+
+class PackerSsh(Data):
+    """How Packer reaches the machine of a build over SSH. Each becomes an option `ssh_<name>`.
+
+    username: The user who logs in.
+    password: The password: name a variable of `secret_vars`, as ``{{user `name`}}``.
+    host: The address. Of most sources Packer finds it out by itself.
+    port: The port. 22 by default.
+    private_key_file: The private key.
+    keypair_name: The cloud's name of the key pair that belongs to `private_key_file`.
+    timeout: How long Packer waits until it answers: `5m`, as Go writes durations.
+    """
+
+    username: Optional[str]
+    password: Optional[str]
+    host: Optional[str]
+    port: Optional[int]
+    private_key_file: Optional[str]
+    keypair_name: Optional[str]
+    timeout: Optional[str]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            username: Union[str, Ref, None] = None,
+            password: Union[str, Ref, None] = None,
+            host: Union[str, Ref, None] = None,
+            port: Union[int, Ref, None] = None,
+            private_key_file: Union[str, Ref, None] = None,
+            keypair_name: Union[str, Ref, None] = None,
+            timeout: Union[str, Ref, None] = None,
+        ) -> None: ...
 
 
 class Packer(Config):
@@ -84,4 +163,13 @@ class Packer(Config):
         ) -> None: ...
 
 
-__all__ = ["Packer"]
+__all__ = [
+    "Packer",
+    "PackerDefinition",
+    "PackerOnError",
+    "PackerPostProcessor",
+    "PackerProvisioner",
+    "PackerReuse",
+    "PackerSource",
+    "PackerSsh",
+]

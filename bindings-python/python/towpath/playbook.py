@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Union
 
 from ._data import Config, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import Gathering, SecretRef
+    from .vocabulary import SecretRef
+
+Gathering = Literal["implicit", "explicit", "smart"]
+"""Which plays gather facts."""
 
 
 class Inventory(Config):
@@ -99,4 +102,8 @@ class Playbook(Config):
         ) -> None: ...
 
 
-__all__ = ["Inventory", "Playbook"]
+__all__ = [
+    "Gathering",
+    "Inventory",
+    "Playbook",
+]

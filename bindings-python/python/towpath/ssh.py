@@ -4,12 +4,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Union
+from typing import TYPE_CHECKING, List, Literal, Union
 
 from ._data import Config, Ref
 
 if TYPE_CHECKING:
-    from .vocabulary import BecomeSpec, Files, HostKeys, SecretRef
+    from .vocabulary import BecomeSpec, SecretRef
+
+Files = Literal["auto", "sftp", "shell"]
+"""How files travel."""
+
+HostKeys = Literal["strict", "accept_new", "off"]
+"""Which keys of hosts are trusted."""
 
 
 class ReleaseDirs(Config):
@@ -102,4 +108,9 @@ class Ssh(Config):
         ) -> None: ...
 
 
-__all__ = ["ReleaseDirs", "Ssh"]
+__all__ = [
+    "Files",
+    "HostKeys",
+    "ReleaseDirs",
+    "Ssh",
+]

@@ -4,12 +4,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 
-from ._data import Config, Ref
+from ._data import Config, Data, Ref
+from .vocabulary import ConnectionSpec
 
 if TYPE_CHECKING:
-    from .vocabulary import HostsFrom, SecretRef
+    from .vocabulary import SecretRef
+
+
+class HostsFrom(Data):
+    """Says which output holds hosts, and which of its fields mean what.
+
+    The output is a list or a map (its keys are the hosts' names) of addresses or of objects, or a single
+    address or object. Fields that are not named here become variables of the host.
+
+    output: The output. It must not be sensitive: inventories are stored.
+    groups: Groups that these hosts belong to. The output's name if not given.
+    name: The field with the host's name. `name` by default; without such a field the map's key, else
+        `<output>-<n>` from 1.
+    address: The field with the address. `address` by default; without such a field the connection's address,
+        else the host's name.
+    port: The field with the port. `port` by default; without such a field the connection's port.
+    user: The field with the user. `user` by default; without such a field the connection's user.
+    connection: How these hosts are reached, where no field says it.
+    """
+
+    output: str
+    groups: Optional[List[str]]
+    name: str
+    address: str
+    port: str
+    user: str
+    connection: ConnectionSpec
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            output: Union[str, Ref],
+            groups: Union[List[str], Ref, None] = None,
+            name: Union[str, Ref, None] = None,
+            address: Union[str, Ref, None] = None,
+            port: Union[str, Ref, None] = None,
+            user: Union[str, Ref, None] = None,
+            connection: Union[ConnectionSpec, Ref, None] = None,
+        ) -> None: ...
 
 
 class Terraform(Config):
@@ -75,4 +116,7 @@ class Terraform(Config):
         ) -> None: ...
 
 
-__all__ = ["Terraform"]
+__all__ = [
+    "HostsFrom",
+    "Terraform",
+]
