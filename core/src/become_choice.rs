@@ -34,11 +34,8 @@ impl BecomeChoice {
         };
         let Some(spec) = spec else { return Ok(None) };
         // sudo asks for the password of the one who logs in, whoever is to be become.
-        let password = match spec.password.as_ref().or(own.and_then(|o| o.password.as_ref())) {
-            Some(password) => Some(cx.resolve(password).await?),
-            None => None,
-        };
-        Ok(Some(Become { user: spec.user, method: spec.method, password, flags: spec.flags }))
+        let password = spec.password.or_else(|| own.and_then(|o| o.password.clone()));
+        BecomeSpec { password, ..spec }.resolve(cx).await.map(Some)
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{BecomeMethod, Capabilities, Context, Host, Preflight, Result, Secret};
+use crate::{BecomeMethod, BecomeSpec, Capabilities, Context, Host, Preflight, Result, Secret};
 
 /// Reaches hosts.
 #[async_trait]
@@ -198,6 +198,21 @@ pub struct Become {
     pub flags: Vec<String>,
 }
 
+impl BecomeSpec {
+    /// The same with its password resolved.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::resolve`].
+    pub async fn resolve(&self, cx: &Context) -> Result<Become> {
+        let password = match &self.password {
+            Some(password) => Some(cx.resolve(password).await?),
+            None => None,
+        };
+        Ok(Become { user: self.user.clone(), method: self.method, password, flags: self.flags.clone() })
+    }
+}
+
 impl Become {
     /// `sudo -u root`, without a password.
     pub fn root() -> Self {
@@ -321,6 +336,22 @@ pub struct RemoteGroup {
     pub user: Option<String>,
     /// Shown to people.
     pub command: String,
+}
+
+impl RemoteGroup {
+    /// Whom a connection must become to end it. `spec`: how this host's commands become somebody.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Context::resolve`].
+    pub async fn owner(&self, cx: &Context, spec: Option<&BecomeSpec>) -> Result<Option<Become>> {
+        let Some(user) = self.user.clone() else { return Ok(None) };
+        let how = match spec {
+            Some(spec) => spec.resolve(cx).await?,
+            None => Become::root(),
+        };
+        Ok(Some(Become { user, ..how }))
+    }
 }
 
 /// Content to put on a host.

@@ -1,18 +1,109 @@
-//! Scripts that write and read a file, and what their exit codes mean.
+//! Commands that write and read a file, and what their exit codes mean.
 
-use crate::{Error, ErrorKind, ExecOutput, ExitStatus, PutOptions, shell_quote};
+use std::path::Path;
+
+use bytes::Bytes;
+use tokio::fs::File;
+
+use crate::posix::Input;
+use crate::{Error, ErrorKind, Exec, ExecOutput, ExitStatus, PutOptions, Result, Source, shell_quote};
 
 /// The exit status that says that a file is larger than the limit.
-pub const TOO_LARGE: ExitStatus = ExitStatus::Code(46);
+const TOO_LARGE: ExitStatus = ExitStatus::Code(46);
 
-/// What a `put` or `get` script that did not succeed has met. `operation` is `put` or `get`.
-pub fn transfer_error(
+/// Refuses what can't be a path on a host. `operation` is `put` or `get`.
+///
+/// # Errors
+///
+/// [`InvalidInput`](ErrorKind::InvalidInput): it is empty, or holds a NUL character.
+pub fn check_path(provider: &'static str, operation: &'static str, host: &str, path: &str) -> Result<()> {
+    if path.is_empty() || path.contains('\0') {
+        return Err(Error::new(ErrorKind::InvalidInput, provider, operation, "this is no path of a file")
+            .with("host", host)
+            .with("path", path.escape_debug()));
+    }
+    Ok(())
+}
+
+/// Opens a file of this machine that is to be sent. Gives its size, too.
+///
+/// # Errors
+///
+/// [`NotFound`](ErrorKind::NotFound), [`Denied`](ErrorKind::Denied): it can't be read.
+pub async fn open_local(provider: &'static str, host: &str, path: &Path) -> Result<(File, u64)> {
+    let unreadable = |e: std::io::Error| {
+        let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Denied };
+        Error::new(kind, provider, "put", "the local file can't be read")
+            .with("file", path.display())
+            .with("host", host)
+            .caused_by(e)
+    };
+    let file = File::open(path).await.map_err(unreadable)?;
+    let size = file.metadata().await.map_err(unreadable)?.len();
+    Ok((file, size))
+}
+
+/// The command that writes a file, and its input.
+///
+/// # Errors
+///
+/// Those of [`open_local`].
+pub async fn put_command(
+    provider: &'static str,
+    host: &str,
+    source: Source,
+    path: &str,
+    options: &PutOptions,
+    random: &str,
+) -> Result<(Exec, Input)> {
+    let (size, input) = match source {
+        Source::Bytes(bytes) => (bytes.len() as u64, Input::Bytes(bytes)),
+        Source::File(path) => {
+            let (file, size) = open_local(provider, host, &path).await?;
+            (size, Input::Reader(Box::new(file)))
+        }
+    };
+    let mut exec = Exec::script(put_script(path, size, options, random));
+    exec.label = Some(format!("put {path}"));
+    exec.r#become = options.r#become.clone();
+    Ok((exec, input))
+}
+
+/// The command that reads a file.
+pub fn get_command(path: &str, limit_bytes: u64) -> Exec {
+    let mut exec = Exec::script(get_script(path, limit_bytes));
+    exec.label = Some(format!("get {path}"));
+    exec.limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX - 1);
+    exec
+}
+
+/// What came of one of these commands. `operation` is `put` or `get`.
+///
+/// # Errors
+///
+/// Those of [`Connection::put`](crate::Connection::put) and [`Connection::get`](crate::Connection::get).
+pub fn transferred(
     provider: &'static str,
     operation: &'static str,
     host: &str,
     path: &str,
-    out: &ExecOutput,
-) -> Error {
+    out: Result<ExecOutput>,
+) -> Result<Bytes> {
+    let out = match out {
+        // A file without a size, as in /proc, is too long only once it is read. Nothing else here names its command.
+        Err(e) if operation == "get" && e.kind() == ErrorKind::Protocol && e.get("command").is_some() => {
+            ExecOutput { status: TOO_LARGE, stdout: Bytes::new(), stderr: Bytes::new() }
+        }
+        other => other?,
+    };
+    match out.status.is_success() {
+        true => Ok(out.stdout),
+        false => Err(transfer_error(provider, operation, host, path, &out)),
+    }
+}
+
+/// What a command that did not succeed has met.
+fn transfer_error(provider: &'static str, operation: &'static str, host: &str, path: &str, out: &ExecOutput) -> Error {
     let (kind, message) = match out.status {
         ExitStatus::Code(43) => (ErrorKind::Denied, "no permission"),
         ExitStatus::Code(44) if operation == "put" => (ErrorKind::NotFound, "its directory does not exist"),
@@ -30,7 +121,7 @@ pub fn transfer_error(
 
 /// Writes standard input, `size` bytes, to a file: a temporary beside it with mode 0600, then owner and mode, then rename.
 /// `random` is a part of the temporary's name.
-pub fn put_script(path: &str, size: u64, options: &PutOptions, random: &str) -> String {
+fn put_script(path: &str, size: u64, options: &PutOptions, random: &str) -> String {
     let owner = match (&options.owner, &options.group) {
         (None, None) => String::new(),
         (owner, group) => {
@@ -64,7 +155,7 @@ trap - EXIT"#,
 }
 
 /// Reads a file of at most `limit_bytes` to standard output.
-pub fn get_script(path: &str, limit_bytes: u64) -> String {
+fn get_script(path: &str, limit_bytes: u64) -> String {
     format!(
         r#"f={}
 case $f in /*) ;; *) f=./$f ;; esac

@@ -46,6 +46,18 @@ impl Wrapped {
     }
 }
 
+/// How often somebody has asked for a password: sudo with the random prompt, su with its own words.
+pub fn count_prompts(said: &[u8], prompt: &str) -> usize {
+    let text = String::from_utf8_lossy(said);
+    if prompt.is_empty() { text.matches(": ").count() } else { text.matches(prompt).count() }
+}
+
+/// Whether a shell can have a variable of this name.
+pub fn is_variable(name: &str) -> bool {
+    let plain = |(i, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit());
+    !name.is_empty() && name.chars().enumerate().all(plain)
+}
+
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
@@ -103,8 +115,7 @@ fn become_argv(to: &Become, prompt: &str, text: &str) -> Vec<String> {
 fn header(exec: &Exec, token: &str, start: Start) -> std::result::Result<Vec<u8>, (&'static str, Option<String>)> {
     let mut text = String::from("unset t g s b l p; set --\n");
     for (name, value) in &exec.env {
-        let plain = |(i, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit());
-        if name.is_empty() || !name.chars().enumerate().all(plain) {
+        if !is_variable(name) {
             return Err(("the name of an environment variable is not one", Some(name.clone())));
         }
         text.push_str(&format!("export {name}={}\n", quote(value)));
@@ -168,7 +179,7 @@ pub fn find_frame(bytes: &[u8], token: &str) -> Seen {
 }
 
 /// Ends a group: TERM, 5 s, KILL. Exits with 3 if it is gone or the id is somebody else's by now.
-pub fn end_script(group: &RemoteGroup) -> String {
+pub(super) fn end_script(group: &RemoteGroup) -> String {
     format!(
         r#"g={} w={} b={}
 [ "$g" -gt 1 ] || exit 3

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use towpath_core::pipeline::ProviderSpec;
+use towpath_core::posix::Input;
 use towpath_core::{
-    Become, BecomeMethod, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput,
-    Host, Json, Preflight, Process, PutOptions, RemoteGroup, Result, RunId, Source, Stream,
+    BecomeSpec, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput, Host, Json,
+    Preflight, Process, PutOptions, RemoteGroup, Result, RunId, Source, Stream,
 };
 
 use crate::config::{HostKeys, SshConfig};
 use crate::exec::Place;
 use crate::pool::Pool;
 use crate::settings::Settings;
-use crate::start::Input;
 use crate::{PROVIDER, exec, files, process};
 
 /// Reaches hosts over SSH. Clones share their transports.
@@ -100,7 +100,7 @@ impl Connector for Ssh {
 struct SshConnection {
     place: Place,
     /// How a group of another user is ended after a crash.
-    spec: Option<towpath_core::BecomeSpec>,
+    spec: Option<BecomeSpec>,
 }
 
 impl fmt::Debug for SshConnection {
@@ -145,19 +145,7 @@ impl Connection for SshConnection {
     }
 
     async fn end_group(&self, cx: &Context, group: &RemoteGroup) -> Result<bool> {
-        let to = match (&group.user, &self.spec) {
-            (None, _) => None,
-            (Some(user), Some(spec)) => {
-                let password = match &spec.password {
-                    Some(p) => Some(cx.resolve(p).await?),
-                    None => None,
-                };
-                Some(Become { user: user.clone(), method: spec.method, password, flags: spec.flags.clone() })
-            }
-            (Some(user), None) => {
-                Some(Become { user: user.clone(), method: BecomeMethod::Sudo, password: None, flags: Vec::new() })
-            }
-        };
+        let to = group.owner(cx, self.spec.as_ref()).await?;
         exec::end_group(cx, &self.place, group, to.as_ref()).await
     }
 

@@ -1,16 +1,15 @@
 //! Runs one command to its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use russh::ChannelMsg;
-use towpath_core::posix::end_script;
+use towpath_core::posix::{Input, deadline, end_answer, end_command, impatient};
 use towpath_core::{Become, Context, Error, ErrorKind, Exec, ExecOutput, ExitStatus, RemoteGroup, Result};
 
 use crate::PROVIDER;
 use crate::pool::Slot;
 use crate::running::signal_name;
-use crate::start::{Input, start};
+use crate::start::start;
 
 /// Where and for whom a command runs.
 #[derive(Clone)]
@@ -25,30 +24,6 @@ impl Place {
     }
 }
 
-/// When a command must be over.
-pub(crate) fn deadline(cx: &Context, exec: &Exec) -> Option<Instant> {
-    let own = exec.timeout.map(|d| Instant::now() + d);
-    match (own, cx.deadline()) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
-/// Ends when the caller loses patience: with `true` after a cancel, with `false` at the deadline.
-pub(crate) async fn impatient(cx: &Context, deadline: Option<Instant>) -> bool {
-    let late = async {
-        match deadline {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = cx.cancelled() => true,
-        () = late => false,
-    }
-}
-
 /// Runs a command to its end.
 pub(crate) async fn run(cx: &Context, place: &Place, exec: &Exec, input: Option<Input>) -> Result<ExecOutput> {
     let until = deadline(cx, exec);
@@ -60,13 +35,7 @@ pub(crate) async fn run(cx: &Context, place: &Place, exec: &Exec, input: Option<
     let status = loop {
         if stdout.len() > limit || stderr.len() > limit {
             let ended = run.end().await;
-            let error = place
-                .error(ErrorKind::Protocol, format!("the command wrote more than {limit} bytes, and was ended"))
-                .with("command", &run.shown);
-            return Err(match ended {
-                Ok(()) => error,
-                Err(e) => error.caused_by(e.report()),
-            });
+            return Err(run.tracked.wrote_too_much(limit, ended));
         }
         if let Some(status) = run.early.take() {
             break status;
@@ -83,14 +52,17 @@ pub(crate) async fn run(cx: &Context, place: &Place, exec: &Exec, input: Option<
             Some(ChannelMsg::ExitSignal { signal_name: signal, .. }) => break ExitStatus::Signal(signal_name(&signal)),
             None | Some(ChannelMsg::Close) => {
                 // The note stays: a resumed run looks whether it is running still.
-                run.over = true;
+                run.tracked.over = true;
                 let message = "the connection broke; whether the command ran on is not known";
-                return Err(place.error(ErrorKind::Unreachable, message).with("command", &run.shown).retry_later());
+                return Err(place
+                    .error(ErrorKind::Unreachable, message)
+                    .with("command", &run.tracked.shown)
+                    .retry_later());
             }
             Some(_) => {}
         }
     };
-    run.finished().await;
+    run.tracked.finished().await;
     run.rest(|err, data| {
         let to = if err { &mut stderr } else { &mut stdout };
         if to.len() <= limit {
@@ -101,26 +73,15 @@ pub(crate) async fn run(cx: &Context, place: &Place, exec: &Exec, input: Option<
     if stdout.len() > limit || stderr.len() > limit {
         return Err(place
             .error(ErrorKind::Protocol, format!("the command wrote more than {limit} bytes"))
-            .with("command", &run.shown));
+            .with("command", &run.tracked.shown));
     }
     Ok(ExecOutput { status, stdout: stdout.into(), stderr: stderr.into() })
 }
 
 /// Ends a group over a channel of its own, as the same user. `false`: it was gone.
 pub(crate) async fn end_group(cx: &Context, place: &Place, group: &RemoteGroup, to: Option<&Become>) -> Result<bool> {
-    let mut exec = Exec::script(end_script(group)).timeout(Duration::from_secs(30));
-    exec.label = Some(format!("end of process group {}", group.pgid));
-    exec.r#become = to.cloned();
-    // Without its own name in the journal: it ends by itself. Boxed, since a command's end may need this in turn.
-    let quiet = Context::builder().environment(cx.environment()).masker(cx.masker().clone()).build();
+    let (quiet, exec) = end_command(cx, group, to);
+    // Boxed, since a command's end may need this in turn.
     let out = Box::pin(run(&quiet, place, &exec, None)).await?;
-    match out.status {
-        ExitStatus::Code(0) => Ok(true),
-        ExitStatus::Code(3) => Ok(false),
-        ref status => Err(place
-            .error(ErrorKind::ToolFailed, "a process group can't be ended")
-            .with("group", group.pgid)
-            .with("exit_status", status)
-            .caused_by(out.stderr_text())),
-    }
+    end_answer(PROVIDER, &place.host, group, &out)
 }

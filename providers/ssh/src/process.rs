@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as Poller, Poll, ready};
 
-use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use russh::ChannelMsg;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::{mpsc, watch};
-use towpath_core::{Context, Error, ErrorKind, Exec, ExitStatus, Process, ProcessControl, RemoteGroup, Result};
+use tokio::sync::mpsc;
+use towpath_core::posix::{Follower, Input, deadline, failed_outcome, followed, impatient};
+use towpath_core::{Context, ErrorKind, Exec, ExitStatus, Process, Result};
 
-use crate::exec::{Place, deadline, impatient};
+use crate::PROVIDER;
+use crate::exec::Place;
 use crate::running::{Running, signal_name};
-use crate::start::{Input, start};
+use crate::start::start;
 
 /// Most output that waits to be read. Output can't be left on the wire: it would hold up all that shares the transport.
 const MOST_WAITING: usize = 64 << 20;
@@ -23,33 +24,22 @@ const MOST_WAITING: usize = 64 << 20;
 /// Starts a command with streams.
 pub(crate) async fn spawn(cx: &Context, place: &Place, exec: &Exec) -> Result<Process> {
     let until = deadline(cx, exec);
-    let (stdin, reader) = tokio::io::duplex(1 << 18);
-    let input: Box<dyn AsyncRead + Send + Unpin> = match &exec.stdin {
-        Some(first) => Box::new(tokio::io::AsyncReadExt::chain(io::Cursor::new(first.clone()), reader)),
-        None => Box::new(reader),
-    };
-    let mut run = start(cx, place, exec, Some(Input::Reader(input)), until).await?;
+    let (stdin, input) = Input::of_process(exec);
+    let mut run = start(cx, place, exec, Some(input), until).await?;
     let waiting = Arc::new(AtomicUsize::new(0));
     let (out, stdout) = pipe(&waiting);
     let (err, stderr) = pipe(&waiting);
     out.send(std::mem::take(&mut run.stdout).into());
     err.send(std::mem::take(&mut run.stderr).into());
-    let group = run.group.clone();
-    let (ask, asked) = mpsc::channel(1);
-    let (tell, state) = watch::channel(None);
-    let place = place.clone();
-    let cx = cx.clone();
-    tokio::spawn(follow(run, cx, until, out, err, asked, tell));
+    let (control, follower) = followed(PROVIDER, Arc::clone(&place.host), run.tracked.group.clone());
+    tokio::spawn(follow(run, cx.clone(), until, out, err, follower));
     Ok(Process {
         stdin: Box::new(stdin),
         stdout: Box::new(stdout),
         stderr: Box::new(stderr),
-        control: Box::new(Control { place, group, ask, state }),
+        control: Box::new(control),
     })
 }
-
-/// How it came to its end: a status, or the kind of a failure and its words.
-type Outcome = std::result::Result<ExitStatus, (ErrorKind, String)>;
 
 async fn follow(
     mut run: Running,
@@ -57,10 +47,8 @@ async fn follow(
     until: Option<std::time::Instant>,
     out: Sender,
     err: Sender,
-    mut asked: mpsc::Receiver<()>,
-    tell: watch::Sender<Option<Outcome>>,
+    mut follower: Follower,
 ) {
-    let failed = |e: &Error| Err((e.kind(), e.report()));
     let outcome = loop {
         let early = run.early.take().map(|status| match status {
             ExitStatus::Code(code) => ChannelMsg::ExitStatus { exit_status: code.cast_unsigned() },
@@ -74,11 +62,11 @@ async fn follow(
         let message = tokio::select! {
             biased;
             () = std::future::ready(()), if early.is_some() => early,
-            cancelled = impatient(&cx, until) => break failed(&run.end_for(cancelled).await),
+            cancelled = impatient(&cx, until) => break failed_outcome(&run.end_for(cancelled).await),
             // Asked to end it, or nobody holds it any more.
-            _ = asked.recv() => break match run.end().await {
+            _ = follower.asked.recv() => break match run.end().await {
                 Ok(()) => Ok(ExitStatus::Signal("TERM".into())),
-                Err(e) => failed(&e),
+                Err(e) => failed_outcome(&e),
             },
             message = run.read.wait() => message,
         };
@@ -86,13 +74,13 @@ async fn follow(
             Some(ChannelMsg::Data { data }) => out.send(data),
             Some(ChannelMsg::ExtendedData { data, .. }) => err.send(data),
             Some(ChannelMsg::ExitStatus { exit_status }) => {
-                run.finished().await;
-                let _ = tell.send(Some(Ok(ExitStatus::Code(exit_status.cast_signed()))));
+                run.tracked.finished().await;
+                follower.tell(Ok(ExitStatus::Code(exit_status.cast_signed())));
                 run.rest(|is_err, data| if is_err { err.copy(data) } else { out.copy(data) }).await;
                 return;
             }
             Some(ChannelMsg::ExitSignal { signal_name: signal, .. }) => {
-                run.finished().await;
+                run.tracked.finished().await;
                 break Ok(ExitStatus::Signal(signal_name(&signal)));
             }
             None | Some(ChannelMsg::Close) => {
@@ -108,41 +96,7 @@ async fn follow(
             break Err((ErrorKind::Protocol, format!("nobody reads its output: more than {MOST_WAITING} bytes wait")));
         }
     };
-    let _ = tell.send(Some(outcome));
-}
-
-struct Control {
-    place: Place,
-    group: Option<RemoteGroup>,
-    ask: mpsc::Sender<()>,
-    state: watch::Receiver<Option<Outcome>>,
-}
-
-#[async_trait]
-impl ProcessControl for Control {
-    fn group(&self) -> Option<RemoteGroup> {
-        self.group.clone()
-    }
-
-    async fn wait(&mut self) -> Result<ExitStatus> {
-        let lost = || self.place.error(ErrorKind::Unreachable, "the command is not followed any more");
-        let outcome = match self.state.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => return Err(lost()),
-        };
-        match outcome {
-            Some(Ok(status)) => Ok(status),
-            Some(Err((kind, message))) => Err(self.place.error(kind, message)),
-            None => Err(lost()),
-        }
-    }
-
-    async fn end(&mut self) -> Result<()> {
-        if self.state.borrow().is_some() || self.ask.send(()).await.is_err() {
-            return Ok(());
-        }
-        self.wait().await.map(drop)
-    }
+    follower.tell(outcome);
 }
 
 /// Where output is put. Never waits.

@@ -1,40 +1,32 @@
 //! A command that runs: what feeds it, what ends it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::AsyncReadExt as _;
-use towpath_core::{Become, BecomeMethod, Context, Error, ErrorKind, ExitStatus, Json, RemoteGroup, Result};
+use towpath_core::posix::{Input, Tracked};
+use towpath_core::{Error, ErrorKind, ExitStatus, Result};
 
 use crate::exec::{Place, end_group};
 use crate::session::Transport;
-use crate::start::Input;
 
 /// A started command.
 pub(crate) struct Running {
     pub(crate) place: Place,
-    pub(crate) cx: Context,
+    pub(crate) tracked: Tracked,
     pub(crate) read: ChannelReadHalf,
     pub(crate) write: Arc<ChannelWriteHalf<Msg>>,
     pub(crate) transport: Arc<Transport>,
-    pub(crate) group: Option<RemoteGroup>,
-    pub(crate) r#become: Option<Become>,
-    pub(crate) shown: String,
     /// What arrived before it was known to run.
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
     /// How it ended, if that was told before it was known to run: servers send the status as soon as they have it, and what
     /// waits in pipes later.
     pub(crate) early: Option<ExitStatus>,
-    pub(crate) note: Option<String>,
-    pub(crate) over: bool,
 }
-
-static NOTES: AtomicU64 = AtomicU64::new(1);
 
 impl Running {
     /// Sends the command's text and its standard input, then the end of it.
@@ -70,69 +62,29 @@ impl Running {
         });
     }
 
-    pub(crate) fn denied(&self, message: &str) -> Error {
-        let to = self.r#become.as_ref();
-        let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
-        let method = to.map_or("sudo", |b| if b.method == BecomeMethod::Su { "su" } else { "sudo" });
-        let error = self
-            .place
-            .error(ErrorKind::Denied, format!("{method}: {message}"))
-            .with("user", to.map_or("", |b| b.user.as_str()));
-        if said.is_empty() { error } else { error.caused_by(said) }
-    }
-
     /// It ended without having become the command.
     pub(crate) fn not_started(&self) -> Error {
-        if self.r#become.is_some() {
-            return self.denied("the host does not let this user become the other one");
+        if self.tracked.r#become.is_none() {
+            // Files may still travel: such accounts are often for SFTP only.
+            self.place.slot.runs_no_commands();
         }
-        // Files may still travel: such accounts are often for SFTP only.
-        self.place.slot.runs_no_commands();
-        let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
-        self.place
-            .error(ErrorKind::Protocol, "the host does not run commands with /bin/sh")
-            .caused_by(if said.is_empty() { "it said nothing".to_owned() } else { said })
-    }
-
-    /// Keeps the group in the journal as long as it runs.
-    pub(crate) async fn note(&mut self) -> Result<()> {
-        let (Some(_), Some(group)) = (self.cx.step(), &self.group) else { return Ok(()) };
-        let name = format!("group/{}", NOTES.fetch_add(1, Ordering::Relaxed));
-        self.cx.note(&name, serde_json::to_value(group).unwrap_or_default()).await?;
-        self.note = Some(name);
-        Ok(())
-    }
-
-    /// Says that it is over: nothing is left to end.
-    pub(crate) async fn finished(&mut self) {
-        self.over = true;
-        if let Some(name) = self.note.take() {
-            let _ = self.cx.note(&name, Json::Null).await;
-        }
-    }
-
-    pub(crate) fn gave_up(&self, cancelled: bool, what: &str) -> Error {
-        let (kind, word) =
-            if cancelled { (ErrorKind::Cancelled, "cancelled") } else { (ErrorKind::Timeout, "out of time") };
-        self.place.error(kind, format!("{word}{what}")).with("command", &self.shown)
+        self.tracked.not_started(&self.stderr, "host")
     }
 
     /// Ends its group and says so.
     pub(crate) async fn end_for(&mut self, cancelled: bool) -> Error {
-        match self.end().await {
-            Ok(()) => self.gave_up(cancelled, "; the command was ended with its process group"),
-            Err(e) => self.gave_up(cancelled, "; the command may be running still").caused_by(e.report()),
-        }
+        let ended = self.end().await;
+        self.tracked.ended_for(cancelled, ended)
     }
 
     /// Ends its group.
     pub(crate) async fn end(&mut self) -> Result<()> {
-        if self.over {
+        if self.tracked.over {
             return Ok(());
         }
-        let done = match &self.group {
+        let done = match &self.tracked.group {
             Some(group) => {
-                let ending = end_group(&self.cx, &self.place, group, self.r#become.as_ref());
+                let ending = end_group(&self.tracked.cx, &self.place, group, self.tracked.r#become.as_ref());
                 tokio::pin!(ending);
                 let mut open = true;
                 loop {
@@ -152,9 +104,9 @@ impl Running {
         };
         let _ = self.write.close().await;
         if done.is_ok() {
-            self.finished().await;
+            self.tracked.finished().await;
         }
-        self.over = true;
+        self.tracked.over = true;
         done
     }
 
@@ -184,17 +136,9 @@ impl Running {
 impl Drop for Running {
     /// A future that was dropped leaves nothing behind, as far as that can be helped.
     fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let (Some(group), Ok(runtime)) = (self.group.take(), tokio::runtime::Handle::try_current()) else { return };
-        let (cx, place, to, note) = (self.cx.shielded(), self.place.clone(), self.r#become.take(), self.note.take());
-        runtime.spawn(async move {
-            let ended = end_group(&cx, &place, &group, to.as_ref()).await.is_ok();
-            if let (true, Some(name)) = (ended, note) {
-                let _ = cx.note(&name, Json::Null).await;
-            }
-        });
+        let place = self.place.clone();
+        self.tracked
+            .abandon(|cx, group, to| async move { crate::exec::end_group(&cx, &place, &group, to.as_ref()).await });
     }
 }
 

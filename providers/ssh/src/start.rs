@@ -7,21 +7,14 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
-use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
-use towpath_core::posix::{Seen, Start, Wrapped, find_frame, wrap};
-use towpath_core::{Context, ErrorKind, Exec, ExitStatus, RemoteGroup, Result};
+use towpath_core::posix::{Input, Seen, Start, Tracked, Wrapped, count_prompts, find_frame, impatient, wrap};
+use towpath_core::{Context, ErrorKind, Exec, ExitStatus, Result};
 
-use crate::exec::{Place, impatient};
+use crate::exec::Place;
 use crate::running::{Running, signal_name};
 use crate::session::Transport;
 use crate::{PROVIDER, random_name};
-
-/// Standard input of a command.
-pub(crate) enum Input {
-    Bytes(Bytes),
-    Reader(Box<dyn AsyncRead + Send + Unpin>),
-}
 
 /// The longest a started command may take to say that it runs, after somebody has lost patience.
 const GRACE: Duration = Duration::from_secs(5);
@@ -84,18 +77,13 @@ async fn run_until_known(
     write.exec(false, line).await.map_err(broken)?;
     let mut run = Running {
         place: place.clone(),
-        cx: cx.clone(),
+        tracked: Tracked::new(PROVIDER, Arc::clone(&place.host), cx, exec),
         read,
         write: Arc::new(write),
         transport,
-        group: None,
-        r#become: exec.r#become.clone(),
-        shown: exec.shown(),
         stdout: Vec::new(),
         stderr: Vec::new(),
         early: None,
-        note: None,
-        over: false,
     };
     let password = exec.r#become.as_ref().and_then(|b| b.password.as_ref());
     let mut held = Some((header, input));
@@ -121,19 +109,19 @@ async fn run_until_known(
                 if held.is_some() {
                     // It waits for its text still, and will not get it.
                     let _ = run.write.close().await;
-                    run.over = true;
-                    return Err(run.gave_up(cancelled, "; it had not started"));
+                    run.tracked.over = true;
+                    return Err(run.tracked.gave_up(cancelled, "; it had not started"));
                 }
                 lost = Some(cancelled);
                 continue;
             }
             () = limit => {
                 let _ = run.write.close().await;
-                run.over = true;
+                run.tracked.over = true;
                 return Err(match lost {
                     Some(cancelled) => {
                         let what = "; the host did not say what it started: it may be running still";
-                        run.gave_up(cancelled, what)
+                        run.tracked.gave_up(cancelled, what)
                     }
                     None => run.not_started(),
                 });
@@ -149,14 +137,7 @@ async fn run_until_known(
                     let after = run.stderr.get(end..).unwrap_or_default().to_vec();
                     // With `become` what came before is the prompt and a lecture, else the login shell's own.
                     run.stderr = if exec.r#become.is_some() { after } else { [before, after].concat() };
-                    run.group = group.map(|(pgid, started, boot)| RemoteGroup {
-                        host: place.host.to_string(),
-                        pgid,
-                        started,
-                        boot,
-                        user: exec.r#become.as_ref().map(|b| b.user.clone()),
-                        command: run.shown.clone(),
-                    });
+                    run.tracked.begun(group);
                     if let (Some(cancelled), None) = (lost, &run.early) {
                         return Err(run.end_for(cancelled).await);
                     }
@@ -164,7 +145,7 @@ async fn run_until_known(
                         run.feed(held.take());
                     }
                     if run.early.is_none() {
-                        run.note().await?;
+                        run.tracked.note().await?;
                     }
                     return Ok(run);
                 }
@@ -174,8 +155,8 @@ async fn run_until_known(
                         asked = prompts;
                         if answered {
                             let _ = run.write.close().await;
-                            run.over = true;
-                            return Err(run.denied("the password is not accepted"));
+                            run.tracked.over = true;
+                            return Err(run.tracked.denied(&run.stderr, "the password is not accepted"));
                         }
                         answered = true;
                         let answer = Bytes::from(format!("{}\n", password.expose()));
@@ -184,7 +165,7 @@ async fn run_until_known(
                 }
             }
             Some(ChannelMsg::Failure) => {
-                run.over = true;
+                run.tracked.over = true;
                 place.slot.runs_no_commands();
                 return Err(place.error(ErrorKind::Denied, "the host refuses to run commands"));
             }
@@ -195,25 +176,22 @@ async fn run_until_known(
                 run.early = Some(ExitStatus::Signal(signal_name(&signal)));
             }
             Some(ChannelMsg::Close) => {
-                run.over = true;
+                run.tracked.over = true;
                 return Err(run.not_started());
             }
             None if run.early.is_some() => {
-                run.over = true;
+                run.tracked.over = true;
                 return Err(run.not_started());
             }
             None => {
-                run.over = true;
+                run.tracked.over = true;
                 let message = "the connection broke while a command was started; whether it runs is not known";
-                return Err(place.error(ErrorKind::Unreachable, message).with("command", &run.shown).retry_later());
+                return Err(place
+                    .error(ErrorKind::Unreachable, message)
+                    .with("command", &run.tracked.shown)
+                    .retry_later());
             }
             Some(_) => {}
         }
     }
-}
-
-/// sudo asks with the random prompt; su with its own words.
-fn count_prompts(stderr: &[u8], prompt: &str) -> usize {
-    let text = String::from_utf8_lossy(stderr);
-    if prompt.is_empty() { text.matches(": ").count() } else { text.matches(prompt).count() }
 }

@@ -16,15 +16,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use towpath_core::pipeline::{ProviderSpec, nearest};
+use towpath_core::posix::Input;
 use towpath_core::{
-    Become, BecomeMethod, BecomeSpec, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Exec,
-    ExecOutput, Host, Json, Preflight, Process, PutOptions, RemoteGroup, Result, Source, Stream,
+    BecomeSpec, Capabilities, Connection, Connector, Context, Endpoint, Error, ErrorKind, Exec, ExecOutput, Host, Json,
+    Preflight, Process, PutOptions, RemoteGroup, Result, Source, Stream,
 };
 
 use crate::PROVIDER;
 use crate::engine::{Engines, address, check_address, is_name};
 use exec::Place;
-use start::Input;
 
 /// Settings of the connector `docker`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -181,19 +181,7 @@ impl Connection for DockerConnection {
     }
 
     async fn end_group(&self, cx: &Context, group: &RemoteGroup) -> Result<bool> {
-        let to = match (&group.user, &self.spec) {
-            (None, _) => None,
-            (Some(user), Some(spec)) => {
-                let password = match &spec.password {
-                    Some(p) => Some(cx.resolve(p).await?),
-                    None => None,
-                };
-                Some(Become { user: user.clone(), method: spec.method, password, flags: spec.flags.clone() })
-            }
-            (Some(user), None) => {
-                Some(Become { user: user.clone(), method: BecomeMethod::Sudo, password: None, flags: Vec::new() })
-            }
-        };
+        let to = group.owner(cx, self.spec.as_ref()).await?;
         exec::end_group(cx, &self.place, group, to.as_ref()).await
     }
 

@@ -1,17 +1,16 @@
 //! A command that runs: what it says, what feeds it, what ends it.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use towpath_core::{Become, BecomeMethod, Context, Error, ErrorKind, ExitStatus, Json, RemoteGroup, Result};
+use towpath_core::posix::{Input, Tracked};
+use towpath_core::{Error, ErrorKind, ExitStatus, Result};
 
 use super::exec::{Place, end_group};
-use super::start::Input;
 use crate::errors::failed;
 
 /// How long output may still come after a command's end while a background child holds its streams.
@@ -35,26 +34,19 @@ pub(super) enum Said {
 /// A started command.
 pub(super) struct Running {
     pub(super) place: Place,
-    pub(super) cx: Context,
+    pub(super) tracked: Tracked,
     /// The engine's id of it.
     pub(super) id: String,
     /// `None`: the engine has closed it.
     pub(super) output: Option<Output>,
-    pub(super) group: Option<RemoteGroup>,
-    pub(super) r#become: Option<Become>,
-    pub(super) shown: String,
     /// What came before it was known to run: the engine reads both outputs by themselves, so that the frame on one may come
     /// after what the command wrote to the other.
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
-    pub(super) note: Option<String>,
-    pub(super) over: bool,
     /// How it ended, once that is known and output is only waited for.
     ended: Option<ExitStatus>,
     looks: u32,
 }
-
-static NOTES: AtomicU64 = AtomicU64::new(1);
 
 /// Sends the command's text and its standard input, then the end of it.
 pub(super) fn feed(mut to: Writer, header: Vec<u8>, input: Option<Input>) {
@@ -88,22 +80,8 @@ pub(super) fn feed(mut to: Writer, header: Vec<u8>, input: Option<Input>) {
 }
 
 impl Running {
-    pub(super) fn new(place: Place, cx: Context, id: String, output: Output, shown: String) -> Self {
-        Self {
-            place,
-            cx,
-            id,
-            output: Some(output),
-            group: None,
-            r#become: None,
-            shown,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            note: None,
-            over: false,
-            ended: None,
-            looks: 0,
-        }
+    pub(super) fn new(place: Place, tracked: Tracked, id: String, output: Output) -> Self {
+        Self { place, tracked, id, output: Some(output), stdout: Vec::new(), stderr: Vec::new(), ended: None, looks: 0 }
     }
 
     /// Waits for what it says next. May be dropped and called again; nothing is lost.
@@ -152,12 +130,12 @@ impl Running {
             Ok(said) => said,
             Err(e) => {
                 // The note stays, as after a broken connection.
-                self.over = true;
+                self.tracked.over = true;
                 let what = "the engine does not answer, or does not know the command any more";
                 return Err(self
                     .place
                     .error(ErrorKind::Unreachable, "how the command ended is not known, nor whether it runs on")
-                    .with("command", &self.shown)
+                    .with("command", &self.tracked.shown)
                     .retry_later()
                     .caused_by(failed("exec", what, e).report()));
             }
@@ -171,83 +149,38 @@ impl Running {
 
     fn broken(&mut self, e: bollard::errors::Error) -> Error {
         // The note stays: a resumed run looks whether it is running still.
-        self.over = true;
+        self.tracked.over = true;
         self.place
             .error(ErrorKind::Unreachable, "the connection broke; whether the command ran on is not known")
-            .with("command", &self.shown)
+            .with("command", &self.tracked.shown)
             .retry_later()
             .caused_by(e)
     }
 
-    pub(super) fn denied(&self, message: &str) -> Error {
-        let to = self.r#become.as_ref();
-        let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
-        let method = to.map_or("sudo", |b| if b.method == BecomeMethod::Su { "su" } else { "sudo" });
-        let error = self
-            .place
-            .error(ErrorKind::Denied, format!("{method}: {message}"))
-            .with("user", to.map_or("", |b| b.user.as_str()));
-        if said.is_empty() { error } else { error.caused_by(said) }
-    }
-
-    /// It ended without having become the command.
-    pub(super) fn not_started(&self) -> Error {
-        if self.r#become.is_some() {
-            return self.denied("the container does not let this user become the other one");
-        }
-        let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
-        self.place
-            .error(ErrorKind::Protocol, "the container does not run commands with /bin/sh")
-            .caused_by(if said.is_empty() { "it said nothing".to_owned() } else { said })
-    }
-
-    /// Keeps the group in the journal as long as it runs.
-    pub(super) async fn note(&mut self) -> Result<()> {
-        let (Some(_), Some(group)) = (self.cx.step(), &self.group) else { return Ok(()) };
-        let name = format!("group/{}", NOTES.fetch_add(1, Ordering::Relaxed));
-        self.cx.note(&name, serde_json::to_value(group).unwrap_or_default()).await?;
-        self.note = Some(name);
-        Ok(())
-    }
-
-    /// Says that it is over: nothing is left to end.
-    pub(super) async fn finished(&mut self) {
-        self.over = true;
-        if let Some(name) = self.note.take() {
-            let _ = self.cx.note(&name, Json::Null).await;
-        }
-    }
-
-    pub(super) fn gave_up(&self, cancelled: bool, what: &str) -> Error {
-        let (kind, word) =
-            if cancelled { (ErrorKind::Cancelled, "cancelled") } else { (ErrorKind::Timeout, "out of time") };
-        self.place.error(kind, format!("{word}{what}")).with("command", &self.shown)
-    }
-
     /// Ends its group and says so.
     pub(super) async fn end_for(&mut self, cancelled: bool) -> Error {
-        match self.end().await {
-            Ok(()) => self.gave_up(cancelled, "; the command was ended with its process group"),
-            Err(e) => self.gave_up(cancelled, "; the command may be running still").caused_by(e.report()),
-        }
+        let ended = self.end().await;
+        self.tracked.ended_for(cancelled, ended)
     }
 
     /// Ends its group.
     pub(super) async fn end(&mut self) -> Result<()> {
-        if self.over {
+        if self.tracked.over {
             return Ok(());
         }
-        let done = match &self.group {
-            Some(group) => end_group(&self.cx, &self.place, group, self.r#become.as_ref()).await.map(drop),
+        let done = match &self.tracked.group {
+            Some(group) => {
+                end_group(&self.tracked.cx, &self.place, group, self.tracked.r#become.as_ref()).await.map(drop)
+            }
             None => Err(self
                 .place
                 .error(ErrorKind::Unsupported, "the container does not tell process groups: nothing can be ended")),
         };
         self.output = None;
         if done.is_ok() {
-            self.finished().await;
+            self.tracked.finished().await;
         }
-        self.over = true;
+        self.tracked.over = true;
         done
     }
 }
@@ -255,16 +188,7 @@ impl Running {
 impl Drop for Running {
     /// A future that was dropped leaves nothing behind, as far as that can be helped.
     fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let (Some(group), Ok(runtime)) = (self.group.take(), tokio::runtime::Handle::try_current()) else { return };
-        let (cx, place, to, note) = (self.cx.shielded(), self.place.clone(), self.r#become.take(), self.note.take());
-        runtime.spawn(async move {
-            let ended = end_group(&cx, &place, &group, to.as_ref()).await.is_ok();
-            if let (true, Some(name)) = (ended, note) {
-                let _ = cx.note(&name, Json::Null).await;
-            }
-        });
+        let place = self.place.clone();
+        self.tracked.abandon(|cx, group, to| async move { end_group(&cx, &place, &group, to.as_ref()).await });
     }
 }

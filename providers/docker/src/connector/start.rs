@@ -1,26 +1,20 @@
 //! Starts one command and waits until it is known to run.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::exec::StartExecResults;
 use bollard::models::ExecConfig;
-use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
-use towpath_core::posix::{Seen, Start, Wrapped, find_frame, wrap};
-use towpath_core::{BecomeMethod, Context, Error, ErrorKind, Exec, ExecOutput, RemoteGroup, Result};
+use towpath_core::posix::{Input, Seen, Start, Tracked, Wrapped, count_prompts, find_frame, impatient, wrap};
+use towpath_core::{BecomeMethod, Context, Error, ErrorKind, Exec, ExecOutput, Result};
 
-use super::exec::{Place, impatient, run};
+use super::exec::{Place, run};
 use super::running::{Running, Said, feed};
 use crate::errors::{failed, status};
 use crate::{PROVIDER, random_name};
-
-/// Standard input of a command.
-pub(super) enum Input {
-    Bytes(Bytes),
-    Reader(Box<dyn AsyncRead + Send + Unpin>),
-}
 
 /// The longest a started command may take to say that it runs, after somebody has lost patience.
 const GRACE: Duration = Duration::from_secs(5);
@@ -124,8 +118,8 @@ async fn run_until_known(
         Ok(StartExecResults::Detached) => return Err(place.error(ErrorKind::Protocol, "a command without streams")),
         Err(e) => return Err(not_begun(place, e).await),
     };
-    let mut run = Running::new(place.clone(), cx.clone(), id, output, exec.shown());
-    run.r#become.clone_from(&exec.r#become);
+    let tracked = Tracked::new(PROVIDER, Arc::clone(&place.host), cx, exec);
+    let mut run = Running::new(place.clone(), tracked, id, output);
     let password = exec.r#become.as_ref().and_then(|b| b.password.as_ref());
     let mut held = Some((writer, header, input));
     if password.is_none()
@@ -150,16 +144,16 @@ async fn run_until_known(
             cancelled = &mut patience, if lost.is_none() => {
                 if held.is_some() {
                     // It waits for its text still, and will not get it.
-                    run.over = true;
-                    return Err(run.gave_up(cancelled, "; it had not started"));
+                    run.tracked.over = true;
+                    return Err(run.tracked.gave_up(cancelled, "; it had not started"));
                 }
                 lost = Some(cancelled);
                 continue;
             }
             () = limit => {
-                run.over = true;
+                run.tracked.over = true;
                 let what = "; the container did not say what it started: it may be running still";
-                return Err(run.gave_up(lost == Some(true), what));
+                return Err(run.tracked.gave_up(lost == Some(true), what));
             }
             said = run.next() => said?,
         };
@@ -167,28 +161,21 @@ async fn run_until_known(
             Said::Out(data) => run.stdout.extend_from_slice(&data),
             Said::Err(data) => run.stderr.extend_from_slice(&data),
             Said::Ended(_) => {
-                run.over = true;
-                return Err(run.not_started());
+                run.tracked.over = true;
+                return Err(run.tracked.not_started(&run.stderr, "container"));
             }
         }
         if let Seen::Frame { end, group, .. } = find_frame(&run.stderr, &token) {
             // What came before it is a prompt and a lecture.
             run.stderr.drain(..end);
-            run.group = group.map(|(pgid, started, boot)| RemoteGroup {
-                host: place.host.to_string(),
-                pgid,
-                started,
-                boot,
-                user: exec.r#become.as_ref().map(|b| b.user.clone()),
-                command: run.shown.clone(),
-            });
+            run.tracked.begun(group);
             if let Some(cancelled) = lost {
                 return Err(run.end_for(cancelled).await);
             }
             if let Some((writer, header, input)) = held.take() {
                 feed(writer, header, input);
             }
-            run.note().await?;
+            run.tracked.note().await?;
             return Ok(run);
         }
         if let (Some(password), Some((writer, ..))) = (password, &mut held) {
@@ -196,8 +183,8 @@ async fn run_until_known(
             if prompts > asked {
                 asked = prompts;
                 if answered {
-                    run.over = true;
-                    return Err(run.denied("the password is not accepted"));
+                    run.tracked.over = true;
+                    return Err(run.tracked.denied(&run.stderr, "the password is not accepted"));
                 }
                 answered = true;
                 let answer = format!("{}\n", password.expose());
@@ -230,10 +217,4 @@ async fn not_begun(place: &Place, e: bollard::errors::Error) -> Error {
             .caused_by(e.report()),
         _ => e,
     }
-}
-
-/// sudo asks with the random prompt; su with its own words.
-fn count_prompts(said: &[u8], prompt: &str) -> usize {
-    let text = String::from_utf8_lossy(said);
-    if prompt.is_empty() { text.matches(": ").count() } else { text.matches(prompt).count() }
 }

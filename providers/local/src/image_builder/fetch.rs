@@ -4,9 +4,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use towpath_core::{
-    Become, BecomeSpec, Connector, Context, Error, ErrorKind, Exec, ExitStatus, Host, Process, Result, shell_quote,
-};
+use towpath_core::{Connector, Context, Error, ErrorKind, Exec, ExitStatus, Host, Process, Result, shell_quote};
 
 use super::exclude::LEFT_OUT;
 use super::{LOCAL_ARCHIVE, LocalArchiveConfig};
@@ -30,7 +28,10 @@ pub(super) async fn fetch(
     host: &Host,
     spool: File,
 ) -> Result<File> {
-    let to = become_of(cx, config.r#become.as_ref().or(host.connection.r#become.as_ref())).await?;
+    let to = match config.r#become.as_ref().or(host.connection.r#become.as_ref()) {
+        Some(spec) => Some(spec.resolve(cx).await?),
+        None => None,
+    };
     let connection = connector.connect(cx, host).await?;
     let mut exec = Exec::script(script(config));
     exec.label = Some("tar of the configured tree".into());
@@ -42,15 +43,6 @@ pub(super) async fn fetch(
         let _ = process.control.end().await;
     }
     copied
-}
-
-async fn become_of(cx: &Context, spec: Option<&BecomeSpec>) -> Result<Option<Become>> {
-    let Some(spec) = spec else { return Ok(None) };
-    let password = match &spec.password {
-        Some(password) => Some(cx.resolve(password).await?),
-        None => None,
-    };
-    Ok(Some(Become { user: spec.user.clone(), method: spec.method, password, flags: spec.flags.clone() }))
 }
 
 /// The script, with its lists of words in front.

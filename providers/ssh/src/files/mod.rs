@@ -9,13 +9,11 @@ mod sftp;
 mod sftp_session;
 mod shell;
 
-use std::path::Path;
-
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::fs::File;
-use towpath_core::{Context, Error, ErrorKind, PutOptions, Result, Source};
+use towpath_core::posix::check_path;
+use towpath_core::{Context, ErrorKind, PutOptions, Result, Source};
 
 use crate::PROVIDER;
 use crate::exec::Place;
@@ -38,7 +36,7 @@ pub enum Files {
 }
 
 pub(crate) async fn put(cx: &Context, place: &Place, source: Source, path: &str, options: &PutOptions) -> Result<()> {
-    check(place, "put", path)?;
+    check_path(PROVIDER, "put", &place.host, path)?;
     match place.slot.files() {
         Files::Shell => shell::put(cx, place, source, path, options).await,
         Files::Sftp => sftp::put(cx, place, source, path, options).await,
@@ -100,7 +98,7 @@ where
 }
 
 pub(crate) async fn get(cx: &Context, place: &Place, path: &str, limit_bytes: u64) -> Result<Bytes> {
-    check(place, "get", path)?;
+    check_path(PROVIDER, "get", &place.host, path)?;
     match place.slot.files() {
         Files::Shell => shell::get(cx, place, path, limit_bytes).await,
         Files::Sftp => sftp::get(cx, place, path, limit_bytes).await,
@@ -109,27 +107,4 @@ pub(crate) async fn get(cx: &Context, place: &Place, path: &str, limit_bytes: u6
                 .await
         }
     }
-}
-
-fn check(place: &Place, operation: &'static str, path: &str) -> Result<()> {
-    if path.is_empty() || path.contains('\0') {
-        return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, operation, "this is no path of a file")
-            .with("host", &place.host)
-            .with("path", path.escape_debug()));
-    }
-    Ok(())
-}
-
-/// Opens a file of this machine that is to be sent.
-async fn local(host: &str, path: &Path) -> Result<(File, u64)> {
-    let unreadable = |e: std::io::Error| {
-        let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Denied };
-        Error::new(kind, PROVIDER, "put", "the local file can't be read")
-            .with("file", path.display())
-            .with("host", host)
-            .caused_by(e)
-    };
-    let file = File::open(path).await.map_err(unreadable)?;
-    let size = file.metadata().await.map_err(unreadable)?.len();
-    Ok((file, size))
 }

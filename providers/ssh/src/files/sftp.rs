@@ -8,9 +8,9 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
 use tokio::io::AsyncReadExt as _;
+use towpath_core::posix::open_local;
 use towpath_core::{Context, Error, ErrorKind, PutOptions, Result, Source};
 
-use super::local;
 use super::put_guard::Temporary;
 use super::sftp_session::{Sftp, is_over};
 use crate::exec::Place;
@@ -88,7 +88,7 @@ pub(super) async fn put(cx: &Context, place: &Place, source: Source, path: &str,
     // Before the host is asked for anything.
     let input = match source {
         Source::Bytes(bytes) => Input::Bytes(bytes),
-        Source::File(file) => Input::File(local(&place.host, &file).await?.0),
+        Source::File(file) => Input::File(open_local(PROVIDER, &place.host, &file).await?.0),
     };
     let (sftp, found) = transfer.begin(cx).await?;
     if found.as_ref().is_some_and(is_dir) {

@@ -77,13 +77,7 @@ impl ReleaseDirs {
         let spec = self.config.r#become.as_ref().or(target.host.connection.r#become.as_ref());
         let to = match spec {
             None => None,
-            Some(spec) => {
-                let password = match &spec.password {
-                    Some(p) => Some(cx.resolve(p).await?),
-                    None => None,
-                };
-                Some(Become { user: spec.user.clone(), method: spec.method, password, flags: spec.flags.clone() })
-            }
+            Some(spec) => Some(spec.resolve(cx).await?),
         };
         Ok((target.connector.connect(cx, &target.host).await?, to))
     }

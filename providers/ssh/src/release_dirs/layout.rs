@@ -32,8 +32,7 @@ pub(crate) fn check_version(version: &str) -> Result<()> {
 pub(crate) fn env_file(release: &Release) -> Result<String> {
     let mut text = String::new();
     for (name, value) in &release.env {
-        let plain = |(i, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit());
-        if name.is_empty() || !name.chars().enumerate().all(plain) || value.contains('\0') {
+        if !towpath_core::posix::is_variable(name) || value.contains('\0') {
             return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "stage", "a release's variable can't be set")
                 .with("variable", name));
         }
