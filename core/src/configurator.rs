@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Capabilities, Connector, Context, Error, ErrorKind, Host, Inventory, Plan, Preflight, Result, Vars};
+use crate::{
+    Capabilities, Change, Connector, Context, Error, ErrorKind, Host, Inventory, Plan, Preflight, Result, Vars,
+};
 
 /// Brings hosts into a described state.
 #[async_trait]
@@ -71,6 +73,21 @@ impl Configured {
     /// How many tasks changed something, over all hosts.
     pub fn changed(&self) -> usize {
         self.hosts.values().map(|h| h.changed).sum()
+    }
+
+    /// Sums up what was planned for hosts apart from each other, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_hosts`](Self::of_hosts).
+    pub fn plan_of_hosts(planned: impl IntoIterator<Item = (String, Result<Vec<Change>>)>) -> Result<Plan> {
+        let mut plan = Plan::default();
+        let mut ended = Vec::new();
+        for (host, changes) in planned {
+            let error = changes.map(|changes| plan.changes.extend(changes)).err();
+            ended.push((host, HostSummary::default(), error));
+        }
+        Self::of_hosts(ended).map(|_| plan)
     }
 
     /// Sums up hosts that were worked on apart from each other, in their order.

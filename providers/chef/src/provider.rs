@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::json;
 use towpath_core::{
-    Action, BecomeChoice, Capabilities, Change, Configurator, Configured, Context, HostSummary, Plan, Preflight,
-    Result, Secret, SecretRef, Targets, digest_json,
+    Action, BecomeChoice, Capabilities, Change, Configurator, Configured, Context, Plan, Preflight, Result, Secret,
+    SecretRef, Targets, digest_json,
 };
 
 use crate::host::Job;
@@ -112,29 +112,15 @@ impl Configurator for Chef {
         cx.check(CHEF, "plan")?;
         let parts = load::load(&self.config, &self.base_dir).await?;
         let jobs = self.jobs(cx, targets, &parts, "plan").await?;
-        let mut all = Plan::default();
         if self.config.plan == ChefPlan::None {
             let why = "only Chef can tell, while it runs; `plan: why_run` asks it";
             let change = |job: &Job<'_>| Change::cannot_know(&job.host.name, self.config.program(), Action::Run, why);
-            all.changes.extend(jobs.iter().map(change));
-            return Ok(all);
+            return Ok(Plan { changes: jobs.iter().map(change).collect(), ..Plan::default() });
         }
         let connector = &*targets.connector;
         let work: Vec<_> = jobs.iter().map(|job| job.why_run(cx, connector)).collect();
         let planned: Vec<_> = futures::stream::iter(work).buffered(self.forks()).collect().await;
-        let mut ended = Vec::new();
-        for (job, planned) in jobs.iter().zip(planned) {
-            let error = match planned {
-                Ok(changes) => {
-                    all.changes.extend(changes);
-                    None
-                }
-                Err(e) => Some(e),
-            };
-            ended.push((job.host.name.clone(), HostSummary::default(), error));
-        }
-        Configured::of_hosts(ended)?;
-        Ok(all)
+        Configured::plan_of_hosts(jobs.iter().map(|job| job.host.name.clone()).zip(planned))
     }
 
     /// The run on each host is an effect of its own. Chef is run again after a crash.

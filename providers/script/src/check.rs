@@ -57,8 +57,7 @@ fn check_run(run: &RunConfig) -> Result<()> {
         _ => {}
     }
     for name in run.env.keys().chain(run.secret_env.keys()) {
-        let fits = |(i, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit());
-        if name.is_empty() || !name.chars().enumerate().all(fits) {
+        if !towpath_core::posix::is_variable(name) {
             return Err(wrong(format!("`{name}` is no name of an environment variable")));
         }
     }

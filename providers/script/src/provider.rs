@@ -3,9 +3,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::json;
-use towpath_core::{
-    Capabilities, Configurator, Configured, Context, HostSummary, Plan, Preflight, Result, Targets, digest_json,
-};
+use towpath_core::{Capabilities, Configurator, Configured, Context, Plan, Preflight, Result, Targets, digest_json};
 
 use crate::load::{Work, load};
 use crate::{SCRIPT, ScriptConfig, check, host, plan};
@@ -67,20 +65,7 @@ impl Configurator for Script {
         let connector = &*targets.connector;
         let work: Vec<_> = jobs.iter().map(|job| plan::plan(cx, job, connector)).collect();
         let planned: Vec<_> = futures::stream::iter(work).buffered(self.config.forks).collect().await;
-        let mut all = Plan::default();
-        let mut ended = Vec::new();
-        for (job, planned) in jobs.iter().zip(planned) {
-            let error = match planned {
-                Ok(changes) => {
-                    all.changes.extend(changes);
-                    None
-                }
-                Err(e) => Some(e),
-            };
-            ended.push((job.host.name.clone(), HostSummary::default(), error));
-        }
-        Configured::of_hosts(ended)?;
-        Ok(all)
+        Configured::plan_of_hosts(jobs.iter().map(|job| job.host.name.clone()).zip(planned))
     }
 
     /// Each step of each host is an effect of its own. An upload is done again after a crash; a script with a guard is asked for by

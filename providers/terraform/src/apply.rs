@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use towpath_core::pipeline::nearest;
 use towpath_core::{Applied, Context, Error, ErrorKind, Json, Result};
 
 use crate::TerraformConfig;
 use crate::command::{self, Aim};
 use crate::diagnostic::Severity;
+use crate::hosts::meant;
 use crate::provider::TERRAFORM;
 use crate::run::{Ran, Site, Tail};
 use crate::run_folder::{APPLY_LOG, RunFolder};
@@ -101,37 +101,14 @@ impl Work<'_> {
             Err(Error::new(ErrorKind::InvalidInput, TERRAFORM, self.operation, message)
                 .with("module", self.site.module.display()))
         };
-        let hint = |name: &str, names: Vec<&str>| match nearest(name, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => "it has none".to_owned(),
-            None => format!("it has: {}", names.join(", ")),
-        };
         for name in self.vars.as_object().into_iter().flatten().map(|(name, _)| name) {
             if !saved.variables().any(|declared| declared == name) {
-                let hint = hint(name, saved.variables().collect());
-                return invalid(format!("the module declares no variable `{name}`; {hint}"));
+                let meant = meant(name, saved.variables());
+                return invalid(format!("the module declares no variable `{name}`; {meant}"));
             }
         }
-        for mapping in &self.config.hosts {
-            match saved.outputs().find(|(name, _)| *name == mapping.output) {
-                None => {
-                    let hint = hint(&mapping.output, saved.outputs().map(|(name, _)| name).collect());
-                    return invalid(format!(
-                        "`hosts` names an output `{}` that the module does not have; {hint}",
-                        mapping.output
-                    ));
-                }
-                Some((_, true)) => {
-                    return invalid(format!(
-                        "`hosts` names the sensitive output `{}`, and inventories are stored: give the hosts without secrets in an output of their \
-                         own, with `nonsensitive()` if Terraform can't tell",
-                        mapping.output
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        let here = |e: Error| e.with("module", self.site.module.display());
+        self.config.hosts.iter().try_for_each(|mapping| mapping.check(saved.outputs()).map_err(here))
     }
 
     /// The state as it is.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use towpath_core::pipeline::nearest;
 use towpath_core::{ConnectionSpec, Error, ErrorKind, Host, Inventory, Json, Result, Vars};
 
 use crate::HostsFrom;
@@ -29,28 +30,41 @@ pub(crate) fn inventory(mappings: &[HostsFrom], outputs: &BTreeMap<String, Outpu
     Ok(inventory)
 }
 
+/// The name that was meant, or all there are.
+pub(crate) fn meant<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "it has none".to_owned(),
+        None => format!("it has: {}", names.join(", ")),
+    }
+}
+
 impl HostsFrom {
     fn invalid(&self, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::InvalidInput, TERRAFORM, "hosts", message).with("output", &self.output)
     }
 
-    fn hosts(&self, outputs: &BTreeMap<String, OutputValue>) -> Result<Vec<Host>> {
-        let Some(output) = outputs.get(&self.output) else {
-            let names: Vec<&str> = outputs.keys().map(String::as_str).collect();
-            let near = towpath_core::pipeline::nearest(&self.output, names.iter().copied());
-            let hint = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if names.is_empty() => "it has none".to_owned(),
-                None => format!("it has: {}", names.join(", ")),
-            };
-            return Err(self.invalid(format!("`hosts` names an output that the module does not have; {hint}")));
-        };
-        if output.sensitive {
-            return Err(self.invalid(
+    /// Refuses an output that can't be used: asked of a plan before anything is made, and of the state. `outputs`: names, and whether they
+    /// are sensitive.
+    pub(crate) fn check<'a>(&self, outputs: impl Iterator<Item = (&'a str, bool)>) -> Result<()> {
+        let outputs: BTreeMap<&str, bool> = outputs.collect();
+        match outputs.get(self.output.as_str()) {
+            Some(false) => Ok(()),
+            Some(true) => Err(self.invalid(
                 "`hosts` names a sensitive output, and inventories are stored: give the hosts without secrets in an output of their own, \
                  with `nonsensitive()` if Terraform can't tell",
-            ));
+            )),
+            None => Err(self.invalid(format!(
+                "`hosts` names an output that the module does not have; {}",
+                meant(&self.output, outputs.into_keys())
+            ))),
         }
+    }
+
+    fn hosts(&self, outputs: &BTreeMap<String, OutputValue>) -> Result<Vec<Host>> {
+        self.check(outputs.iter().map(|(name, output)| (name.as_str(), output.sensitive)))?;
+        let Some(output) = outputs.get(&self.output) else { return Ok(Vec::new()) };
         let unnamed = |i: usize| format!("{}-{}", self.output, i + 1);
         match &output.value {
             Json::Null => Ok(Vec::new()),
