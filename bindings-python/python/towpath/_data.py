@@ -46,9 +46,11 @@ class Param(Generic[T]):
 Ref = Union[Output[Any], Param[Any]]
 
 
-def _field(name: str) -> str:
-    """The name of a field in JSON. One that is a word of Python's own is spelled with an underscore: `except_`."""
-    return name[:-1] if name.endswith("_") and keyword.iskeyword(name[:-1]) else name
+def _field(name: str, known: Optional[Mapping[str, Any]] = None) -> str:
+    """The name of a field in JSON. One that is a word of Python's own is spelled with an underscore: `except_`. Not so for keys that no
+    class knows: they are the user's own."""
+    is_ours = name.endswith("_") and keyword.iskeyword(name[:-1]) and (known is None or name in known)
+    return name[:-1] if is_ours else name
 
 
 def _spelled(field: str) -> str:
@@ -66,7 +68,7 @@ class Data(Dict[str, Any]):
                 raise InvalidInputError(f"{type(self).__name__} has no field `{name}`{_meant(name, hints)}")
             # What is not given is not there, so that the library's own default holds.
             if value is not None:
-                self[_field(name)] = _wrap(hints.get(name, Any), value)
+                self[_field(name, hints)] = _wrap(hints.get(name, Any), value)
 
     @classmethod
     def of(cls: Type[D], value: Mapping[str, Any]) -> D:
@@ -80,9 +82,9 @@ class Data(Dict[str, Any]):
     if not typing.TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if _field(name) in self:
-                return self[_field(name)]
             hints = _hints(type(self))
+            if _field(name, hints) in self:
+                return self[_field(name, hints)]
             if name not in hints:
                 known = {**hints, **self}
                 raise AttributeError(f"{type(self).__name__} has no field `{name}`{_meant(name, known)}")
@@ -92,7 +94,8 @@ class Data(Dict[str, Any]):
             return empty() if has_empty else None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self[_field(name)] = _wrap(_hints(type(self)).get(name, Any), value)
+        hints = _hints(type(self))
+        self[_field(name, hints)] = _wrap(hints.get(name, Any), value)
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in self.items())
