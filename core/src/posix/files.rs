@@ -29,7 +29,7 @@ pub fn check_path(provider: &'static str, operation: &'static str, host: &str, p
 ///
 /// # Errors
 ///
-/// [`NotFound`](ErrorKind::NotFound), [`Denied`](ErrorKind::Denied): it can't be read.
+/// [`NotFound`](ErrorKind::NotFound), [`Denied`](ErrorKind::Denied): it can't be read. [`InvalidInput`](ErrorKind::InvalidInput): it is no file.
 pub async fn open_local(provider: &'static str, host: &str, path: &Path) -> Result<(File, u64)> {
     let unreadable = |e: std::io::Error| {
         let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Denied };
@@ -39,8 +39,13 @@ pub async fn open_local(provider: &'static str, host: &str, path: &Path) -> Resu
             .caused_by(e)
     };
     let file = File::open(path).await.map_err(unreadable)?;
-    let size = file.metadata().await.map_err(unreadable)?.len();
-    Ok((file, size))
+    let found = file.metadata().await.map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, provider, "put", "what is to be sent is no file: name one")
+            .with("file", path.display())
+            .with("host", host));
+    }
+    Ok((file, found.len()))
 }
 
 /// The command that writes a file, and its input.
@@ -119,6 +124,14 @@ fn transfer_error(provider: &'static str, operation: &'static str, host: &str, p
     if said.is_empty() { error } else { error.caused_by(said) }
 }
 
+/// Exits with what is true of a path that does not seem to be there: behind a folder that may not be entered nothing is known to be absent.
+const ABSENT: &str = r#"absent() {
+p=${1%/*}
+while [ -n "$p" ] && [ ! -e "$p" ]; do p=${p%/*}; done
+[ -x "${p:-/}" ] || exit 43
+exit 44
+}"#;
+
 /// Writes standard input, `size` bytes, to a file: a temporary beside it with mode 0600, then owner and mode, then rename.
 /// `random` is a part of the temporary's name.
 fn put_script(path: &str, size: u64, options: &PutOptions, random: &str) -> String {
@@ -137,8 +150,9 @@ fn put_script(path: &str, size: u64, options: &PutOptions, random: &str) -> Stri
         r#"f={path} m={mode}
 case $f in /*) ;; *) f=./$f ;; esac
 d=${{f%/*}}; d=${{d:-/}}
+{ABSENT}
 [ -d "$f" ] && exit 45
-[ -d "$d" ] || exit 44
+[ -d "$d" ] || absent "$d"
 t="$d/.towpath-{random}"
 umask 077
 trap 'rm -f -- "$t"' EXIT
@@ -146,7 +160,7 @@ trap 'exit 143' HUP INT TERM
 true >"$t" || {{ [ -w "$d" ] || exit 43; exit 48; }}
 cat >"$t" || exit 48
 [ "$(wc -c <"$t")" -eq {size} ] || exit 48
-[ -n "$m" ] || {{ [ -f "$f" ] && m=$(stat -c %a -- "$f" 2>/dev/null || stat -f %Lp -- "$f"); }}
+[ -n "$m" ] || {{ [ -f "$f" ] && m=$(stat -L -c %a -- "$f" 2>/dev/null || stat -L -f %Lp -- "$f"); }}
 {owner}chmod -- "${{m:-600}}" "$t" || exit 47
 mv -f -- "$t" "$f" || exit 48
 trap - EXIT"#,
@@ -159,8 +173,9 @@ fn get_script(path: &str, limit_bytes: u64) -> String {
     format!(
         r#"f={}
 case $f in /*) ;; *) f=./$f ;; esac
+{ABSENT}
 [ -d "$f" ] && exit 45
-[ -e "$f" ] || exit 44
+[ -e "$f" ] || absent "$f"
 [ -r "$f" ] || exit 43
 [ ! -f "$f" ] || [ "$(wc -c <"$f")" -le {limit_bytes} ] || exit 46
 exec cat -- "$f""#,

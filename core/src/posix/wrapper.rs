@@ -1,7 +1,8 @@
 //! What runs on the host around a command.
 //!
 //! A short POSIX shell text, which is all that others see in `ps`. It says on standard error which process group it is
-//! (the *frame*), then reads the command from standard input, up to a random line, and becomes it. So neither environment
+//! (the *frame*), then reads the command from standard input, between two random lines, and becomes it: what comes before, a password that nobody
+//! asked for, is no command. So neither environment
 //! nor script nor password is ever an argument, and what follows on standard input is the command's own.
 
 use crate::{Become, BecomeMethod, Error, ErrorKind, Exec, Program, RemoteGroup, Result, shell_quote};
@@ -15,6 +16,7 @@ shift 9; shift 9; s=$2
 read -r b 2>/dev/null </proc/sys/kernel/random/boot_id || b=-
 fi
 printf '\n%s %s %s %s\n' $t $g $s $b >&2
+while IFS= read -r l; do [ "$l" = $t ] && break; done
 p=
 while IFS= read -r l; do
 [ "$l" = $t ] && break
@@ -33,7 +35,7 @@ pub struct Wrapped {
     pub header: Vec<u8>,
     /// Starts the frame.
     pub token: String,
-    /// What sudo asks with; empty: anything that ends like a question.
+    /// What sudo asks with; empty for su, which asks in its own words: see [`count_prompts`].
     pub prompt: String,
 }
 
@@ -46,10 +48,10 @@ impl Wrapped {
     }
 }
 
-/// How often somebody has asked for a password: sudo with the random prompt, su with its own words.
+/// How often somebody has asked for a password: sudo with the random prompt; su, which asks once, with words that end in a colon and wait.
 pub fn count_prompts(said: &[u8], prompt: &str) -> usize {
     let text = String::from_utf8_lossy(said);
-    if prompt.is_empty() { text.matches(": ").count() } else { text.matches(prompt).count() }
+    if prompt.is_empty() { usize::from(text.ends_with(": ")) } else { text.matches(prompt).count() }
 }
 
 /// Whether a shell can have a variable of this name.
@@ -113,7 +115,7 @@ fn become_argv(to: &Become, prompt: &str, text: &str) -> Vec<String> {
 }
 
 fn header(exec: &Exec, token: &str, start: Start) -> std::result::Result<Vec<u8>, (&'static str, Option<String>)> {
-    let mut text = String::from("unset t g s b l p; set --\n");
+    let mut text = format!("{token}\nunset t g s b l p; set --\n");
     for (name, value) in &exec.env {
         if !is_variable(name) {
             return Err(("the name of an environment variable is not one", Some(name.clone())));

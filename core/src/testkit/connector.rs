@@ -413,6 +413,12 @@ pub async fn put_replaces_and_keeps_the_mode(f: ConnectorFixture) {
     put(&f, &c, b"2", &path).await;
     assert_eq!(mode(&f, &c, &path).await, "-rwxr-xr-x");
     assert_eq!(c.get(&f.cx, &path, 100).await.expect("get"), "2".as_bytes(), "no rest of the longer file");
+    // A link's own bits say that everybody may do everything.
+    let (folder, link) = (shell_quote(&f.dir), format!("{}/link", f.dir));
+    sh(&f, &c, &format!("cd {folder} && chmod 640 kept && ln -s kept link")).await;
+    put(&f, &c, b"3", &link).await;
+    let through = sh(&f, &c, &format!("ls -lL {} | cut -c1-10", shell_quote(&link))).await.stdout_text();
+    assert_eq!(through, "-rw-r-----", "the mode of what the link led to");
 }
 
 /// Exactly, whatever the umask is.

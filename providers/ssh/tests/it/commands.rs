@@ -183,12 +183,30 @@ async fn files_of_root() {
     let path = format!("/root/it-{}", crate::number());
     let mut options = PutOptions { mode: Some(0o640), group: Some("deploy".into()), ..PutOptions::default() };
     let error = c.put(&cx, Source::Bytes("x".into()), &path, &options).await.expect_err("not ours");
-    assert!(matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
     options.r#become = Some(root(Sshd::PASSWORD));
     c.put(&cx, Source::Bytes("x".into()), &path, &options).await.unwrap();
     assert_eq!(sshd.sh(&format!("stat -c '%a %U %G' {path}; cat {path}")), "640 root deploy\nx");
     // A file that has no size until it is read, by whichever way files travel.
     let comm = c.get(&cx, "/proc/self/comm", 100).await.unwrap();
     assert!(comm == "cat\n" || comm == "sftp-server\n", "{comm:?}");
-    assert_eq!(c.get(&cx, "/root/x", 100).await.expect_err("not ours").kind(), ErrorKind::NotFound);
+    // Behind a folder that may not be entered nobody can tell what is absent.
+    assert_eq!(c.get(&cx, "/root/x", 100).await.expect_err("not ours").kind(), ErrorKind::Denied);
+}
+
+#[tokio::test]
+async fn a_password_that_nobody_asks_for_is_no_command() {
+    let Some(sshd) = crate::sshd().await else { return };
+    // su asks root for nothing, and warns with a colon and a blank: as if it did.
+    sshd.sh("useradd -M -d /no/such/home noone; mkdir -p /root/.ssh; cp /home/deploy/.ssh/authorized_keys /root/.ssh/");
+    let c = connect(&sshd, "root").await;
+    let to = Become {
+        user: "noone".into(),
+        method: towpath_core::BecomeMethod::Su,
+        password: Some(Secret::new("echo-nothing-of-this")),
+        flags: vec!["-l".into()],
+    };
+    let out = c.exec(&Context::new(), &Exec::argv(["id", "-un"]).become_user(to)).await.unwrap();
+    assert_eq!(out.stdout_text(), "noone");
+    assert!(!out.stderr_text().contains("echo-nothing-of-this"), "{}", out.stderr_text());
 }
