@@ -15,6 +15,7 @@ const LIMIT_BYTES: usize = 256 << 20;
 
 impl Contents {
     /// Reads them from a host, or from a tree below `root` on it; an empty `root` is the host itself. Needs a user who may read everything.
+    /// Other file systems that are mounted below it, volumes for one, are not looked into.
     ///
     /// # Errors
     ///
@@ -45,13 +46,17 @@ fn read(text: &str) -> Result<Contents, String> {
                 current = name;
                 sections.entry(name).or_default();
             }
-            None => sections.entry(current).or_default().push(line),
+            None => sections.entry(current).or_default().push(line.strip_prefix(' ').unwrap_or(line)),
         }
     }
-    if current != "end" {
+    let expected = ["os", "passwd", "group", "shadow", "packages", "odd", "files", "digests", "end"];
+    if current != "end" || expected.iter().any(|name| !sections.contains_key(name)) {
         return Err("the host stopped in the middle of its answer".to_owned());
     }
     let section = |name: &str| sections.get(name).map(Vec::as_slice).unwrap_or_default();
+    if let Some(what) = section("unread").first() {
+        return Err(format!("something can't be read: {what}"));
+    }
     if let Some(odd) = section("odd").first() {
         return Err(format!("a file's name holds a line break, so its files can't be listed: {odd}..."));
     }
@@ -90,12 +95,6 @@ fn read(text: &str) -> Result<Contents, String> {
         members.sort();
         contents.groups.insert((*name).to_owned(), GroupEntry { gid: (*gid).to_owned(), members });
     }
-    for line in section("units") {
-        let mut words = line.split_whitespace();
-        if let (Some(unit), Some(state)) = (words.next(), words.next()) {
-            contents.units.insert(unit.to_owned(), state.to_owned());
-        }
-    }
     let owners: BTreeMap<String, String> =
         contents.users.iter().map(|(name, u)| (u.uid.clone(), name.clone())).collect();
     let groups: BTreeMap<String, String> =
@@ -132,11 +131,29 @@ fn read(text: &str) -> Result<Contents, String> {
             file.sha256 = Some(digest.to_owned());
         }
     }
+    contents.units = units(&contents.files);
     let without = contents.files.iter().find(|(_, f)| f.kind == FileKind::File && f.sha256.is_none());
     if let Some((path, _)) = without {
         return Err(format!("`{path}` can't be read, or changed meanwhile: read as root, while nothing runs"));
     }
     Ok(contents)
+}
+
+/// What systemd would do, as the links say that `systemctl enable` and `mask` make.
+fn units(files: &BTreeMap<String, FileEntry>) -> BTreeMap<String, String> {
+    let mut units = BTreeMap::new();
+    for (path, file) in files {
+        let Some(below) = path.strip_prefix("/etc/systemd/system/") else { continue };
+        let Some(target) = &file.target else { continue };
+        match below.split_once('/') {
+            None if target == "/dev/null" => drop(units.insert(below.to_owned(), "masked".to_owned())),
+            Some((folder, unit)) if folder.ends_with(".wants") || folder.ends_with(".requires") => {
+                units.entry(unit.to_owned()).or_insert_with(|| "enabled".to_owned());
+            }
+            _ => {}
+        }
+    }
+    units
 }
 
 #[cfg(test)]
@@ -169,12 +186,16 @@ mod tests {
         write("etc/shadow", "root:*:19000:0:99999:7:::\nanna:$6$salt$hash:19000:0:99999:7:::\n");
         write(
             "var/lib/dpkg/status",
-            "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2.15-2\nDescription: shell\n Version: 9 in a text\n\n\
+            "Package: half\nStatus: install ok half-installed\nArchitecture: all\nVersion: 1\n\nPackage: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2.15-2\nDescription: shell\n Version: 9 in a text\n\n\
              Package: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1\n",
         );
         write("srv/back\\slash and blank", "x");
         write("proc/1/stat", "1");
-        std::os::unix::fs::symlink("../target with blank", dir.path().join("srv/link")).unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+        link("../target with blank", "srv/link");
+        std::fs::create_dir_all(dir.path().join("etc/systemd/system/multi-user.target.wants")).unwrap();
+        link("/lib/systemd/system/web.service", "etc/systemd/system/multi-user.target.wants/web.service");
+        link("/dev/null", "etc/systemd/system/old.service");
         dir
     }
 
@@ -193,14 +214,45 @@ mod tests {
         assert_eq!(found.files["/srv/link"].target.as_deref(), Some("../target with blank"));
         assert!(found.files.contains_key("/") && found.files.contains_key("/proc"), "the folder itself stays");
         assert!(!found.files.keys().any(|path| path.starts_with("/proc/")), "what lives in memory is left out");
+        assert_eq!(
+            found.units,
+            BTreeMap::from([
+                ("web.service".to_owned(), "enabled".to_owned()),
+                ("old.service".to_owned(), "masked".to_owned())
+            ])
+        );
         assert!(!format!("{found:?}").contains("$6$"), "no hash of a password leaves the host");
     }
 
     #[test]
     fn an_answer_that_breaks_off_is_no_answer() {
-        assert!(read("@os\nID=debian\n@files\n").unwrap_err().contains("stopped in the middle"));
-        let unread = "@files\nf\u{1}644\u{1}0\u{1}0\u{1}\u{1}/etc/x\n@digests\n@end\n";
+        assert!(read("@os\n ID=debian\n@files\n").unwrap_err().contains("stopped in the middle"));
+        let all = "@os\n@passwd\n@group\n@shadow\n@packages\n@odd\n@files\n f\u{1}644\u{1}0\u{1}0\u{1}\u{1}/etc/x\n@digests\n@end\n";
+        assert!(read(&all.replace("@group\n", "")).unwrap_err().contains("stopped in the middle"));
+        let unread = all;
         assert!(read(unread).unwrap_err().contains("/etc/x"));
+    }
+
+    #[test]
+    fn what_looks_like_a_section_or_does_not_end_is_a_line() {
+        let dir = tree();
+        std::fs::write(dir.path().join("etc/passwd"), "@group:x:7:7::/:/bin/sh\nroot:x:0:0:root:/root:/bin/sh")
+            .unwrap();
+        let found = gathered(dir.path()).unwrap();
+        assert_eq!(found.users["@group"].uid, "7");
+        assert_eq!((found.users["root"].shell.as_str(), found.groups.len()), ("/bin/sh", 3));
+    }
+
+    #[test]
+    fn packages_that_can_t_be_read_are_no_packages_at_all() {
+        let dir = tree();
+        std::fs::remove_file(dir.path().join("var/lib/dpkg/status")).unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib/rpm")).unwrap();
+        let out = Command::new("/bin/sh")
+            .args(["-c", &format!("rpm() {{ return 127; }}\nroot='{}'\n{SCRIPT}", dir.path().display())])
+            .output()
+            .unwrap();
+        assert!(read(&String::from_utf8_lossy(&out.stdout)).unwrap_err().contains("rpm"));
     }
 
     #[test]
