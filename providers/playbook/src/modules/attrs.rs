@@ -11,6 +11,7 @@ use super::{Call, Decision, Fields, Output, fields, head};
 /// Shell functions that scripts of modules call. Each shell has them once, before its first script.
 ///
 /// * `tp_stat PATH [-L]` prints what is at a path as `key=value` lines; `-L` follows links.
+/// * `tp_tell KEY VALUE` prints a value that others chose, the target of a link: a line break in it must not look like another answer.
 /// * `tp_sha PATH` puts a file's SHA-1 into `$tp_h`, nothing if it can't be read.
 /// * `tp_ahead VARIABLE [-L] PATH...` and `tp_ahead_sha PATH...` ask for many paths at once, for these two to find.
 /// * `tp_want OWNER GROUP`, after it, prints the numbers of names that differ from what is there.
@@ -48,6 +49,12 @@ if [ $# -gt 0 ]; then tp_shas="
 $(sha1sum -- "$@" </dev/null 2>/dev/null)
 "; fi
 }
+tp_tell() {
+case $2 in *"
+"*) printf '%s=%s\n' "$1" "$(printf %s "$2" | tr '\n' '\001')" ;;
+*) printf '%s=%s\n' "$1" "$2" ;;
+esac
+}
 tp_stat() {
 tp_s= tp_h=
 if [ -e "$1" ] || [ -L "$1" ]; then
@@ -65,7 +72,7 @@ esac
 fi
 if [ -n "$tp_s" ]; then
 printf '%s\n' "$tp_s"
-if [ -z "$2" ] && [ -L "$1" ]; then printf 'target=%s\n' "$(readlink -- "$1")"; fi
+if [ -z "$2" ] && [ -L "$1" ]; then tp_tell target "$(readlink -- "$1")"; fi
 elif [ -L "$1" ]; then echo broken=1
 fi
 }
@@ -141,7 +148,9 @@ pub(super) struct Seen(HashMap<String, String>);
 impl Seen {
     /// The lines up to an empty one, and what follows it.
     pub(super) fn read(out: &Output) -> (Self, Vec<u8>) {
-        let (map, rest) = head(out);
+        let (mut map, rest) = head(out);
+        // As `tp_tell` writes them.
+        map.values_mut().filter(|v| v.contains('\u{1}')).for_each(|v| *v = v.replace('\u{1}', "\n"));
         (Self(map), rest)
     }
 

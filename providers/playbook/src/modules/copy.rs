@@ -160,7 +160,7 @@ pub(super) fn place(call: &Call, source: Source, dest: &str) -> Result<Decision,
         shell_quote(dest),
         if folder { format!("; else case $d in */) d=${{d}}{};; esac", shell_quote(&base)) } else { String::new() },
         o.attrs.probe("\"$d\"", "-L"),
-        if o.follow { "printf 'real=%s\\n' \"$(readlink -f -- \"$d\")\";" } else { "" },
+        if o.follow { "tp_tell real \"$(readlink -f -- \"$d\")\";" } else { "" },
         base = shell_quote(&base),
     );
     let dest = dest.to_owned();

@@ -76,7 +76,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
     if let Some(src) = w.src.as_deref() {
         script.push_str(&file_link::probe(src, w.state.as_deref() == Some("hard"), w.force));
     }
-    script.push_str("if [ -L \"$p\" ]; then printf 'real=%s\\n' \"$(readlink -f -- \"$p\")\"; fi\necho\n");
+    script.push_str("if [ -L \"$p\" ]; then tp_tell real \"$(readlink -f -- \"$p\")\"; fi\necho\n");
     // What attributes of a link are attributes of: its target, or what it will point to.
     let behind = if w.src.is_some() { "$tp_a" } else { "$p" };
     script.push_str(&format!(

@@ -25,7 +25,7 @@ fn prepare(call: &Call) -> Result<Decision, String> {
         let tool = shell_quote(&format!("{}sum", call.need("checksum_algorithm")?));
         script.push_str(&format!("if {file}[ -f \"$p\" ] && [ -r \"$p\" ]; then tp_sum {tool} \"$p\"; fi\n"));
     }
-    script.push_str("if [ -L \"$p\" ]; then printf 'source=%s\\n' \"$(readlink -f -- \"$p\")\"; fi\n");
+    script.push_str("if [ -L \"$p\" ]; then tp_tell source \"$(readlink -f -- \"$p\")\"; fi\n");
     script.push_str("for t in r w x; do if test -$t \"$p\"; then echo $t=1; fi; done\n");
     script.push_str(
         "if [ -z \"$tp_s\" ] && [ ! -L \"$p\" ]; then d=${p%/*}; while [ -n \"$d\" ] && [ ! -e \"$d\" ]; do case $d in */*) d=${d%/*};; *) d=;; esac; done\n\
