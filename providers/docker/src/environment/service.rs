@@ -6,6 +6,7 @@ use towpath_core::{Json, Result, Vars};
 
 use super::compose::{Place, env_file};
 use super::config::{ContainerSpec, DependsOn, Healthcheck, MountKind, MountSpec, Restart};
+use super::spec::check_image;
 use super::yaml::{Kind, Node};
 use crate::image::DockerfileConfig;
 
@@ -44,7 +45,10 @@ pub(super) fn service(name: &str, node: &Node, place: &Place) -> Result<Containe
     let mut from_files = BTreeMap::new();
     for (key, node) in node.pairs(&what)? {
         match key.as_str() {
-            "image" => c.image = node.text("`image`")?,
+            "image" => {
+                c.image = node.text("`image`")?;
+                check_image(&c.image).map_err(|why| node.wrong(why))?;
+            }
             "command" => c.command = words(node, "`command`")?,
             "entrypoint" => c.entrypoint = words(node, "`entrypoint`")?,
             "environment" => c.env = environment(node, place)?,

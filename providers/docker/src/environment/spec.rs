@@ -12,8 +12,9 @@ use towpath_core::{Error, ErrorKind, Json, Result, digest_json};
 use super::compose;
 use super::config::{ContainerSpec, DependsOn, DockerEnvironmentConfig, MountKind, NetworkSpec, VolumeSpec};
 use crate::PROVIDER;
-use crate::engine::{address, check_address, is_name, is_reference};
+use crate::engine::{address, check_address, is_name};
 use crate::image::{DockerImageConfig, DockerfileConfig};
+use crate::reference;
 
 /// The network of containers that name none.
 pub(super) const DEFAULT_NETWORK: &str = "default";
@@ -27,6 +28,11 @@ pub(super) struct Spec {
     pub(super) containers: IndexMap<String, ContainerSpec>,
     pub(super) networks: BTreeMap<String, NetworkSpec>,
     pub(super) volumes: BTreeMap<String, VolumeSpec>,
+}
+
+/// Why a text names no image.
+pub(super) fn check_image(image: &str) -> Result<(), String> {
+    reference::parse(image).map(drop).map_err(|why| format!("`image` is no reference of an image: {why}: {image:?}"))
 }
 
 fn invalid(message: String) -> Error {
@@ -95,8 +101,8 @@ impl Spec {
             None if c.image.is_empty() => return Err(invalid("it needs an `image`, or `build`".into())),
             None => {}
         }
-        if !c.image.is_empty() && !is_reference(&c.image) {
-            return Err(invalid(format!("`image` is no reference of an image: {:?}", c.image)));
+        if !c.image.is_empty() {
+            check_image(&c.image).map_err(invalid)?;
         }
         if let Some(bad) = c.env.keys().chain(c.secret_env.keys()).find(|n| n.is_empty() || n.contains(['=', '\0'])) {
             return Err(invalid(format!("{bad:?} is no name of an environment variable")));

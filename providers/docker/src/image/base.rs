@@ -8,7 +8,7 @@ use towpath_core::{Artifact, ArtifactKind, Base, Context, Error, ErrorKind, Even
 
 use super::{DockerImageConfig, Pull};
 use crate::PROVIDER;
-use crate::engine::Engine;
+use crate::engine::{Engine, check_reference};
 use crate::errors::failed;
 
 /// An image that the engine has.
@@ -42,7 +42,10 @@ impl Known {
 /// The reference of the base; refuses what can't be one.
 pub(super) fn reference<'a>(operation: &'static str, image: &'a ImageDefinition) -> Result<&'a str> {
     match &image.base {
-        Base::Image(reference) => Ok(reference),
+        Base::Image(reference) => {
+            check_reference(operation, reference).map_err(|e| e.with("base_of", &image.name))?;
+            Ok(reference)
+        }
         Base::Artifact(artifact) if artifact.kind == ArtifactKind::DockerImage => Ok(&artifact.id),
         Base::Artifact(artifact) => {
             let Artifact { name, .. } = artifact.as_ref();

@@ -233,6 +233,7 @@ impl ImageBuilder for DockerImageBuilder {
     async fn plan(&self, cx: &Context, image: &ImageDefinition) -> Result<Plan> {
         cx.check(PROVIDER, "plan")?;
         check("plan", image)?;
+        base::reference("plan", image)?;
         let engine = self.engine(cx, "plan").await?;
         let subject = format!("docker image {}", image.name);
         let mut plan = Plan::default();
@@ -267,6 +268,7 @@ impl ImageBuilder for DockerImageBuilder {
     async fn build(&self, cx: &Context, image: &ImageDefinition) -> Result<Built> {
         cx.check(PROVIDER, "build")?;
         check("build", image)?;
+        base::reference("build", image)?;
         if image.artifacts.is_empty() {
             return Ok(Built { artifacts: Vec::new(), changed: 0 });
         }
