@@ -312,6 +312,6 @@ impl ImageBuilder for DockerImageBuilder {
         cx.check(PROVIDER, "remove")?;
         let engine = self.engine(cx, "remove").await?;
         sweep::sweep(cx, &engine).await?;
-        finish::remove(cx, &engine, &artifact.id).await
+        finish::remove(cx, &engine, &self.config, artifact).await
     }
 }
