@@ -52,8 +52,9 @@ fn spec(root: &Node, place: &Place) -> Result<Spec> {
     let mut spec = Spec::default();
     for (key, node) in root.pairs("a Compose file")? {
         match key.as_str() {
-            // `name` and `version` say nothing here: an environment has its own name.
-            "name" | "version" => {}
+            "name" => spec.project = project(node)?,
+            // It says nothing any more.
+            "version" => {}
             "services" => {
                 for (name, node) in node.pairs("`services`")? {
                     spec.containers.insert(name.clone(), service(name, node, place)?);
@@ -78,6 +79,14 @@ fn spec(root: &Node, place: &Place) -> Result<Spec> {
     }
     finish(&mut spec, root)?;
     Ok(spec)
+}
+
+fn project(node: &Node) -> Result<String> {
+    let name = node.text("`name`")?;
+    match crate::engine::is_name(&name) {
+        true => Ok(name),
+        false => Err(node.wrong(format!("`name` has letters, digits and `_.-`, not {name:?}"))),
+    }
 }
 
 /// What is said by one service about another.

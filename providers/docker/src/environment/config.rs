@@ -19,6 +19,12 @@ pub struct DockerEnvironmentConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
 
+    /// Whose things these are. Two projects share nothing, also where their environments and containers have the same names; nor do
+    /// two steps of a pipeline. By default the `name` of the Compose file, else the folder of the Compose file or the pipeline: another
+    /// checkout is another project. Set it where several machines or checkouts share one environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+
     /// A Compose file whose services, networks and volumes are part of the environment. Of Compose the common subset is understood;
     /// anything else is refused by name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +39,7 @@ pub struct DockerEnvironmentConfig {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, NetworkSpec>,
 
-    /// Volumes by name. They keep their data when a container is replaced; `destroy` removes them.
+    /// Volumes by name. They keep their data when a container is replaced, as do volumes without a name; `destroy` removes them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, VolumeSpec>,
 

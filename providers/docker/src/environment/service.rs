@@ -158,6 +158,7 @@ fn extension(node: &Node, c: &mut ContainerSpec) -> Result<()> {
         match key.as_str() {
             "groups" => c.groups = node.texts("`groups`")?,
             "host" => c.not_a_host = !node.boolean("`host`")?,
+            "once" => c.once = node.boolean("`once`")?,
             "vars" => {
                 let mut vars = Vars::new();
                 for (name, value) in node.pairs("`vars`")? {
@@ -165,7 +166,7 @@ fn extension(node: &Node, c: &mut ContainerSpec) -> Result<()> {
                 }
                 c.vars = vars;
             }
-            other => return Err(node.unknown("`x-towpath`", other, &["groups", "host", "vars"])),
+            other => return Err(node.unknown("`x-towpath`", other, &["groups", "host", "once", "vars"])),
         }
     }
     Ok(())

@@ -107,8 +107,9 @@ async fn an_image_is_built_again_when_its_context_has_changed() {
     let cx = environment("built");
     let plan = provider().plan(&cx).await.unwrap();
     assert_eq!(planned(&plan, "image web").0, Action::Create);
-    assert_eq!(provider().apply(&cx).await.unwrap().changed, 3, "image, network, container");
-    let full = format!("towpath-{}-web", cx.environment());
+    let first = provider().apply(&cx).await.unwrap();
+    assert_eq!(first.changed, 3, "image, network, container");
+    let full = first.environment.inventory.host("web").unwrap().connection.address.clone().unwrap();
     assert_eq!(docker(&["exec", &full, "cat", "/word", "/page"]), "built\nfirst");
     let first = docker(&["inspect", "-f", "{{.Image}}", &full]);
     assert!(provider().plan(&cx).await.unwrap().is_empty());
