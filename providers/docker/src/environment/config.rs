@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -53,7 +54,7 @@ pub struct DockerEnvironmentConfig {
 }
 
 /// A container of an environment.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
     /// The image that it is made from; with `build`, one more name of what is built.
@@ -317,6 +318,16 @@ impl DockerEnvironmentConfig {
             *source = dir.join(&*source).display().to_string();
         }
         self
+    }
+}
+
+impl fmt::Debug for ContainerSpec {
+    /// Without the values of its variables, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = self.env.keys().map(|name| (name.clone(), "***".to_owned())).collect();
+        // What it may hold is text, numbers and maps by text.
+        let shown = serde_json::to_value(Self { env: hidden, ..self.clone() }).unwrap_or_default();
+        f.debug_tuple("ContainerSpec").field(&shown.to_string()).finish()
     }
 }
 

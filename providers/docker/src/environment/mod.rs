@@ -5,16 +5,20 @@ mod body;
 mod compose;
 mod config;
 mod difference;
+mod env_file;
 mod health;
+mod healthcheck;
 mod interpolate;
 mod logs;
 mod look;
 mod names;
 mod service;
 mod spec;
+mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,11 +49,18 @@ use crate::image::{DockerImageBuilder, Pull};
 ///
 /// Its containers are hosts of the inventory, reached by the connector `docker`, so that the same playbooks configure them as configure
 /// any other host.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DockerEnvironment {
     config: DockerEnvironmentConfig,
     spec: Spec,
     engines: Engines,
+}
+
+impl fmt::Debug for DockerEnvironment {
+    /// Without values of variables, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DockerEnvironment").field("config", &self.config).field("spec", &self.spec).finish()
+    }
 }
 
 impl DockerEnvironment {
@@ -120,6 +131,7 @@ impl DockerEnvironment {
     }
 
     async fn engine(&self, cx: &Context, operation: &'static str) -> Result<Engine> {
+        self.spec.learn_secrets(cx);
         self.engines.get(cx, operation, self.config.host.as_deref()).await
     }
 

@@ -1,13 +1,14 @@
 //! What an environment is to be: the config with its Compose file, checked as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
 use indexmap::IndexMap;
 use serde_json::json;
 use towpath_core::pipeline::nearest;
-use towpath_core::{Error, ErrorKind, Json, Result, digest_json};
+use towpath_core::{Context, Error, ErrorKind, Json, Result, Secret, digest_json};
 
 use super::compose;
 use super::config::{ContainerSpec, DependsOn, DockerEnvironmentConfig, MountKind, NetworkSpec, VolumeSpec};
@@ -26,13 +27,27 @@ const FORM: u32 = 1;
 pub(super) const MOST_MS: u64 = i64::MAX as u64 / 1_000_000;
 
 /// Everything that an environment consists of.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub(super) struct Spec {
     /// Whose it is; empty if nobody said so.
     pub(super) project: String,
     pub(super) containers: IndexMap<String, ContainerSpec>,
     pub(super) networks: BTreeMap<String, NetworkSpec>,
     pub(super) volumes: BTreeMap<String, VolumeSpec>,
+    /// Values that came from files of variables or this process's environment, and may be secrets.
+    pub(super) secrets: BTreeSet<String>,
+}
+
+impl fmt::Debug for Spec {
+    /// Names only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec")
+            .field("project", &self.project)
+            .field("containers", &self.containers.keys())
+            .field("networks", &self.networks.keys())
+            .field("volumes", &self.volumes.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a text names no image.
@@ -81,6 +96,27 @@ impl Spec {
             None => e,
         })?;
         Ok(spec)
+    }
+
+    /// Masks from now on what may be a secret.
+    ///
+    /// Not what is too short for it, and not what stands in the names of things anyway: else half of a plan would be masked.
+    pub(super) fn learn_secrets(&self, cx: &Context) {
+        let mut shown: Vec<&str> = vec![cx.environment(), &self.project];
+        shown.extend(self.containers.keys().chain(self.networks.keys()).chain(self.volumes.keys()).map(String::as_str));
+        for c in self.containers.values() {
+            shown.push(&c.image);
+            shown.extend(c.groups.iter().map(String::as_str));
+            shown.extend(c.mounts.iter().flat_map(|m| m.source.iter().chain([&m.target])).map(String::as_str));
+        }
+        for secret in self.secrets.iter().filter(|s| !shown.iter().any(|name| name.contains(s.as_str()))) {
+            // Somebody may print it line by line.
+            let lines = secret.lines().filter(|l| secret.contains('\n') && l.len() >= 16);
+            for text in lines.chain([secret.as_str()]) {
+                // It gives `false` for one that is too short to be masked.
+                cx.masker().learn(&Secret::new(text));
+            }
+        }
     }
 
     fn complete(&mut self) {
@@ -390,6 +426,19 @@ mod tests {
         assert_eq!(Spec::of(&with(ContainerSpec::new("debian")), None).unwrap().project, "");
         let named = DockerEnvironmentConfig { project: Some("mine".into()), ..with(ContainerSpec::new("debian")) };
         assert_eq!(Spec::of(&named, Some(dir.path())).unwrap().project, "mine");
+    }
+
+    #[test]
+    fn values_of_variables_are_not_shown() {
+        let spec = ContainerSpec::new("debian").env("TOKEN", "hidden-token");
+        let shown = format!("{spec:?} {:?}", Spec::of(&with(spec.clone()), None).unwrap());
+        assert!(shown.contains("TOKEN") && shown.contains("debian") && !shown.contains("hidden"), "{shown}");
+        let mut it = Spec::of(&with(spec), None).unwrap();
+        it.secrets = ["hidden-token", "debian", "web", "first line of a key\nlast"].map(str::to_owned).into();
+        let cx = Context::new();
+        it.learn_secrets(&cx);
+        let masked = cx.masker().mask("debian web hidden-token\nfirst line of a key!").into_owned();
+        assert_eq!(masked, "debian web ***\n***!");
     }
 
     #[test]
