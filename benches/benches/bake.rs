@@ -1,7 +1,7 @@
 //! A play of more than 50 tasks, and one of three that follows, baked into a Docker image: towpath beside Packer's docker builder
 //! with its ansible provisioner, in one run on the same machine.
 //!
-//! Three times each: the first bake, the same again with nothing changed, and again after a change in the second play. Packer keeps
+//! Three bakes each: the first one, the same again with nothing changed, and again after a change in the second play. Packer keeps
 //! nothing between builds, so each is a whole one to it. A run counts only if both images hold the same, file for file, with
 //! the same owners and modes, and if towpath made no container where nothing had changed.
 //!
@@ -31,7 +31,10 @@ use towpath::playbook::Playbook;
 use towpath::{ArtifactKind, Base, Configurator, Context, ImageBuilder as _, ImageDefinition};
 use towpath_core::testkit::SSHD_IMAGE;
 
-const ROUNDS: usize = 3;
+/// As often as `TOWPATH_BENCH_ROUNDS` says, of which the median counts: a round of Packer takes minutes.
+fn rounds() -> usize {
+    std::env::var("TOWPATH_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
 
 /// What is compared of an image: contents, owners and modes; not the time that a handler writes.
 const LOOK: &str = "cd / && find etc/bench srv/bench etc/app ! -name restarts -printf '%p %m %u %g %l\\n' | sort; \
@@ -110,8 +113,9 @@ fn packer(dir: &Path, ansible: &str, name: &str) -> Baked {
     if !out.status.success() {
         return Err(text);
     }
-    let ids = text.lines().filter_map(|l| l.split_once(",artifact,0,id,").map(|(_, id)| id.trim().to_owned()));
-    ids.last().map(|id| (took, id)).ok_or(text)
+    let mut ids = text.lines().filter_map(|l| l.split_once(",artifact,0,id,"));
+    let id = ids.next_back().map(|(_, id)| id.trim().to_owned());
+    id.map(|id| (took, id)).ok_or(text)
 }
 
 /// The three bakes of one tool, and what is in the last image.
@@ -136,12 +140,17 @@ fn containers(since: &str) -> Result<usize, String> {
     let now = output("docker", &["info", "--format", "{{.SystemTime}}"])?;
     let filters = ["--filter", "event=create", "--filter", "label=towpath.build"];
     let format = ["--format", "{{.Actor.Attributes.name}}"];
-    let events = output("docker", &[&["events", "--since", since, "--until", &now], &filters[..], &format[..]].concat())?;
+    let events =
+        output("docker", &[&["events", "--since", since, "--until", &now], &filters[..], &format[..]].concat())?;
     let own = format!("-{}-", std::process::id());
     Ok(events.lines().filter(|name| name.contains(&own)).count())
 }
 
-fn round(runtime: &tokio::runtime::Runtime, ansible: Option<&str>, round: usize) -> Result<(Bakes, Option<Bakes>), String> {
+fn round(
+    runtime: &tokio::runtime::Runtime,
+    ansible: Option<&str>,
+    round: usize,
+) -> Result<(Bakes, Option<Bakes>), String> {
     // A name of its own, which is part of the keys: nothing is kept of an earlier round.
     let name = format!("bench-bake-{}-{round}", std::process::id());
     let dir = tempfile::tempdir().unwrap();
@@ -149,7 +158,7 @@ fn round(runtime: &tokio::runtime::Runtime, ansible: Option<&str>, round: usize)
     let began = output("docker", &["info", "--format", "{{.SystemTime}}"])?;
     let mut made = Vec::new();
     let bake = || {
-        let baked = towpath(runtime, dir.path(), &name);
+        let baked = towpath(runtime, dir.path(), &name).inspect(|(took, _)| println!("towpath {took:.2?}"));
         made.push(containers(&began)?);
         baked
     };
@@ -159,7 +168,9 @@ fn round(runtime: &tokio::runtime::Runtime, ansible: Option<&str>, round: usize)
         return Err(format!("{made:?} containers were made after each bake, not 3, 3 and 5"));
     }
     let theirs = match ansible {
-        Some(ansible) => Some(bakes(dir.path(), || packer(dir.path(), ansible, &name))?),
+        Some(ansible) => Some(bakes(dir.path(), || {
+            packer(dir.path(), ansible, &name).inspect(|(took, _)| println!("packer  {took:.2?}"))
+        })?),
         None => None,
     };
     for image in theirs.iter().chain([&ours]).flat_map(|b| &b.images) {
@@ -183,7 +194,8 @@ fn main() {
         return;
     }
     let ansible = std::env::var("TOWPATH_TEST_ANSIBLE").unwrap_or_else(|_| "ansible-playbook".to_owned());
-    let missing = [("packer", "version"), (ansible.as_str(), "--version")].map(|(tool, say)| output(tool, &[say]).err());
+    let missing =
+        [("packer", "version"), (ansible.as_str(), "--version")].map(|(tool, say)| output(tool, &[say]).err());
     let theirs = match missing.into_iter().flatten().next() {
         Some(e) => {
             println!("NOT RUN: Packer with Ansible: install packer and ansible-core: {e}");
@@ -192,18 +204,18 @@ fn main() {
         None => Some(ansible.as_str()),
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut rounds = Vec::new();
-    for n in 0..ROUNDS {
+    let mut counted = Vec::new();
+    for n in 0..rounds() {
         match round(&runtime, theirs, n) {
-            Ok(both) => rounds.push(both),
+            Ok(both) => counted.push(both),
             Err(e) => println!("NOT COUNTED: {e}"),
         }
     }
-    println!("\nbake a play of 50 tasks and one of 3 into a Docker image, median of {} rounds", rounds.len());
+    println!("\nbake a play of 50 tasks and one of 3 into a Docker image, median of {} rounds", counted.len());
     println!("{:<28}{:>12}{:>12}{:>10}", "", "towpath s", "packer s", "ratio");
     for (n, what) in ["first bake", "again, nothing changed", "again, second play changed"].into_iter().enumerate() {
-        let ours = median(rounds.iter().map(|(o, _)| o.times[n]).collect());
-        let theirs = median(rounds.iter().filter_map(|(_, t)| Some(t.as_ref()?.times[n])).collect());
+        let ours = median(counted.iter().map(|(o, _)| o.times[n]).collect());
+        let theirs = median(counted.iter().filter_map(|(_, t)| Some(t.as_ref()?.times[n])).collect());
         let show = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.2}"));
         let ratio = theirs.zip(ours).map_or("-".to_owned(), |(t, o)| format!("{:.1}x", t / o));
         println!("{what:<28}{:>12}{:>12}{ratio:>10}", show(ours), show(theirs));
