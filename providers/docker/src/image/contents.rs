@@ -56,7 +56,9 @@ async fn exported(engine: &Engine, container: &str) -> Result<std::fs::File> {
     let mut file = tempfile::tempfile().map_err(unkept)?;
     let mut tree = engine.docker.export_container(container);
     while let Some(piece) = tree.next().await {
-        let piece = piece.map_err(|e| failed(OPERATION, "the image's tree can't be read: see what the engine says, then try again", e))?;
+        let piece = piece.map_err(|e| {
+            failed(OPERATION, "the image's tree can't be read: see what the engine says, then try again", e)
+        })?;
         file.write_all(&piece).map_err(unkept)?;
     }
     std::io::Seek::rewind(&mut file).map_err(unkept)?;

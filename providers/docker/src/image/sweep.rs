@@ -35,7 +35,8 @@ pub(super) async fn sweep(cx: &Context, engine: &Engine) -> Result<Swept> {
         let names = container.names.iter().flatten().map(|n| n.trim_start_matches('/'));
         let Some((name, maker)) = names.filter_map(|n| Some((n.to_owned(), maker(n)?))).next() else { continue };
         let runs = matches!(container.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING));
-        let made = Timestamp(u64::try_from(container.created.unwrap_or_default()).unwrap_or_default() * 1000);
+        let made =
+            Timestamp(u64::try_from(container.created.unwrap_or_default()).unwrap_or_default().saturating_mul(1000));
         if is_left(maker, runs, Timestamp::now().since(made)) {
             swept.left.push(name);
             continue;
