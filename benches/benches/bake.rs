@@ -10,8 +10,8 @@
 //! OpenSSH 9 refuses unless `HostKeyAlgorithms` and `PubkeyAcceptedAlgorithms` are given `+ssh-rsa`; and its default
 //! `sftp_command` is none of Debian's. It gets pipelining, too, which makes it as fast as it can be.
 //!
-//! `cargo bench -p towpath-benches --bench bake`; it needs dockerd, the image of `.ci/sshd-image`, `packer`, and `ansible-playbook`
-//! as `TOWPATH_TEST_ANSIBLE` or in the path.
+//! `cargo bench -p towpath-benches --features docker --bench bake`; it needs dockerd, the image of `.ci/sshd-image`, `packer`, and
+//! `ansible-playbook` as `TOWPATH_TEST_ANSIBLE` or in the path.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing)]
 
 // Of this file only the play is wanted here, not what other tools make of it.
