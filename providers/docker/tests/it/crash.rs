@@ -219,7 +219,10 @@ async fn a_build_in_another_pid_namespace_is_not_taken_for_dead() {
         || docker(&["ps", "-q", "--filter", "label=towpath.build"]).lines().count() > 0 && temporary(&name).len() == 1;
     crate::until("it is built there", runs).await;
     let container = temporary(&name).remove(0);
-    // Also one that is not started yet, or committed just now.
+    // Also one that does not run: it is not started yet, or committed just now. The builder is held up, or it would clean up itself.
+    let unshare = inside.id();
+    let builds = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+    assert!(Command::new("kill").args(["-STOP", builds.trim()]).status().unwrap().success());
     docker(&["stop", "-t", "1", &container]);
     let swept = builder(DockerImageConfig::default()).sweep(&Context::new()).await.unwrap();
     inside.kill().unwrap();
