@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
+use towpath_core::pipeline::nearest;
 use towpath_core::{ArtifactKind, Error, ErrorKind, Json, Result};
 
 pub use self::post_processor::*;
@@ -176,10 +177,6 @@ impl Definition {
         }
         Ok(template)
     }
-}
-
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known.into_iter().map(|k| (strsim::damerau_levenshtein(name, k), k)).min().filter(|(d, _)| *d <= 2).map(|(_, k)| k)
 }
 
 fn invalid(message: impl Into<String>) -> Error {
