@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use towpath_core::{Artifact, ArtifactKind, Error, ErrorKind, Provenance, Result};
+use towpath_core::{Artifact, ArtifactKind, Error, ErrorKind, Provenance, Result, RunId};
 
 use crate::output::Raw;
 use crate::provider::PACKER;
@@ -35,11 +36,21 @@ fn kind(raw: &Raw) -> Option<ArtifactKind> {
 }
 
 /// An artifact's name, provenance and place, which Packer does not know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Making {
     pub(crate) name: String,
     pub(crate) provenance: Provenance,
     pub(crate) working_dir: PathBuf,
+    /// The run of a pipeline that it belongs to.
+    pub(crate) run: Option<RunId>,
+}
+
+impl Making {
+    /// Of a run that has written down nothing but its content key.
+    pub(crate) fn unknown(name: &str, content_key: String, working_dir: &Path) -> Self {
+        let provenance = Provenance { content_key, ..Provenance::default() };
+        Self { name: name.to_owned(), provenance, working_dir: working_dir.to_owned(), run: None }
+    }
 }
 
 /// What came of a run's artifacts.
@@ -165,8 +176,7 @@ mod tests {
             raw("qemu", "packer.post-processor.checksum", "", &["disk"]),
             raw("null", "fnoeding.null", "Null", &[]),
         ];
-        let making =
-            Making { name: "web".into(), provenance: Provenance::default(), working_dir: dir.path().to_owned() };
+        let making = Making::unknown("web", String::new(), dir.path());
         let made = collect(&raws, &making).unwrap();
         let path = |f: &str| dir.path().join(f).display().to_string();
         let got: Vec<_> = made.artifacts.iter().map(|a| (a.kind, a.id.clone())).collect();

@@ -13,13 +13,13 @@ use towpath_core::{
 use crate::artifact::{Made, Making, collect, is_file, kind_name, unreadable};
 use crate::files::{blocking, storage, write_json};
 use crate::output::Report;
-use crate::process::Ended;
+use crate::process::{self, Ended};
 use crate::program::{self, Program, WITH_INIT};
 use crate::provider::PACKER;
-use crate::record::{Records, Which, are_whole};
+use crate::record::{Record, Records, Which, are_whole};
 use crate::references::{self, Template};
 use crate::run::{Finished, Run, aftermath};
-use crate::work::{self, Leftover, Work};
+use crate::work::{self, Work};
 use crate::{PackerConfig, Reuse, command, diagnostic, key, vars};
 
 /// An image's definition that was found in order.
@@ -105,7 +105,7 @@ impl Image<'_> {
     }
 
     /// The artifacts of an earlier build of the same content, if they can be taken.
-    pub(crate) async fn reusable(&self, cx: &Context, content: &Content) -> Result<Option<Vec<Artifact>>> {
+    pub(crate) async fn reusable(&self, cx: &Context, content: &Content) -> Result<Option<Record>> {
         if self.config.reuse == Reuse::Never {
             return Ok(None);
         }
@@ -114,7 +114,7 @@ impl Image<'_> {
         if self.config.reuse == Reuse::Verified && unseen || !are_whole(&record.artifacts).await {
             return Ok(None);
         }
-        Ok(Some(record.artifacts))
+        Ok(Some(record))
     }
 
     /// Chooses what is wanted: all of each kind, in the order of the kinds. With this build's labels.
@@ -191,6 +191,7 @@ impl Image<'_> {
         let template = self.prepare(cx, content, &work, operation).await?;
         let args = command::validate(self.config, &work.vars(), &template);
         let done = self.run(program, args, operation, false).finish(cx, &work).await?;
+        done.settle(&work);
         match done.stopped {
             Some(stopped) => Err(stopped.error(self.config, operation)),
             None if done.status.success() => Ok(()),
@@ -237,6 +238,7 @@ impl Image<'_> {
         cx.effect_idempotent(&name, intent, |cx| async move {
             let work = Work::new(&self.dir(), "init", None)?;
             let done = self.run(program, command::init(template), "init", true).finish(&cx, &work).await?;
+            done.settle(&work);
             match done.stopped {
                 Some(stopped) => Err(stopped.error(self.config, "init")),
                 None if done.status.success() => Ok(()),
@@ -261,26 +263,31 @@ impl Image<'_> {
         if let Some(found) = self.recover(cx, content).await? {
             return Ok(found);
         }
-        if let Some(artifacts) = self.reusable(cx, content).await? {
-            return Ok(Outcome { artifacts, built: false });
+        if let Some(record) = self.reusable(cx, content).await? {
+            return Ok(Outcome { artifacts: record.artifacts, built: false });
         }
         let work = Work::new(&self.dir(), "build", Some(&content.key))?;
+        let making = self.making(cx, content);
+        work.describe(&making).map_err(|e| storage("build", &work.dir, e))?;
         let template = self.prepare(cx, content, &work, "build").await?;
         let args = command::build(self.config, &work.vars(), &template);
-        let Finished { report, status, stderr, stopped } =
-            self.run(program, args, "build", true).finish(cx, &work).await?;
-        let made = self.made(&report, content).await?;
-        if status.success() && stopped.is_none() {
+        let finished = self.run(program, args, "build", true).finish(cx, &work).await?;
+        let Finished { report, status, stderr, stopped, .. } = &finished;
+        let made = self.made(report, &making).await?;
+        let whole = status.success() && stopped.is_none();
+        // Until it is written down, the folder stays, so that a later build can.
+        self.keep(cx, if whole { Which::Whole } else { Which::Rest }, &making, &made.artifacts).await?;
+        finished.settle(&work);
+        self.tell(cx, &made.artifacts);
+        if whole {
             for other in &made.others {
                 cx.emit(EventKind::Progress { message: format!("no artifact: {other}"), done: None, total: None });
             }
-            self.keep(cx, Which::Whole, content, &made.artifacts).await?;
             return Ok(Outcome { artifacts: made.artifacts, built: true });
         }
-        self.keep(cx, Which::Rest, content, &made.artifacts).await?;
         let mut error = match stopped {
             Some(stopped) => stopped.error(self.config, "build"),
-            None => diagnostic::failed(cx, &report, &stderr, status),
+            None => diagnostic::failed(cx, report, stderr, *status),
         };
         error = error.with("image", &self.image.name);
         if !made.artifacts.is_empty() {
@@ -290,8 +297,8 @@ impl Image<'_> {
         Err(error)
     }
 
-    async fn made(&self, report: &Report, content: &Content) -> Result<Made> {
-        let making = Making {
+    fn making(&self, cx: &Context, content: &Content) -> Making {
+        Making {
             name: self.image.name.clone(),
             provenance: Provenance {
                 content_key: content.key.clone(),
@@ -299,26 +306,34 @@ impl Image<'_> {
                 labels: self.image.labels.clone(),
             },
             working_dir: self.config.working_dir.clone(),
-        };
-        let raws = report.artifacts.clone();
+            run: cx.run().cloned(),
+        }
+    }
+
+    async fn made(&self, report: &Report, making: &Making) -> Result<Made> {
+        let (raws, making) = (report.artifacts.clone(), making.clone());
         blocking(move || collect(&raws, &making)).await.map_err(|e| storage("build", &self.dir(), e))?
     }
 
-    /// Writes down what was made, and tells the listeners.
-    async fn keep(&self, cx: &Context, which: Which, content: &Content, artifacts: &[Artifact]) -> Result<()> {
+    /// Writes down what was made.
+    async fn keep(&self, cx: &Context, which: Which, making: &Making, artifacts: &[Artifact]) -> Result<()> {
         // Without artifacts there is nothing to reuse: the next call runs again.
-        if !artifacts.is_empty() {
-            let known = artifacts.iter().map(describe).collect::<Vec<_>>().join(", ");
-            self.records.save(cx, which, &content.key, artifacts).await.map_err(|e| e.with("built", known))?;
+        if artifacts.is_empty() {
+            return Ok(());
         }
+        let known = artifacts.iter().map(describe).collect::<Vec<_>>().join(", ");
+        self.records.save(cx, which, making, artifacts).await.map_err(|e| e.with("built", known))
+    }
+
+    /// Tells the listeners what was made.
+    fn tell(&self, cx: &Context, artifacts: &[Artifact]) {
         for artifact in artifacts {
             let change = Change::will(&self.image.name, describe(artifact), Action::Create);
             cx.emit(EventKind::Change { change, made: true });
         }
-        Ok(())
     }
 
-    /// Looks after runs whose towpath died, where nothing is built.
+    /// Looks after runs whose towpath is gone, where nothing is built.
     pub(crate) async fn tidy(&self, cx: &Context, content: &Content) -> Result<()> {
         if work::has_abandoned(&self.dir()) {
             let _lock = work::lock(cx, &self.dir(), "build").await?;
@@ -327,40 +342,61 @@ impl Image<'_> {
         Ok(())
     }
 
-    /// Looks after runs whose towpath died: ends those that go on, and takes what a finished one made.
+    /// Looks after runs whose towpath is gone: ends those that go on, and takes what finished ones made. One that this does not get to, or
+    /// that fails here, stays for the next build.
     async fn recover(&self, cx: &Context, content: &Content) -> Result<Option<Outcome>> {
         let mut outcome = None;
-        for leftover in work::sweep(&self.dir(), self.grace()).await {
-            let Leftover { content_key, ended, report, work } = leftover;
-            let Some(of) = content_key else { continue };
-            let this = of == content.key;
-            let made = self.made(&report, content).await?;
-            if this && ended.found.is_empty() && report.is_complete() {
-                self.keep(cx, Which::Whole, content, &made.artifacts).await?;
-                cx.warn("packer had finished after towpath died; what it built is taken");
-                outcome = Some(Outcome { artifacts: made.artifacts, built: true });
-                continue;
+        for work in work::abandoned(&self.dir(), "build")? {
+            if let Some(found) = self.take_over(cx, content, &work).await? {
+                outcome = Some(found);
             }
-            self.records.save(cx, Which::Rest, &of, &made.artifacts).await?;
-            cx.warn(interrupted(self.config, &ended, &made.artifacts));
-            if !ended.left.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    PACKER,
-                    "build",
-                    "a run of packer whose towpath died can't be ended; end it by hand, then run again",
-                )
-                .with("still_running", ended.left.join(", ")));
-            }
-            drop(work);
         }
         Ok(outcome)
+    }
+
+    async fn take_over(&self, cx: &Context, content: &Content, work: &Work) -> Result<Option<Outcome>> {
+        let ended = process::end(cx, "build", work, self.grace()).await?;
+        let gone = || match ended.left.as_slice() {
+            [] => {
+                work.settle();
+                Ok(())
+            }
+            left => {
+                let what = "a run of packer whose towpath is gone can't be ended; end it, then run again";
+                Err(Error::new(ErrorKind::Conflict, PACKER, "build", what).with("still_running", left.join(", ")))
+            }
+        };
+        let Some(making) = work.making(&self.image.name, &self.config.working_dir) else {
+            return gone().map(|()| None);
+        };
+        if !work.stdout().exists() {
+            return gone().map(|()| None); // nothing was started yet
+        }
+        let report = work.report();
+        let made = self.made(&report, &making).await?;
+        if ended.found.is_empty() && ended.left.is_empty() && report.is_complete() {
+            // Under the key of what it was made from, which may be another than that of today.
+            self.keep(cx, Which::Whole, &making, &made.artifacts).await?;
+            gone()?;
+            if making.provenance.content_key != content.key {
+                cx.warn("packer had finished after towpath was gone; what it built is kept for when its definition comes back");
+                return Ok(None);
+            }
+            cx.warn("packer had finished after towpath was gone; what it built is taken");
+            self.tell(cx, &made.artifacts);
+            return Ok(Some(Outcome { artifacts: made.artifacts, built: true }));
+        }
+        self.keep(cx, Which::Rest, &making, &made.artifacts).await?;
+        if ended.left.is_empty() {
+            cx.warn(interrupted(self.config, &ended, &made.artifacts));
+        }
+        gone().map(|()| None)
     }
 }
 
 /// What is said of a run that a crash interrupted.
 fn interrupted(config: &PackerConfig, ended: &Ended, made: &[Artifact]) -> String {
-    let mut text = "towpath died while packer was building; packer ".to_owned();
+    let mut text = "towpath was gone while packer was building; packer ".to_owned();
     text.push_str(match ended.found.is_empty() {
         true => "has ended since, without saying that it finished: what its builders started (containers, instances) may be left",
         false => aftermath(config, ended.killed),

@@ -200,7 +200,7 @@ impl ImageBuilder for Packer {
             [] => vec![format!("image {}", image.name)],
             kinds => kinds.iter().map(|k| format!("{} {}", kind_name(*k), image.name)).collect(),
         };
-        let found = this.reusable(cx, &content).await?;
+        let found = this.reusable(cx, &content).await?.map(|record| record.artifacts);
         if let Some(artifacts) = &found {
             this.wanted("plan", artifacts)?;
         } else if let Some(warning) = this.check_template(cx, &content).await? {
@@ -234,9 +234,9 @@ impl ImageBuilder for Packer {
         for warning in content.warnings() {
             cx.warn(warning);
         }
-        if let Some(artifacts) = this.reusable(cx, &content).await? {
+        if let Some(record) = this.reusable(cx, &content).await? {
             this.tidy(cx, &content).await?;
-            return Ok(Built { artifacts: this.wanted("build", &artifacts)?, changed: 0 });
+            return Ok(Built { artifacts: this.wanted("build", &record.artifacts)?, changed: 0 });
         }
         let outcome = this.build(cx, &content).await?;
         let artifacts = this.wanted("build", &outcome.artifacts)?;

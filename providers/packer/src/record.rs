@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use towpath_core::{Artifact, Context, Json, Result};
+use towpath_core::{Artifact, Context, Json, Result, RunId};
 
-use crate::artifact::{is_file, of_file};
+use crate::artifact::{Making, is_file, of_file};
 use crate::files::{blocking, read_json, remove, storage, write_json};
 use crate::provider::PACKER;
 
@@ -15,6 +15,9 @@ pub(crate) struct Record {
     pub(crate) image: String,
     pub(crate) content_key: String,
     pub(crate) artifacts: Vec<Artifact>,
+    /// The run of a pipeline that built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<RunId>,
 }
 
 /// Which of the two records of a key.
@@ -119,8 +122,23 @@ impl Records {
 
     /// Writes down what a build made: all of it, or what a failed one left. What was known before and is not part of it
     /// is kept as the rest, so nothing is forgotten that may still be there.
-    pub(crate) async fn save(&self, cx: &Context, which: Which, key: &str, artifacts: &[Artifact]) -> Result<()> {
-        let record = |artifacts| Record { image: self.image.clone(), content_key: key.to_owned(), artifacts };
+    pub(crate) async fn save(&self, cx: &Context, which: Which, making: &Making, artifacts: &[Artifact]) -> Result<()> {
+        self.save_as(cx, which, (&making.provenance.content_key, making.run.as_ref()), artifacts).await
+    }
+
+    async fn save_as(
+        &self,
+        cx: &Context,
+        which: Which,
+        (key, run): (&str, Option<&RunId>),
+        artifacts: &[Artifact],
+    ) -> Result<()> {
+        let record = |artifacts| Record {
+            image: self.image.clone(),
+            content_key: key.to_owned(),
+            artifacts,
+            run: run.cloned(),
+        };
         let mut rest: Vec<Artifact> = Vec::new();
         for old in [Which::Rest, Which::Whole] {
             if old == Which::Whole && which == Which::Rest {
@@ -173,7 +191,7 @@ impl Records {
             let left = std::mem::take(&mut record.artifacts);
             self.write(cx, which, &record).await?;
             if which == Which::Whole {
-                self.save(cx, Which::Rest, &record.content_key, &left).await?;
+                self.save_as(cx, Which::Rest, (&record.content_key, record.run.as_ref()), &left).await?;
             } else {
                 self.write(cx, which, &Record { artifacts: left, ..record }).await?;
             }
