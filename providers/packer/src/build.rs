@@ -1,6 +1,7 @@
 //! One image: its content, what can be reused, and the build itself.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,18 @@ impl Image<'_> {
         Ok(Some(record))
     }
 
+    /// What an earlier process of this very run has built, and written down: to take it is to finish that build, whatever
+    /// `reuse` says.
+    async fn built_by_this_run(&self, cx: &Context, content: &Content) -> Result<Option<Outcome>> {
+        let record = self.records.read(cx, &content.key, Which::Whole).await?;
+        let Some(record) = record.filter(|r| r.is_of_run(cx)) else { return Ok(None) };
+        if !are_whole(&record.artifacts).await {
+            return Ok(None);
+        }
+        self.tell(cx, &record.artifacts);
+        Ok(Some(Outcome { artifacts: record.artifacts, built: true }))
+    }
+
     /// Chooses what is wanted: all of each kind, in the order of the kinds. With this build's labels.
     pub(crate) fn wanted(&self, operation: &'static str, all: &[Artifact]) -> Result<Vec<Artifact>> {
         let mut kinds: Vec<ArtifactKind> = Vec::new();
@@ -216,17 +229,30 @@ impl Image<'_> {
         let intent =
             json!({"image": self.image.name, "content_key": content.key, "packer": program.version.to_string()});
         let program = &program;
-        let act = |cx: Context| async move { self.act(&cx, program, content).await };
+        // Whether this process has told the listeners what was made; else another one has, whose listeners are gone.
+        let told = AtomicBool::new(false);
+        let told = &told;
+        let act = |cx: Context| async move {
+            told.store(true, Ordering::Relaxed);
+            self.act(&cx, program, content).await
+        };
         let probe = |cx: Context| async move {
+            told.store(true, Ordering::Relaxed);
             let _lock = work::lock(&cx, &self.dir(), "build").await?;
-            self.recover(&cx, content).await
+            match self.recover(&cx, content).await? {
+                Some(found) => Ok(Some(found)),
+                None => self.built_by_this_run(&cx, content).await,
+            }
         };
         let outcome: Outcome = cx.effect(&format!("build/{}", content.key), intent, act, probe).await?;
         // A finished effect of the run is replayed, though somebody may have removed its files since.
-        if are_whole(&outcome.artifacts).await {
-            return Ok(outcome);
+        if !are_whole(&outcome.artifacts).await {
+            return self.act(cx, program, content).await;
         }
-        self.act(cx, program, content).await
+        if outcome.built && !told.load(Ordering::Relaxed) {
+            self.tell(cx, &outcome.artifacts);
+        }
+        Ok(outcome)
     }
 
     /// Runs `packer init`, which downloads what is missing and never takes anything away.

@@ -234,7 +234,8 @@ impl ImageBuilder for Packer {
         for warning in content.warnings() {
             cx.warn(warning);
         }
-        if let Some(record) = this.reusable(cx, &content).await? {
+        // What an earlier process of this run has built is not reused, but finished: by the journal, with its events.
+        if let Some(record) = this.reusable(cx, &content).await?.filter(|record| !record.is_of_run(cx)) {
             this.tidy(cx, &content).await?;
             return Ok(Built { artifacts: this.wanted("build", &record.artifacts)?, changed: 0 });
         }

@@ -20,6 +20,13 @@ pub(crate) struct Record {
     pub(crate) run: Option<RunId>,
 }
 
+impl Record {
+    /// Says whether this very run has built it: in an earlier process, or in another step.
+    pub(crate) fn is_of_run(&self, cx: &Context) -> bool {
+        self.run.is_some() && self.run.as_ref() == cx.run()
+    }
+}
+
 /// Which of the two records of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use towpath_core::{ArtifactKind, Context, ErrorKind, EventKind, ImageBuilder, MemoryStore, Store};
+use towpath_core::{
+    ArtifactKind, Context, ErrorKind, EventKind, ImageBuilder, Journal, MemoryStore, Record, RunId, Store,
+};
 use towpath_packer::{Checksum, Definition, File, Manifest, Packer, PackerConfig, PostProcessor, Reuse, Source};
 
 use crate::support::{Seen, image, packer, runs_left, write};
@@ -197,4 +199,57 @@ build {
     let error = builder.build(&cx, &image("web", &[ArtifactKind::Ami])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("makes no `ami`") && error.to_string().contains("copy.txt"), "{error}");
+}
+
+/// A run that was killed after its build had been written down, and before its journal or its listeners knew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_on_says_what_it_had_made() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = PackerConfig::definition(two_files())
+        .var("text", "hello")
+        .working_dir(dir.path())
+        .state_dir(dir.path().join("state"));
+    let builder = Packer::new(config).unwrap();
+    let web = image("web", &[ArtifactKind::File]);
+    let run = RunId::new();
+    let made = |seen: &Seen| {
+        let subject = |e: EventKind| match e {
+            EventKind::Change { change, made: true } => Some(change.subject),
+            _ => None,
+        };
+        let mut all: Vec<String> = seen.events().into_iter().filter_map(subject).collect();
+        all.sort();
+        all
+    };
+    let first = Seen::default();
+    let built = builder.build(&first.context().journal(run.clone(), Journal::in_memory()).build(), &web).await.unwrap();
+    assert_eq!((built.changed, made(&first).len()), (4, 4));
+
+    let key = &built.artifacts[0].provenance.content_key;
+    let intent = Record::EffectIntent { path: format!("build/{key}"), intent: json!({}) };
+    let done = Record::EffectDone {
+        path: format!("build/{key}"),
+        result: json!({"artifacts": built.artifacts, "built": true}),
+    };
+    for records in [vec![intent.clone()], vec![intent, done]] {
+        let journal = Journal::in_memory();
+        journal.append(records.clone()).await.unwrap();
+        let again = Seen::default();
+        let found = builder.build(&again.context().journal(run.clone(), journal).build(), &web).await.unwrap();
+        assert_eq!(found, built, "{records:?}");
+        assert_eq!(made(&again), made(&first), "{records:?}");
+    }
+    // What another run has made is reused, and no news.
+    let other = Seen::default();
+    let cx = other.context().journal(RunId::new(), Journal::in_memory()).build();
+    let reused = builder.build(&cx, &web).await.unwrap();
+    assert_eq!((reused.changed, made(&other)), (0, Vec::new()));
+    // So it is in another step of the same run.
+    let step = Seen::default();
+    let cx = step.context().journal(run, Journal::in_memory()).build().for_step("again");
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 0);
+    assert_eq!(made(&step), Vec::<String>::new());
 }
