@@ -111,7 +111,7 @@ pub(crate) async fn end(cx: &Context, operation: &'static str, work: &Work, grac
         let group = stat(first.pid).and_then(|f| f.get(2)?.parse().ok()).unwrap_or(first.pid);
         let leader_is_ours = processes.iter().any(|p| p.pid == group);
         if leader_is_ours {
-            interrupt(group);
+            work.interrupt(group);
             let until = tokio::time::Instant::now() + grace;
             while Process::is_alive(first) && tokio::time::Instant::now() < until {
                 if let Err(e) = cx.check(PACKER, operation) {

@@ -97,13 +97,11 @@ pub(crate) fn aftermath(config: &PackerConfig, killed: bool) -> &'static str {
 }
 
 /// Interrupts a run whose future is dropped. Nobody waits for it here: its folder stays, for the next build to look after it.
-struct OnDrop(Option<i32>);
+struct OnDrop<'a>(Option<i32>, &'a Work);
 
-impl Drop for OnDrop {
+impl Drop for OnDrop<'_> {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            process::interrupt(group);
-        }
+        self.0.into_iter().for_each(|group| self.1.interrupt(group));
     }
 }
 
@@ -146,7 +144,7 @@ impl Run<'_> {
                 self.not_started(e)
             })?;
         let group = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let mut on_drop = OnDrop(group);
+        let mut on_drop = OnDrop(group, work);
         let mut follow = Follow { file: File::open(work.stdout()).map_err(own)?, lines: Lines::default() };
         let mut report = Report::default();
         let mut stop: Option<(ErrorKind, Instant)> = None;
@@ -171,7 +169,7 @@ impl Run<'_> {
                     if self.tell {
                         cx.warn("packer is interrupted, and cleans up");
                     }
-                    group.into_iter().for_each(process::interrupt);
+                    group.into_iter().for_each(|group| work.interrupt(group));
                     stop = Some((kind, Instant::now() + grace));
                 }
                 Some((_, until)) if !killed && Instant::now() >= until => {

@@ -7,6 +7,7 @@
 //!                         /lock            held by its towpath as long as that works with it
 //!                         /run.json        what is built, for whoever finds it
 //!                         /template.json, vars.json   what Packer reads
+//!                         /interrupted     there once Packer was interrupted
 //!                         /stdout, stderr  its output, so that it outlives towpath; the first is held by Packer
 //! ```
 //!
@@ -27,6 +28,7 @@ use towpath_core::{Context, Result};
 use crate::artifact::Making;
 use crate::files::{private_dir, read_json, storage, write_json};
 use crate::output::Report;
+use crate::process;
 use crate::provider::PACKER;
 
 /// Starts the name of a run's folder.
@@ -133,6 +135,15 @@ impl Work {
     /// Nothing runs any more, and what it came to is written down, or is nothing: the folder may go.
     pub(crate) fn settle(&self) {
         self.started.store(false, Ordering::Release);
+    }
+
+    /// Interrupts what the run has started, once: a second one would end the very programs that clean up, such as `docker rm`.
+    /// Of one that came just before a crash nobody knows whether it was sent: what goes on all the same is killed in the end.
+    pub(crate) fn interrupt(&self, group: i32) {
+        // Without the mark this can only be too much, never too little.
+        if !matches!(File::create_new(self.dir.join("interrupted")), Err(e) if e.kind() == io::ErrorKind::AlreadyExists) {
+            process::interrupt(group);
+        }
     }
 
     /// What the run has said so far.
