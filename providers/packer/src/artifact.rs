@@ -106,16 +106,17 @@ pub(crate) fn collect(raws: &[Raw], making: &Making) -> Result<Made> {
 /// An image's own id is its digest. A tag has the digest of the image that its build made.
 fn of_docker(raw: &Raw, all: &[Raw]) -> String {
     let ids = std::iter::once(raw).chain(all.iter().filter(|other| other.build == raw.build));
-    let mut digests = ids.map(|r| r.id.as_str()).filter(|id| is_digest(id));
+    let mut digests = ids.map(|r| r.id.as_str()).filter(|id| is_image_id(id));
     digests.next().map_or_else(|| of_text(&raw.id), str::to_owned)
 }
 
-fn is_digest(id: &str) -> bool {
+/// Says whether this is the id of a Docker image, and no name.
+pub(crate) fn is_image_id(id: &str) -> bool {
     id.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// The digest of what can't be read from here: that of its id, which names it for good.
-fn of_text(id: &str) -> String {
+pub(crate) fn of_text(id: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(id)))
 }
 

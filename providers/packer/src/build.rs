@@ -21,7 +21,7 @@ use crate::record::{Record, Records, Which, are_whole};
 use crate::references::{self, Template};
 use crate::run::{Finished, Run, aftermath};
 use crate::work::{self, Work};
-use crate::{PackerConfig, Reuse, command, diagnostic, key, vars};
+use crate::{PackerConfig, Reuse, command, diagnostic, docker, key, vars};
 
 /// An image's definition that was found in order.
 #[derive(Debug)]
@@ -111,11 +111,26 @@ impl Image<'_> {
             return Ok(None);
         }
         let Some(record) = self.records.read(cx, &content.key, Which::Whole).await? else { return Ok(None) };
-        let unseen = record.artifacts.iter().any(|a| !is_file(a.kind));
-        if self.config.reuse == Reuse::Verified && unseen || !are_whole(&record.artifacts).await {
+        if !are_whole(&record.artifacts).await {
+            return Ok(None);
+        }
+        if self.config.reuse == Reuse::Verified && !self.are_there(cx, &record.artifacts).await? {
             return Ok(None);
         }
         Ok(Some(record))
+    }
+
+    /// Says whether everything that is no file is there.
+    async fn are_there(&self, cx: &Context, artifacts: &[Artifact]) -> Result<bool> {
+        let beyond: Vec<&Artifact> = artifacts.iter().filter(|a| !is_file(a.kind)).collect();
+        if beyond.is_empty() {
+            return Ok(true);
+        }
+        if !beyond.iter().all(|a| self.config.reuse.looks_at(a.kind) && docker::check("build", a).is_ok()) {
+            return Ok(false);
+        }
+        let images = docker::Images::list(cx, self.config, "build").await?;
+        Ok(beyond.into_iter().all(|a| images.look(a) == Ok(true)))
     }
 
     /// What an earlier process of this very run has built, and written down: to take it is to finish that build, whatever

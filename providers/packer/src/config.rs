@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use towpath_core::{Error, ErrorKind, Json, Result, SecretRef};
+use towpath_core::{ArtifactKind, Error, ErrorKind, Json, Result, SecretRef};
 
 use crate::Definition;
 use crate::provider::PACKER;
@@ -137,10 +137,21 @@ pub enum Reuse {
     /// looked at, since Packer has no verb for it.
     #[default]
     Recorded,
-    /// Only when all of them can be looked at: files.
+    /// Only when all of them can be looked at, and are there: files, and Docker images where the program `docker` is.
     Verified,
     /// Never: every call builds.
     Never,
+}
+
+impl Reuse {
+    /// Says whether an artifact of this kind is looked at before it is taken.
+    pub(crate) fn looks_at(self, kind: ArtifactKind) -> bool {
+        match kind {
+            ArtifactKind::Ami => false,
+            ArtifactKind::DockerImage => self == Self::Verified,
+            _ => true,
+        }
+    }
 }
 
 fn here() -> PathBuf {

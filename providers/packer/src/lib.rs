@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod definition;
 mod diagnostic;
+mod docker;
 mod files;
 mod hcl;
 mod key;

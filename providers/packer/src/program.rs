@@ -65,12 +65,13 @@ pub(crate) fn find(config: &PackerConfig, program: &Path) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| runs(p))
 }
 
-async fn ask(
+/// Asks a program something that it answers at once.
+pub(crate) async fn ask(
     cx: &Context,
     config: &PackerConfig,
     program: &Path,
     operation: &'static str,
-    args: &[&str],
+    args: &[impl AsRef<OsStr>],
 ) -> Result<std::process::Output> {
     let run =
         Command::new(program).args(args).envs(environment(config)).stdin(Stdio::null()).kill_on_drop(true).output();
@@ -80,7 +81,7 @@ async fn ask(
                 .with("program", program.display())
         })?;
         out.map_err(|e| {
-            Error::new(ErrorKind::ToolMissing, PACKER, operation, format!("packer can't be started: {INSTALL}"))
+            Error::new(ErrorKind::ToolMissing, PACKER, operation, format!("the program can't be started: {INSTALL}"))
                 .with("program", program.display())
                 .caused_by(e)
         })

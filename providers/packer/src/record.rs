@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use towpath_core::{Artifact, Context, Json, Result, RunId};
+use towpath_core::{Artifact, ArtifactKind, Context, Json, Result, RunId};
 
 use crate::artifact::{Making, is_file, of_file};
 use crate::files::{blocking, read_json, remove, storage, write_json};
@@ -45,11 +45,28 @@ impl Which {
     }
 }
 
+/// Whose a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// It is the artifact that is asked for, whole or not.
+    Given,
+    /// Another artifact of this builder has taken its place.
+    Another,
+    /// This builder knows nothing of it.
+    Nobody,
+}
+
 /// The file beside an artifact that says where it came from.
 fn beside(artifact: &Path) -> PathBuf {
     let mut name = artifact.as_os_str().to_owned();
     name.push(".towpath.json");
     name.into()
+}
+
+/// Says whether two artifacts are one thing. A file that was written again took the place of the older one; a Docker image
+/// that lost its name to another is there still.
+fn is_same(one: &Artifact, other: &Artifact) -> bool {
+    one.id == other.id && (is_file(one.kind) || one.digest == other.digest)
 }
 
 /// The records of one image.
@@ -140,12 +157,8 @@ impl Records {
         (key, run): (&str, Option<&RunId>),
         artifacts: &[Artifact],
     ) -> Result<()> {
-        let record = |artifacts| Record {
-            image: self.image.clone(),
-            content_key: key.to_owned(),
-            artifacts,
-            run: run.cloned(),
-        };
+        let record =
+            |artifacts| Record { image: self.image.clone(), content_key: key.to_owned(), artifacts, run: run.cloned() };
         let mut rest: Vec<Artifact> = Vec::new();
         for old in [Which::Rest, Which::Whole] {
             if old == Which::Whole && which == Which::Rest {
@@ -159,16 +172,17 @@ impl Records {
             rest.extend(artifacts.iter().cloned());
         } else {
             self.write(cx, Which::Whole, &record(artifacts.to_vec())).await?;
-            rest.retain(|old| !artifacts.iter().any(|new| new.id == old.id));
+            rest.retain(|old| !artifacts.iter().any(|new| is_same(new, old)));
         }
-        let mut seen = Vec::new();
-        rest.retain(|a| {
-            !seen.contains(&a.id) && {
-                seen.push(a.id.clone());
-                true
+        // The latest of equal ones says the most.
+        let mut once: Vec<Artifact> = Vec::new();
+        for artifact in rest.into_iter().rev() {
+            if !once.iter().any(|known| is_same(known, &artifact)) {
+                once.push(artifact);
             }
-        });
-        self.write(cx, Which::Rest, &record(rest)).await?;
+        }
+        once.reverse();
+        self.write(cx, Which::Rest, &record(once)).await?;
         for artifact in artifacts.iter().filter(|a| is_file(a.kind) && Path::new(&a.id).exists()) {
             let path = beside(Path::new(&artifact.id));
             write_json(&path, artifact).map_err(|e| storage("build", &path, e))?;
@@ -176,22 +190,58 @@ impl Records {
         Ok(())
     }
 
-    /// Says whether an artifact is one that this builder made.
-    pub(crate) async fn knows(&self, cx: &Context, artifact: &Artifact) -> Result<bool> {
-        let own: Option<Artifact> = read_json(&beside(Path::new(&artifact.id))).ok().flatten();
-        if own.is_some_and(|own| own.id == artifact.id && own.name == artifact.name) {
-            return Ok(true);
+    /// Every name under which the Docker image with this id was made.
+    pub(crate) async fn of_image(&self, cx: &Context, id: &str) -> Result<Vec<Artifact>> {
+        let all = self.all(cx).await?.into_iter().flat_map(|(_, record)| record.artifacts);
+        let mut found: Vec<Artifact> = Vec::new();
+        for artifact in all.filter(|a| a.kind == ArtifactKind::DockerImage && a.digest == id) {
+            if !found.iter().any(|known| known.id == artifact.id) {
+                found.push(artifact);
+            }
         }
-        Ok(self.all(cx).await?.iter().any(|(_, r)| r.artifacts.iter().any(|a| a.id == artifact.id)))
+        Ok(found)
     }
 
-    /// Forgets an artifact that was removed. What its records hold beside it becomes the rest: the image is whole no more.
+    /// Whose a file is.
+    pub(crate) async fn holder(&self, cx: &Context, artifact: &Artifact) -> Result<Holder> {
+        let is_given = |a: &Artifact| a.digest == artifact.digest && a.name == artifact.name;
+        let all = self.all(cx).await?.into_iter().flat_map(|(_, record)| record.artifacts);
+        let here: Vec<Artifact> = all.filter(|a| a.id == artifact.id).collect();
+        let path = PathBuf::from(&artifact.id);
+        // What was built last stands beside it, whichever image and definition that was.
+        let own: Option<Artifact> =
+            read_json::<Artifact>(&beside(&path)).ok().flatten().filter(|own| own.id == artifact.id);
+        if let Some(own) = own {
+            return Ok(if is_given(&own) { Holder::Given } else { Holder::Another });
+        }
+        if !here.iter().any(is_given) {
+            return Ok(if here.is_empty() { Holder::Nobody } else { Holder::Another });
+        }
+        let there = blocking(move || of_file(&path)).await.and_then(|digest| digest);
+        let there = there.map_err(|e| storage("remove", Path::new(&artifact.id), e))?;
+        let replaced = |a: &Artifact| !is_given(a) && Some(&a.digest) == there.as_ref();
+        Ok(if here.iter().any(replaced) { Holder::Another } else { Holder::Given })
+    }
+
+    /// Forgets an artifact that was removed, and with a file all that have ever been at its path.
     pub(crate) async fn forget(&self, cx: &Context, artifact: &Artifact) -> Result<()> {
-        let path = beside(Path::new(&artifact.id));
-        remove(&path).map_err(|e| storage("remove", &path, e))?;
+        if is_file(artifact.kind) {
+            let path = beside(Path::new(&artifact.id));
+            remove(&path).map_err(|e| storage("remove", &path, e))?;
+        }
+        self.forget_where(cx, |a| is_same(a, artifact)).await
+    }
+
+    /// Forgets a file that another one has taken the place of.
+    pub(crate) async fn forget_replaced(&self, cx: &Context, artifact: &Artifact) -> Result<()> {
+        self.forget_where(cx, |a| a.id == artifact.id && a.digest == artifact.digest).await
+    }
+
+    /// What the records hold beside what is gone becomes the rest: the image is whole no more.
+    async fn forget_where(&self, cx: &Context, is_gone: impl Fn(&Artifact) -> bool) -> Result<()> {
         for (which, mut record) in self.all(cx).await? {
             let before = record.artifacts.len();
-            record.artifacts.retain(|a| a.id != artifact.id);
+            record.artifacts.retain(|a| !is_gone(a));
             if record.artifacts.len() == before {
                 continue;
             }

@@ -141,7 +141,8 @@ impl Work {
     /// Of one that came just before a crash nobody knows whether it was sent: what goes on all the same is killed in the end.
     pub(crate) fn interrupt(&self, group: i32) {
         // Without the mark this can only be too much, never too little.
-        if !matches!(File::create_new(self.dir.join("interrupted")), Err(e) if e.kind() == io::ErrorKind::AlreadyExists) {
+        if !matches!(File::create_new(self.dir.join("interrupted")), Err(e) if e.kind() == io::ErrorKind::AlreadyExists)
+        {
             process::interrupt(group);
         }
     }

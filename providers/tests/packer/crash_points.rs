@@ -76,9 +76,7 @@ async fn ends_well(dir: &Path, when: &str) {
         // Whoever watches this process only is told what the run has made, if its step was not finished before.
         let events = seen.events();
         let step_went_on = events.iter().any(|e| matches!(e, EventKind::StepStarted { .. }));
-        let told = |e: &EventKind| {
-            matches!(e, EventKind::Change { change, made: true } if change.subject == format!("file {}", file.id))
-        };
+        let told = |e: &EventKind| matches!(e, EventKind::Change { change, made: true } if change.subject == format!("file {}", file.id));
         assert_eq!(events.iter().any(told), step_went_on, "{when}: {}", seen.text());
         let state = report.step("image").unwrap().state;
         assert_eq!(state, Some(StepState::Done), "{when}: the run has built it, whichever process did");

@@ -102,6 +102,12 @@ impl Definition {
         of_sources.chain(of_processors).collect()
     }
 
+    /// Says whether the sources that start from a Docker image of the base take the one that is here.
+    pub(crate) fn pulls_no_base(&self) -> bool {
+        let mut of_base = self.sources.iter().filter(|s| s.needs_base());
+        of_base.all(|s| matches!(s, Source::Docker(docker) if docker.pull == Some(false)))
+    }
+
     pub(crate) fn check(&self, config: &PackerConfig) -> Result<()> {
         if self.sources.is_empty() {
             return Err(invalid("a definition needs at least one of `sources`"));

@@ -201,6 +201,36 @@ build {
     assert!(error.to_string().contains("makes no `ami`") && error.to_string().contains("copy.txt"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_later_build_has_written_is_not_removed() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let builder = |text: &str| {
+        let file = File { target: "out.txt".into(), content: Some("{{user `text`}}".into()), ..File::default() };
+        let config = PackerConfig::definition(Definition::new([Source::File(file)])).var("text", text);
+        Packer::new(config.working_dir(dir.path()).state_dir(dir.path().join("state"))).unwrap()
+    };
+    let cx = Context::new();
+    let web = image("web", &[ArtifactKind::File]);
+    let beside = dir.path().join("out.txt.towpath.json");
+    for with_file_beside in [true, false] {
+        let one = builder("one").build(&cx, &web).await.unwrap().artifacts.remove(0);
+        let two = builder("two").build(&cx, &web).await.unwrap().artifacts.remove(0);
+        assert_eq!(one.id, two.id);
+        if !with_file_beside {
+            std::fs::remove_file(&beside).unwrap();
+        }
+        assert!(!builder("one").remove(&cx, &one).await.unwrap(), "it is gone already");
+        assert_eq!(std::fs::read_to_string(&two.id).unwrap(), "two");
+        assert_eq!(builder("one").recorded(&cx, "web").await.unwrap(), std::slice::from_ref(&two));
+        assert_eq!(builder("two").build(&cx, &web).await.unwrap().changed, 0);
+        assert!(builder("one").remove(&cx, &two).await.unwrap());
+        assert!(!beside.exists() && builder("one").recorded(&cx, "web").await.unwrap().is_empty());
+    }
+}
+
 /// A run that was killed after its build had been written down, and before its journal or its listeners knew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_goes_on_says_what_it_had_made() {
