@@ -70,10 +70,27 @@ pub(crate) fn learn_sensitive(cx: &Context, config: &PackerConfig, template: &Te
         if let Some(value) = config.vars.get(name) {
             texts(value, &mut known);
         }
-        known.extend(std::env::var(format!("PKR_VAR_{name}")));
+        known.extend(env(config, &format!("PKR_VAR_{name}")));
+        // A default such as `{{env `TOKEN`}}` or `env("TOKEN")`.
+        let read = known.iter().filter_map(|text| env_name(text)).filter_map(|name| env(config, name));
+        known.extend(read.collect::<Vec<_>>());
         for value in known {
             learn(cx, &value);
         }
+    }
+}
+
+/// A variable of Packer's environment, if it is text.
+pub(crate) fn env(config: &PackerConfig, name: &str) -> Option<String> {
+    config.env.get(name).cloned().or_else(|| std::env::var(name).ok())
+}
+
+/// The variable of the environment that a text may name: in HCL2 it is the argument of `env`.
+fn env_name(text: &str) -> Option<&str> {
+    let of_json = text.trim().strip_prefix("{{").and_then(|t| t.strip_suffix("}}")).map(str::trim);
+    match of_json {
+        Some(inside) => Some(inside.strip_prefix("env")?.trim().trim_matches(['`', '"'])),
+        None => Some(text),
     }
 }
 

@@ -38,6 +38,34 @@ async fn what_packer_prints_of_secrets_is_masked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sensitive_variables_out_of_the_environment_are_masked() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let json = r#"{"variables": {"pw": "{{env `SECRET_OF_TEST`}}"}, "sensitive-variables": ["pw"],
+      "builders": [{"type": "null", "communicator": "none"}],
+      "provisioners": [{"type": "shell-local", "inline": ["echo p {{user `pw`}}", "exit 1"]}]}"#;
+    let of_default = "variable \"pw\" {\n  sensitive = true\n  default = env(\"SECRET_OF_TEST\")\n}\n";
+    let of_packer = "variable \"pw\" {\n  sensitive = true\n}\n";
+    let hcl = "source \"null\" \"a\" {\n  communicator = \"none\"\n}\nbuild {\n  sources = [\"source.null.a\"]\n  provisioner \"shell-local\" {\n    inline = [\"echo p ${var.pw}\", \"exit 1\"]\n  }\n}\n";
+    for (name, text, var) in [
+        ("t.json", json.to_owned(), "SECRET_OF_TEST"),
+        ("default.pkr.hcl", format!("{of_default}{hcl}"), "SECRET_OF_TEST"),
+        ("packer.pkr.hcl", format!("{of_packer}{hcl}"), "PKR_VAR_pw"),
+    ] {
+        let template = write(dir.path(), name, &text);
+        let mut config = PackerConfig::template(&template).working_dir(dir.path()).state_dir(dir.path().join("state"));
+        config.env.insert(var.into(), SECRET.into());
+        let seen = Seen::default();
+        let error = Packer::new(config).unwrap().build(&seen.context().build(), &image("web", &[])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ToolFailed, "{error:?}");
+        assert!(seen.text().contains("p ***"), "{name}: {}", seen.text());
+        assert!(!seen.text().contains(SECRET) && !error.report().contains(SECRET), "{name}: {error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_go_through_a_private_file_that_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
