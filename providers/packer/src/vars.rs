@@ -8,6 +8,7 @@ use towpath_core::{Context, Error, ErrorKind, Json, Result, Secret};
 
 use crate::PackerConfig;
 use crate::definition::{BASE_VAR, IMAGE_VAR};
+use crate::message::unescape;
 use crate::provider::PACKER;
 use crate::references::{Template, collect_values, texts};
 
@@ -94,14 +95,18 @@ fn env_name(text: &str) -> Option<&str> {
     }
 }
 
-/// A value of several lines, such as a key, is printed line by line.
+/// A value of several lines, such as a key, is printed line by line; so is one with a `\n` of two characters, which Packer's output can't
+/// tell from the end of a line.
 fn learn(cx: &Context, value: &str) {
     if value.is_empty() {
         return;
     }
     cx.learn_secret(&Secret::new(value));
-    for line in value.lines().filter(|l| *l != value && l.trim().len() >= towpath_core::MASK_MIN_BYTES) {
-        cx.learn_secret(&Secret::new(line.trim()));
+    let printed = unescape(value);
+    for line in value.lines().chain(printed.lines()).map(str::trim) {
+        if line != value && line.len() >= towpath_core::MASK_MIN_BYTES {
+            cx.learn_secret(&Secret::new(line));
+        }
     }
 }
 
