@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use towpath_core::{
     Action, Artifact, ArtifactKind, Change, Context, Error, ErrorKind, EventKind, ImageDefinition, Json, Provenance,
-    Result, digest_json,
+    Result,
 };
 
 use crate::artifact::{Made, Making, collect, is_file, kind_name, unreadable};
@@ -67,7 +67,8 @@ impl Content {
 }
 
 impl Image<'_> {
-    fn dir(&self) -> PathBuf {
+    /// Where its records, locks and runs are.
+    pub(crate) fn dir(&self) -> PathBuf {
         self.config.state_dir.join(&self.image.name)
     }
 
@@ -76,21 +77,24 @@ impl Image<'_> {
     }
 
     /// Reads everything that the image is made from.
-    pub(crate) async fn content(&self, operation: &'static str) -> Result<Content> {
+    pub(crate) async fn content(&self, operation: &'static str, program: &Program) -> Result<Content> {
+        let program = program.clone();
         let definition = self.config.definition.as_ref().map(|d| d.to_template(self.config)).transpose()?;
         let (config, name, base) = (self.config.clone(), self.image.name.clone(), self.base.clone());
         let base_key = self.base_key.clone();
         let read = move || -> Result<Content> {
             let template = match (&config.template, &definition) {
-                (Some(path), _) => {
-                    references::read(path, &config.working_dir).map_err(|e| unreadable(operation, path, e))?
-                }
-                (None, Some(json)) => Template::of_definition(json, &config.working_dir),
+                (Some(path), _) => references::read(path, &config.working_dir, &config.vars)
+                    .map_err(|e| unreadable(operation, path, e))?,
+                (None, Some(json)) => Template::of_definition(json, &config.working_dir, &config.vars),
                 (None, None) => Template::default(),
             };
             let vars = vars::open_vars(&config, &template, &name, &base)?;
+            let plugins = program::wanted(&config, &program, &template);
             let content = key::Content {
                 name: &name,
+                program: &program,
+                plugins: &plugins,
                 base: base_key,
                 vars: &vars,
                 template: &template,
@@ -129,7 +133,10 @@ impl Image<'_> {
         if !beyond.iter().all(|a| self.config.reuse.looks_at(a.kind) && docker::check("build", a).is_ok()) {
             return Ok(false);
         }
-        let images = docker::Images::list(cx, self.config, "build").await?;
+        let images = match docker::Images::list(cx, self.config, "build").await {
+            Err(e) if e.kind() == ErrorKind::ToolMissing => return Ok(false),
+            images => images?,
+        };
         Ok(beyond.into_iter().all(|a| images.look(a) == Ok(true)))
     }
 
@@ -180,13 +187,17 @@ impl Image<'_> {
     }
 
     /// Has Packer check the template, for a plan. Gives a warning where it could not.
-    pub(crate) async fn check_template(&self, cx: &Context, content: &Content) -> Result<Option<String>> {
-        let program = program::packer(cx, self.config, "plan").await?;
-        if self.installs_plugins(&program, content) {
+    pub(crate) async fn check_template(
+        &self,
+        cx: &Context,
+        program: &Program,
+        content: &Content,
+    ) -> Result<Option<String>> {
+        if self.installs_plugins(program, content) {
             let what = "the template is checked when it is built, after `packer init` has installed its plugins";
             return Ok(Some(what.to_owned()));
         }
-        self.validate(cx, &program, content, "plan").await.map(|()| None)
+        self.validate(cx, program, content, "plan").await.map(|()| None)
     }
 
     fn installs_plugins(&self, program: &Program, content: &Content) -> bool {
@@ -234,16 +245,20 @@ impl Image<'_> {
         Run { config: self.config, program: program.path.clone(), args, operation, tell }
     }
 
-    /// Installs plugins, checks the template, and builds.
-    pub(crate) async fn build(&self, cx: &Context, content: &Content) -> Result<Outcome> {
-        let program = program::packer(cx, self.config, "build").await?;
-        if self.installs_plugins(&program, content) {
-            self.init(cx, &program, content).await?;
+    /// Installs the plugins that the template requires. Gives the content as it is then: a plugin that was not there is part of it.
+    pub(crate) async fn with_plugins(&self, cx: &Context, program: &Program, content: Content) -> Result<Content> {
+        if !self.installs_plugins(program, &content) {
+            return Ok(content);
         }
-        self.validate(cx, &program, content, "build").await?;
+        self.init(cx, program, &content).await?;
+        self.content("build", program).await
+    }
+
+    /// Checks the template, and builds.
+    pub(crate) async fn build(&self, cx: &Context, program: &Program, content: &Content) -> Result<Outcome> {
+        self.validate(cx, program, content, "build").await?;
         let intent =
             json!({"image": self.image.name, "content_key": content.key, "packer": program.version.to_string()});
-        let program = &program;
         // Whether this process has told the listeners what was made; else another one has, whose listeners are gone.
         let told = AtomicBool::new(false);
         let told = &told;
@@ -273,8 +288,7 @@ impl Image<'_> {
     /// Runs `packer init`, which downloads what is missing and never takes anything away.
     async fn init(&self, cx: &Context, program: &Program, content: &Content) -> Result<()> {
         let Some(template) = &self.config.template else { return Ok(()) };
-        let files: Vec<String> = content.template.files.iter().map(|f| f.display().to_string()).collect();
-        let name = format!("init/{}", digest_json(&json!(files)));
+        let name = format!("init/{}", content.key);
         let intent = json!({"template": template.display().to_string()});
         cx.effect_idempotent(&name, intent, |cx| async move {
             let work = Work::new(&self.dir(), "init", None)?;
@@ -415,7 +429,8 @@ impl Image<'_> {
         }
         let report = work.report();
         let made = self.made(&report, &making).await?;
-        if ended.found.is_empty() && ended.left.is_empty() && report.is_complete() {
+        let finished = ended.found.is_empty() && ended.left.is_empty() && report.is_complete();
+        if finished && work.has_written_last(&made.artifacts) {
             // Under the key of what it was made from, which may be another than that of today.
             self.keep(cx, Which::Whole, &making, &made.artifacts).await?;
             gone()?;

@@ -271,7 +271,7 @@ impl PackerConfig {
         }
         if let Some(name) = given.chain(self.vars.keys()).find(|n| !is_identifier(n)) {
             return invalid(format!(
-                "`{name}` can't be the name of a variable: letters, digits and `_`, a letter first"
+                "`{name}` can't be the name of a variable: letters, digits, `_` and `-`, a letter or `_` first"
             ));
         }
         // Packer's own separator; it has no escape.
@@ -286,6 +286,9 @@ impl PackerConfig {
         }
         if let Some(name) = self.env.keys().find(|n| n.is_empty() || n.contains(['=', '\0'])) {
             return invalid(format!("`env` can't set a variable called {name:?}"));
+        }
+        if let Some((name, _)) = self.env.iter().find(|(_, value)| value.contains('\0')) {
+            return invalid(format!("the value of `{name}` in `env` has a NUL in it, which no environment can hold"));
         }
         Ok(())
     }

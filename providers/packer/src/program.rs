@@ -87,7 +87,7 @@ pub(crate) async fn ask(
                 .with("program", program.display())
         })?;
         out.map_err(|e| {
-            Error::new(ErrorKind::ToolMissing, PACKER, operation, format!("the program can't be started: {INSTALL}"))
+            Error::new(ErrorKind::ToolMissing, PACKER, operation, "the program can't be started")
                 .with("program", program.display())
                 .caused_by(e)
         })

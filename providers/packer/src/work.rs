@@ -23,9 +23,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use towpath_core::{Context, Result};
+use towpath_core::{Artifact, Context, Result};
 
-use crate::artifact::Making;
+use crate::artifact::{Making, is_file};
 use crate::files::{private_dir, read_json, storage, write_json};
 use crate::output::Report;
 use crate::process;
@@ -76,7 +76,7 @@ impl Work {
     pub(crate) fn new(image_dir: &Path, operation: &'static str, content_key: Option<&str>) -> Result<Self> {
         let make = || -> io::Result<Self> {
             private_dir(image_dir)?;
-            loop {
+            for _ in 0..100 {
                 let token = format!("{:032x}", rand::random::<u128>());
                 let dir = image_dir.join(format!("{RUN}{token}~{}", content_key.unwrap_or(NO_KEY)));
                 private_dir(&dir)?;
@@ -86,6 +86,7 @@ impl Work {
                 let content_key = content_key.map(str::to_owned);
                 return Ok(Self { dir, token, content_key, started: AtomicBool::new(false), _lock: lock });
             }
+            Err(io::Error::other("files there can't be locked with `flock`"))
         };
         make().map_err(|e| storage(operation, image_dir, e))
     }
@@ -155,6 +156,15 @@ impl Work {
             report.take(line);
         }
         report
+    }
+
+    /// Says whether the files of these artifacts are as Packer left them: it wrote to its output after it had made them. Their digests
+    /// are taken only now, so that somebody else's change would go unseen.
+    pub(crate) fn has_written_last(&self, artifacts: &[Artifact]) -> bool {
+        let modified = |path: &Path| path.metadata().and_then(|m| m.modified());
+        let Ok(end) = modified(&self.stdout()) else { return false };
+        let files = artifacts.iter().filter(|a| is_file(a.kind));
+        files.map(|a| modified(Path::new(&a.id))).all(|time| time.is_ok_and(|time| time <= end))
     }
 
     /// Says whether Packer runs, wherever that may be: its output is locked as long as it does.

@@ -171,6 +171,21 @@ async fn a_run_that_fails_loses_nothing_that_it_took_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_changed_since_is_not_taken() {
+    let deaf = Deaf::new();
+    dropped(&deaf.of("one"), &image("web", &[]), "deaf").await;
+    deaf.go();
+    deaf.ended().await;
+    let plan = deaf.of("one").plan(&Context::new(), &image("web", &[])).await.unwrap();
+    assert!(plan.warnings.iter().any(|w| w.contains("whose towpath is gone is left")), "{plan:?}");
+    write(deaf.path(), "one.txt", "somebody else's");
+    let (one, changed) = deaf.build("one").await.unwrap();
+    assert_eq!(changed, 1);
+    assert_eq!(std::fs::read_to_string(&one[0].id).unwrap(), "one\n");
+    assert_eq!(deaf.built(), ["one", "one"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_in_the_middle_of_taking_over_loses_nothing() {
     let deaf = Deaf::new();
     let web = image("web", &[]);
