@@ -120,12 +120,18 @@ pub(crate) fn of_text(id: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(id)))
 }
 
-/// The digest of a file, `None` if there is none. A folder is none.
+/// The digest of a file, `None` if there is none. A folder is none, and a pipe or device, which may never end.
 pub(crate) fn of_file(path: &Path) -> io::Result<Option<String>> {
+    let is_none = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    match path.metadata() {
+        Ok(meta) if meta.is_file() => {}
+        Ok(_) => return Ok(None),
+        Err(e) if is_none(&e) => return Ok(None),
+        Err(e) => return Err(e),
+    }
     let mut file = match File::open(path) {
-        Ok(file) if file.metadata()?.is_dir() => return Ok(None),
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if is_none(&e) => return Ok(None),
         Err(e) => return Err(e),
     };
     let mut digest = Sha256::new();

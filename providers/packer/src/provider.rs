@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use towpath_core::{
     Action, Artifact, ArtifactKind, Base, Built, Capabilities, Change, Context, Error, ErrorKind, ImageBuilder,
-    ImageDefinition, Json, Plan, Preflight, Result,
+    ImageDefinition, Json, Plan, Preflight, Result, digest_json,
 };
 
 use crate::artifact::{kind_name, of_file, unreadable};
@@ -13,8 +13,9 @@ use crate::build::Image;
 use crate::docker::{self, Images};
 use crate::files::{blocking, remove, storage};
 use crate::program;
-use crate::record::{Holder, Records};
+use crate::record::{Holder, Records, once};
 use crate::vars::check_files;
+use crate::work;
 use crate::{Definition, PackerConfig};
 
 /// Name of the image builder in the registry and in errors.
@@ -67,7 +68,7 @@ impl Packer {
     pub async fn recorded(&self, cx: &Context, image: &str) -> Result<Vec<Artifact>> {
         check_name(image, "recorded")?;
         let all = self.records(image).all(cx).await?;
-        Ok(all.into_iter().flat_map(|(_, record)| record.artifacts).collect())
+        Ok(once(all.into_iter().flat_map(|(_, record)| record.artifacts).collect()))
     }
 
     /// How a source names an artifact: that of an AMI is its id alone, without the region. A Docker image that is not pulled is here,
@@ -210,8 +211,15 @@ impl ImageBuilder for Packer {
     async fn plan(&self, cx: &Context, image: &ImageDefinition) -> Result<Plan> {
         cx.check(PACKER, "plan")?;
         let this = self.image("plan", image)?;
-        let content = this.content("plan").await?;
+        let program = program::packer(cx, &self.config, "plan").await?;
+        let content = this.content("plan", &program).await?;
         let mut plan = Plan { warnings: content.warnings(), ..Plan::default() };
+        if work::has_abandoned(&this.dir()) {
+            plan.warnings.push(
+                "a run of packer whose towpath is gone is left: the build ends it first, or takes what it has finished"
+                    .into(),
+            );
+        }
         let subjects: Vec<String> = match image.artifacts.as_slice() {
             [] => vec![format!("image {}", image.name)],
             kinds => kinds.iter().map(|k| format!("{} {}", kind_name(*k), image.name)).collect(),
@@ -219,7 +227,7 @@ impl ImageBuilder for Packer {
         let found = this.reusable(cx, &content).await?.map(|record| record.artifacts);
         if let Some(artifacts) = &found {
             this.wanted("plan", artifacts)?;
-        } else if let Some(warning) = this.check_template(cx, &content).await? {
+        } else if let Some(warning) = this.check_template(cx, &program, &content).await? {
             plan.warnings.push(warning);
         }
         for (n, subject) in subjects.into_iter().enumerate() {
@@ -245,16 +253,25 @@ impl ImageBuilder for Packer {
     async fn build(&self, cx: &Context, image: &ImageDefinition) -> Result<Built> {
         cx.check(PACKER, "build")?;
         let this = self.image("build", image)?;
-        let content = this.content("build").await?;
+        let program = program::packer(cx, &self.config, "build").await?;
+        let mut content = this.content("build", &program).await?;
         for warning in content.warnings() {
             cx.warn(warning);
         }
+        let mut found = this.reusable(cx, &content).await?;
+        if found.is_none() {
+            let key = content.key.clone();
+            content = this.with_plugins(cx, &program, content).await?;
+            if content.key != key {
+                found = this.reusable(cx, &content).await?;
+            }
+        }
         // What an earlier process of this run has built is not reused, but finished: by the journal, with its events.
-        if let Some(record) = this.reusable(cx, &content).await?.filter(|record| !record.is_of_run(cx)) {
+        if let Some(record) = found.filter(|record| !record.is_of_run(cx)) {
             this.tidy(cx, &content).await?;
             return Ok(Built { artifacts: this.wanted("build", &record.artifacts)?, changed: 0 });
         }
-        let outcome = this.build(cx, &content).await?;
+        let outcome = this.build(cx, &program, &content).await?;
         let artifacts = this.wanted("build", &outcome.artifacts)?;
         let changed = match outcome.built {
             // A run without artifacts, of the source `null`, did something all the same.
@@ -305,6 +322,9 @@ impl ImageBuilder for Packer {
         let place = place("remove", artifact)?;
         check_name(&artifact.name, "remove")?;
         let records = self.records(&artifact.name);
+        let dir = self.config.state_dir.join(&artifact.name);
+        // A build would write its records at the same time.
+        let _lock = if dir.is_dir() { Some(work::lock(cx, &dir, "remove").await?) } else { None };
         match place {
             Place::Docker => self.remove_image(cx, &records, artifact).await,
             Place::File(path) => remove_file(cx, &records, artifact, &path).await,
@@ -338,7 +358,12 @@ async fn remove_file(cx: &Context, records: &Records, artifact: &Artifact, path:
         // A later build has written there: the artifact that was to go is gone, and what is there is not meant.
         Holder::Another => records.forget_replaced(cx, artifact).await.map(|()| false),
         Holder::Given => {
-            let there = remove(path).map_err(|e| storage("remove", path, e))?;
+            let there = path.exists();
+            let key = format!("remove/{}", digest_json(&json!([artifact.id, artifact.digest])));
+            let gone = |_| async { remove(path).map_err(|e| storage("remove", path, e)) };
+            cx.effect_idempotent(&key, json!({"remove": artifact.id}), gone).await?;
+            // It may have been built again since an earlier removal by the same run.
+            remove(path).map_err(|e| storage("remove", path, e))?;
             records.forget(cx, artifact).await?;
             Ok(there)
         }

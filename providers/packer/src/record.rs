@@ -1,5 +1,7 @@
 //! What was built from what: in the state folder, beside each file, and in the store where there is one.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +30,7 @@ impl Record {
 }
 
 /// Which of the two records of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Which {
     /// All that the image is: it can be reused.
     Whole,
@@ -69,6 +71,27 @@ fn is_same(one: &Artifact, other: &Artifact) -> bool {
     one.id == other.id && (is_file(one.kind) || one.digest == other.digest)
 }
 
+/// Each of them once. The latest of equal ones says the most.
+pub(crate) fn once(artifacts: Vec<Artifact>) -> Vec<Artifact> {
+    let mut once: Vec<Artifact> = Vec::new();
+    for artifact in artifacts.into_iter().rev() {
+        if !once.iter().any(|known| is_same(known, &artifact)) {
+            once.push(artifact);
+        }
+    }
+    once.reverse();
+    once
+}
+
+/// A record's file. `None`: there is none, or it is no record.
+fn readable(path: &Path) -> Result<Option<Record>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(storage("recorded", path, e)),
+    }
+}
+
 /// The records of one image.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
@@ -89,39 +112,54 @@ impl Records {
         format!("{}/{}", self.image, which.name(key))
     }
 
-    /// Reads one. A file that can't be read is as good as none: the image is built again.
+    /// Reads one. What is no record is as good as none: the image is built again. What can't be read is an error, since nobody
+    /// knows then what would be forgotten.
+    ///
+    /// Of the rest, what another machine has put into the store counts as well as what is here.
     pub(crate) async fn read(&self, cx: &Context, key: &str, which: Which) -> Result<Option<Record>> {
-        let here = read_json::<Record>(&self.file(key, which)).ok().flatten();
-        if here.is_some() {
+        let here = readable(&self.file(key, which))?;
+        if here.is_some() && which == Which::Whole {
             return Ok(here);
         }
-        let Some(store) = cx.store() else { return Ok(None) };
+        let Some(store) = cx.store() else { return Ok(here) };
         let name = self.document(key, which);
         let found = store.documents(PACKER).await?.into_iter().find(|(k, _)| *k == name);
-        Ok(found.and_then(|(_, value)| serde_json::from_value(value).ok()))
+        let there: Option<Record> = found.and_then(|(_, value)| serde_json::from_value(value).ok());
+        Ok(match (here, there) {
+            (Some(here), Some(there)) => {
+                Some(Record { artifacts: once([there.artifacts, here.artifacts].concat()), ..here })
+            }
+            (here, there) => here.or(there),
+        })
     }
 
     /// Reads all of this image.
     pub(crate) async fn all(&self, cx: &Context) -> Result<Vec<(Which, Record)>> {
-        let mut found: Vec<(Which, Record)> = Vec::new();
-        let which = |name: &str| if name.ends_with(".rest") { Which::Rest } else { Which::Whole };
-        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|e| e == "json")
-                && let Ok(Some(record)) = read_json::<Record>(&path)
-            {
-                found.push((which(&path.file_stem().unwrap_or_default().to_string_lossy()), record));
+        let mut names: BTreeSet<(String, Which)> = BTreeSet::new();
+        let mut take = |name: &str| match name.strip_suffix(".rest") {
+            Some(key) => names.insert((key.to_owned(), Which::Rest)),
+            None => names.insert((name.to_owned(), Which::Whole)),
+        };
+        match std::fs::read_dir(&self.dir) {
+            Ok(entries) => {
+                for entry in entries {
+                    let name = entry.map_err(|e| storage("recorded", &self.dir, e))?.file_name();
+                    // Half-written ones start with a dot.
+                    name.to_str().and_then(|n| n.strip_suffix(".json")).filter(|n| !n.starts_with('.')).map(&mut take);
+                }
             }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(storage("recorded", &self.dir, e)),
         }
         if let Some(store) = cx.store() {
             let prefix = format!("{}/", self.image);
-            for (name, value) in store.documents(PACKER).await? {
-                let Ok(record) = serde_json::from_value::<Record>(value) else { continue };
-                let this = (which(&name), record.content_key.clone());
-                if name.starts_with(&prefix) && !found.iter().any(|(w, r)| (*w, &r.content_key) == (this.0, &this.1)) {
-                    found.push((this.0, record));
-                }
+            for (name, _) in store.documents(PACKER).await? {
+                name.strip_prefix(&prefix).map(&mut take);
             }
+        }
+        let mut found = Vec::new();
+        for (key, which) in names {
+            found.extend(self.read(cx, &key, which).await?.map(|record| (which, record)));
         }
         Ok(found)
     }
@@ -168,21 +206,15 @@ impl Records {
                 rest.extend(old.artifacts);
             }
         }
-        if which == Which::Rest {
-            rest.extend(artifacts.iter().cloned());
-        } else {
+        match which {
+            Which::Rest => rest.extend(artifacts.iter().cloned()),
+            Which::Whole => rest.retain(|old| !artifacts.iter().any(|new| is_same(new, old))),
+        }
+        // Whatever comes between, nothing is in neither.
+        self.write(cx, Which::Rest, &record(once(rest))).await?;
+        if which == Which::Whole {
             self.write(cx, Which::Whole, &record(artifacts.to_vec())).await?;
-            rest.retain(|old| !artifacts.iter().any(|new| is_same(new, old)));
         }
-        // The latest of equal ones says the most.
-        let mut once: Vec<Artifact> = Vec::new();
-        for artifact in rest.into_iter().rev() {
-            if !once.iter().any(|known| is_same(known, &artifact)) {
-                once.push(artifact);
-            }
-        }
-        once.reverse();
-        self.write(cx, Which::Rest, &record(once)).await?;
         for artifact in artifacts.iter().filter(|a| is_file(a.kind) && Path::new(&a.id).exists()) {
             let path = beside(Path::new(&artifact.id));
             write_json(&path, artifact).map_err(|e| storage("build", &path, e))?;
@@ -245,13 +277,14 @@ impl Records {
             if record.artifacts.len() == before {
                 continue;
             }
-            let left = std::mem::take(&mut record.artifacts);
-            self.write(cx, which, &record).await?;
-            if which == Which::Whole {
-                self.save_as(cx, Which::Rest, (&record.content_key, record.run.as_ref()), &left).await?;
-            } else {
-                self.write(cx, which, &Record { artifacts: left, ..record }).await?;
+            if which == Which::Rest {
+                self.write(cx, which, &record).await?;
+                continue;
             }
+            // Whatever comes between, nothing is in neither.
+            let left = std::mem::take(&mut record.artifacts);
+            self.save_as(cx, Which::Rest, (&record.content_key, record.run.as_ref()), &left).await?;
+            self.write(cx, which, &record).await?;
         }
         Ok(())
     }
@@ -264,4 +297,64 @@ pub(crate) async fn are_whole(artifacts: &[Artifact]) -> bool {
         files.iter().all(|a| of_file(Path::new(&a.id)).is_ok_and(|found| found.as_deref() == Some(a.digest.as_str())))
     };
     blocking(check).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use towpath_core::{MemoryStore, Provenance, Store};
+
+    use super::*;
+    use crate::files::private_dir;
+
+    fn ami(id: &str) -> Artifact {
+        let (name, digest) = ("web".to_owned(), format!("digest of {id}"));
+        Artifact { name, kind: ArtifactKind::Ami, id: id.into(), digest, provenance: Provenance::default() }
+    }
+
+    async fn ids(records: &Records, cx: &Context, which: Which) -> Vec<String> {
+        let record = records.read(cx, "k", which).await.unwrap();
+        let mut ids: Vec<String> = record.map(|r| r.artifacts.into_iter().map(|a| a.id).collect()).unwrap_or_default();
+        ids.sort();
+        ids
+    }
+
+    #[tokio::test]
+    async fn what_another_machine_knows_is_not_overwritten() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let cx = Context::builder().store(store).build();
+        let making = Making::unknown("web", "k".into(), one.path());
+        let here = Records::new(one.path().join("web"), "web");
+        let there = Records::new(other.path().join("web"), "web");
+        for records in [&here, &there] {
+            private_dir(&records.dir).unwrap();
+        }
+        here.save(&cx, Which::Rest, &making, &[ami("1")]).await.unwrap();
+        there.save(&cx, Which::Rest, &making, &[ami("2")]).await.unwrap();
+        here.save(&cx, Which::Rest, &making, &[ami("3")]).await.unwrap();
+        assert_eq!(ids(&here, &cx, Which::Rest).await, ["1", "2", "3"]);
+        there.save(&cx, Which::Whole, &making, &[ami("4")]).await.unwrap();
+        here.save(&cx, Which::Whole, &making, &[ami("5")]).await.unwrap();
+        assert_eq!(ids(&here, &cx, Which::Whole).await, ["5"]);
+        assert_eq!(ids(&here, &cx, Which::Rest).await, ["1", "2", "3", "4"], "those that were replaced exist still");
+        here.forget(&cx, &ami("5")).await.unwrap();
+        assert_eq!(ids(&here, &cx, Which::Whole).await, Vec::<String>::new());
+        assert_eq!(ids(&here, &cx, Which::Rest).await, ["1", "2", "3", "4"]);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_can_not_be_read_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path().to_owned(), "web");
+        let making = Making::unknown("web", "k".into(), dir.path());
+        // A folder in its place: whoever runs the tests may read every file.
+        std::fs::create_dir(records.file("k", Which::Rest)).unwrap();
+        let cx = Context::new();
+        let error = records.save(&cx, Which::Whole, &making, &[ami("1")]).await.unwrap_err();
+        assert_eq!(error.kind(), towpath_core::ErrorKind::Storage, "{error:?}");
+        assert!(records.all(&cx).await.is_err());
+    }
 }
