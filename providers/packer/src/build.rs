@@ -330,8 +330,17 @@ impl Image<'_> {
         let Finished { report, status, stderr, stopped, .. } = &finished;
         let made = self.made(report, &making).await?;
         let whole = status.success() && stopped.is_none();
+        let mut which = if whole { Which::Whole } else { Which::Rest };
+        if whole && !self.is_unchanged(program, content).await {
+            // It was made of something between the two, which has no key.
+            cx.warn(
+                "files that the image is made from were changed while it was built, so that it is built again next time; if the build \
+                 itself has changed them, let it write elsewhere",
+            );
+            which = Which::Rest;
+        }
         // Until it is written down, the folder stays, so that a later build can.
-        self.keep(cx, if whole { Which::Whole } else { Which::Rest }, &making, &made.artifacts).await?;
+        self.keep(cx, which, &making, &made.artifacts).await?;
         finished.settle(&work);
         self.tell(cx, &made.artifacts);
         if whole {
@@ -350,6 +359,11 @@ impl Image<'_> {
             error = error.with("built", made.artifacts.iter().map(describe).collect::<Vec<_>>().join(", "));
         }
         Err(error)
+    }
+
+    /// Says whether all that the image is made from is as it was.
+    async fn is_unchanged(&self, program: &Program, content: &Content) -> bool {
+        self.content("build", program).await.is_ok_and(|now| now.key == content.key)
     }
 
     fn making(&self, cx: &Context, content: &Content) -> Making {

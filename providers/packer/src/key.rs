@@ -99,7 +99,9 @@ fn of_tree(path: &Path) -> io::Result<Option<String>> {
     let mut all = Sha256::new();
     // Links are followed, as Packer and Ansible do.
     let walk = WalkDir::new(path).sort_by_file_name().follow_links(true);
-    for entry in walk.into_iter().filter_entry(|e| e.file_name() != ".git") {
+    // Not what towpath and Git keep for themselves.
+    let own = |name: &str| [".git", ".towpath"].contains(&name) || name.ends_with(".towpath.json");
+    for entry in walk.into_iter().filter_entry(|e| !own(&e.file_name().to_string_lossy())) {
         let (at, entry) = match entry {
             Ok(entry) => (entry.path().to_owned(), Some(entry)),
             Err(e) => {

@@ -231,6 +231,32 @@ async fn a_file_that_a_later_build_has_written_is_not_removed() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_built_of_files_that_changed_meanwhile_is_not_taken_again() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "in/a", "1");
+    let template = r#"{"builders": [{"type": "file", "content": "x", "target": "out.txt"}],
+        "provisioners": [{"type": "shell-local", "inline": ["echo 2 >in/a"]}]}"#;
+    let template = write(dir.path(), "t.json", template);
+    let mut config = PackerConfig::template(template).working_dir(dir.path()).state_dir(dir.path().join(".towpath"));
+    config.key_files.push("in".into());
+    let builder = Packer::new(config).unwrap();
+    let seen = Seen::default();
+    let cx = seen.context().build();
+    let web = image("web", &[ArtifactKind::File]);
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 1);
+    assert!(seen.text().contains("were changed while it was built"), "{}", seen.text());
+    // Of the second one it is known what it was made of: nothing has changed.
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 1);
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 0);
+    // Nor did the first one come back with its content.
+    write(dir.path(), "in/a", "1");
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 1);
+}
+
 /// A run that was killed after its build had been written down, and before its journal or its listeners knew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_goes_on_says_what_it_had_made() {

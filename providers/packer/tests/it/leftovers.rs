@@ -134,6 +134,13 @@ impl Deaf {
     }
 }
 
+/// Says so without a lock of its own, which somebody could take for the owner's.
+fn is_held(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = format!(":{} ", path.metadata().unwrap().ino());
+    std::fs::read_to_string("/proc/locks").unwrap().contains(&inode)
+}
+
 fn locked(path: &Path) -> bool {
     File::open(path).unwrap().try_lock().is_err()
 }
@@ -193,8 +200,11 @@ async fn a_cancel_in_the_middle_of_taking_over_loses_nothing() {
     let (cx, token) = Context::new().child();
     let two = deaf.of("two");
     let cancel = async {
-        // The first is interrupted, and waited for: nothing tells when, since nothing is said before it has ended.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // The first is waited for as soon as its folder is somebody's.
+        let folder = deaf.output().with_file_name("lock");
+        while !is_held(&folder) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         token.cancel();
     };
     let (result, ()) = tokio::join!(two.build(&cx, &web), cancel);
