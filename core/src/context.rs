@@ -303,7 +303,7 @@ impl Context {
         self.emit(EventKind::Warning { message: message.into() });
     }
 
-    /// Masks this value in all output from now on. One shorter than [`crate::MASK_MIN_BYTES`] gives a warning.
+    /// Masks this value, and each of its lines, in all output from now on. One shorter than [`crate::MASK_MIN_BYTES`] gives a warning.
     pub fn learn_secret(&self, secret: &Secret) {
         if !self.shared.masker.learn(secret) && !secret.expose().is_empty() {
             self.warn(format!(

@@ -78,7 +78,7 @@ async fn task(cx: &Context, config: &ScriptConfig, step: &Step, host: &Host, sec
         Work::Run(config, text) => {
             let mut run = Run::new(&step.title, config, text, host, to)?;
             for (name, secret) in &config.secret_env {
-                run.secret(cx, name, &secrets.get(cx, secret).await?);
+                run.secret(name, &secrets.get(cx, secret).await?);
             }
             Ok(Task::Run(run))
         }
