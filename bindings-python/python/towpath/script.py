@@ -110,7 +110,7 @@ class UploadConfig(Data):
     directory_mode: Permission bits of the folders that a source folder gives. `"0755"` for new ones if not
         given.
     parents: Makes the folder that `path` is in, with mode 0755, if it is missing.
-    backup: Keeps a file that is replaced beside it, as `NAME.DIGEST~`.
+    backup: Keeps a file that is replaced beside it, as `NAME.~1~`, `NAME.~2~` and so on.
     fill: Replaces `{{ variable }}` in the content and in `path` by the host's variables.
     sensitive: Shows nothing of the content in plans.
     become: Whom it becomes.

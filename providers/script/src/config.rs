@@ -167,7 +167,7 @@ pub struct UploadConfig {
     #[serde(default, skip_serializing_if = "is_false")]
     pub parents: bool,
 
-    /// Keeps a file that is replaced beside it, as `NAME.DIGEST~`.
+    /// Keeps a file that is replaced beside it, as `NAME.~1~`, `NAME.~2~` and so on.
     #[serde(default, skip_serializing_if = "is_false")]
     pub backup: bool,
 

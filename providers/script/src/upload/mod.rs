@@ -1,5 +1,6 @@
 //! Puts files on a host, where they are not there yet.
 
+mod backup;
 mod change;
 mod look;
 mod ready;

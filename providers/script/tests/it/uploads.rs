@@ -31,9 +31,36 @@ async fn a_file_is_made_changed_and_mended_once() {
     world.write("conf", "two\n");
     assert_eq!(world.statuses(steps("0600", "deploy")).await, [Changed]);
     assert_eq!(
-        world.sh("cat /etc/app.conf; ls /etc/app.conf.*~; cat /etc/app.conf.*~"),
-        "two\n/etc/app.conf.2c8b08da5ce6~\none"
+        world.sh("cat /etc/app.conf; ls /etc/app.conf.*~; cat /etc/app.conf.*~; stat -c '%a %U' /etc/app.conf.*~"),
+        "two\n/etc/app.conf.~1~\none\n600 deploy"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_written_through_nothing_that_stands_in_its_way() {
+    let Some(world) = World::new(1).await else { return };
+    let steps = |content: &str| {
+        json!([{ "upload": { "content": content, "path": "/srv/a/conf", "backup": true, "become": true } }])
+    };
+    // Where a user may write, links to what only root may.
+    world.sh(
+        "mkdir /srv/a /srv/folder; echo mine >/srv/victim; cd /srv/a; printf old >conf; chmod 640 conf; ln -s /srv/victim conf.~1~
+         ln -s /srv/nothing conf.~2~; mkdir conf.~3~; ln -s /srv/folder conf.~4~; echo other >conf.~5~; chown -R deploy /srv/a",
+    );
+    assert_eq!(world.statuses(steps("new")).await, [Changed]);
+    let stands = "cd /srv/a; cat /srv/victim conf.~5~; ls -A /srv/folder conf.~3~/; test -e /srv/nothing || echo none";
+    assert_eq!(world.sh(stands), "mine\nother\n/srv/folder:\n\nconf.~3~/:\nnone");
+    assert_eq!(world.sh("cd /srv/a; cat conf conf.~6~; stat -c ' %a %U' conf.~6~"), "newold 640 deploy");
+
+    // An attempt that ended before the file was replaced has made its backup already.
+    world.sh("cd /srv/a; ln conf conf.~7~");
+    assert_eq!(world.statuses(steps("newer")).await, [Changed]);
+    assert_eq!(world.sh("cd /srv/a; cat conf.~7~; test -e conf.~8~ || echo ' and no more'"), "new and no more");
+
+    // Where no file can get a second name.
+    world.sh("printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/ln; chmod 755 /usr/local/bin/ln");
+    assert_eq!(world.statuses(steps("newest")).await, [Changed]);
+    assert_eq!(world.sh("cd /srv/a; cat conf.~8~; stat -c ' %a %U' conf.~8~; ls -A | wc -l"), "newer 600 root\n9");
 }
 
 #[tokio::test(flavor = "multi_thread")]
