@@ -112,7 +112,7 @@ class UploadConfig(Data):
     parents: Makes the folder that `path` is in, with mode 0755, if it is missing.
     backup: Keeps a file that is replaced beside it, as `NAME.~1~`, `NAME.~2~` and so on.
     fill: Replaces `{{ variable }}` in the content and in `path` by the host's variables.
-    sensitive: Shows nothing of the content in plans.
+    sensitive: Shows nothing of the content in plans, not even its digest.
     become: Whom it becomes.
     """
 

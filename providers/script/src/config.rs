@@ -175,7 +175,7 @@ pub struct UploadConfig {
     #[serde(default, skip_serializing_if = "is_false")]
     pub fill: bool,
 
-    /// Shows nothing of the content in plans.
+    /// Shows nothing of the content in plans, not even its digest.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sensitive: bool,
 

@@ -153,7 +153,20 @@ async fn a_change_shows_both_sides_unless_it_is_hidden() {
         assert!(before.get("text").is_none() && before["sha256"].is_string(), "{before}");
     }
     assert!(!format!("{plan:?}").contains("hidden text"), "{plan:?}");
-    assert!(plan.changes[3].before.is_none() && plan.changes[3].after.as_ref().unwrap()["sha256"].is_string());
+    assert!(plan.changes[3].before.is_none(), "{plan:?}");
+    assert_eq!(plan.changes[3].after, Some(json!({ "state": "file", "mode": "0600" })), "no digest, which one could guess by");
+    // Neither of what was there, nor in what is told while it is put there.
+    world.sh("echo 1234 >/srv/pin");
+    let pin = json!([{ "upload": {
+        "content": "4321\n", "path": "/srv/pin", "sensitive": true, "backup": true, "become": true
+    } }]);
+    let plan = world.plan(pin.clone()).await;
+    world.apply(pin).await.unwrap();
+    let told = format!("{plan:?} {}", serde_json::to_string(&*world.events.lock().unwrap()).unwrap());
+    let sums = world.sh("cd /srv; sha256sum pin pin.~1~ | cut -c 1-12; ls | grep -c pin");
+    let sums: Vec<&str> = sums.lines().collect();
+    assert_eq!((sums.len(), sums[2]), (3, "2"));
+    assert!(plan.changes[0].before.is_some() && !told.contains(sums[0]) && !told.contains(sums[1]), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
