@@ -423,6 +423,11 @@ impl Context {
         self.shared.journal.effect(&self.scope).notes.get(name).cloned()
     }
 
+    /// Whether the effect of this key is finished, so that it would be replayed and not done: nothing has to be made ready for it.
+    pub fn is_done(&self, key: &str) -> bool {
+        self.shared.run.is_some() && self.shared.journal.effect(&self.path(key)).result.is_some()
+    }
+
     fn replay<T: DeserializeOwned>(&self, result: Json) -> Result<T> {
         serde_json::from_value(result).map_err(|e| {
             Error::new(

@@ -109,18 +109,22 @@ impl Secrets {
 
 /// A way to a host that is taken when it is needed first: a resumed run may have nothing left to do there.
 pub(crate) struct Link<'a> {
-    pub(crate) host: &'a Host,
-    pub(crate) connector: &'a dyn Connector,
-    pub(crate) open: OnceCell<Arc<dyn Connection>>,
+    host: &'a Host,
+    connector: &'a dyn Connector,
+    open: OnceCell<Arc<dyn Connection>>,
+    /// Whether the host could not be reached, or lets nobody in.
+    failed: AtomicBool,
 }
 
 impl<'a> Link<'a> {
     pub(crate) fn new(host: &'a Host, connector: &'a dyn Connector) -> Self {
-        Self { host, connector, open: OnceCell::new() }
+        Self { host, connector, open: OnceCell::new(), failed: AtomicBool::new(false) }
     }
 
     pub(crate) async fn get(&self, cx: &Context) -> Result<&dyn Connection> {
-        self.open.get_or_try_init(|| self.connector.connect(cx, self.host)).await.map(|c| &**c)
+        let open = self.open.get_or_try_init(|| self.connector.connect(cx, self.host)).await;
+        self.failed.store(open.is_err(), Ordering::Relaxed);
+        open.map(|c| &**c)
     }
 
     pub(crate) async fn close(&self) {
@@ -169,7 +173,8 @@ pub(crate) async fn apply(cx: &Context, job: &Job, connector: &dyn Connector) ->
             }
             Err(e) => {
                 let e = e.with_missing("host", &job.host.name).with_missing("task", ready.title());
-                failure = Some(ready.failed(&cx, e, link.open.initialized(), &mut sums, seconds));
+                let connecting = link.failed.load(Ordering::Relaxed);
+                failure = Some(ready.failed(&cx, e, connecting, &mut sums, seconds));
                 break;
             }
         }
@@ -229,9 +234,11 @@ impl Ready {
             }
             Task::Run(run) => {
                 let intent = json!({ "run": run.title });
-                // Reached before the intent is written: a host that can't be reached leaves nothing in doubt.
                 let act = |cx: Context| async move { run.execute(&cx, link.get(&cx).await?).await };
-                link.get(cx).await?;
+                // Reached before the intent is written: a host that can't be reached leaves nothing in doubt.
+                if !cx.is_done(&self.key) {
+                    link.get(cx).await?;
+                }
                 cx.effect_opaque(&self.key, intent, act).await.map(Done::Ran)
             }
         }
@@ -260,13 +267,13 @@ impl Ready {
         self.tell(cx, status, result, seconds);
     }
 
-    fn failed(&self, cx: &Context, error: Error, reached: bool, sums: &mut HostSummary, seconds: f64) -> Error {
+    fn failed(&self, cx: &Context, error: Error, connecting: bool, sums: &mut HostSummary, seconds: f64) -> Error {
         let status = match error.kind() {
             // It has not failed.
             ErrorKind::Cancelled => return error,
             ErrorKind::Unreachable => TaskStatus::Unreachable,
             // A host that lets nobody in, or whose settings are wrong.
-            _ if !reached => TaskStatus::Unreachable,
+            _ if connecting => TaskStatus::Unreachable,
             _ => TaskStatus::Failed,
         };
         match status {
