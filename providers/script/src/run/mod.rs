@@ -36,17 +36,22 @@ const TAIL: usize = 20;
 const LONGEST: usize = 16 << 10;
 
 /// What is put around a script: a folder that only its user can read, which goes when the script is over. The script itself comes
-/// through standard input, and half a script, of a connection that broke, does not run; environment and password are the connector's business. So none of them is ever an argument.
-const WRAPPER: &str = r#"m=$(umask); umask 077
-d=$(mktemp -d "${TMPDIR:-/tmp}/towpath-XXXXXXXX") || { echo "$k temp" >&2; exit 125; }
-trap 'rm -rf -- "$d"' EXIT
+/// through standard input, and half a script, of a connection that broke, does not run; environment and password are the connector's
+/// business. So none of them is ever an argument.
+///
+/// It has no variables, only parameters (mark, size, name, working directory, umask, folder): any name may be one of the script's
+/// environment, whose value it would change.
+const WRAPPER: &str = r#"umask 077
+set -- "$@" "$(mktemp -d "${TMPDIR:-/tmp}/towpath-XXXXXXXX")"
+[ -n "$6" ] || { printf '%s\n' "$1 temp" >&2; exit 125; }
+trap 'rm -rf -- "$6"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-printf '%s\n' "$k dir $d"; printf '%s\n' "$k dir $d" >&2
-head -c "$z" >"$d/$n" && [ "$(wc -c <"$d/$n")" -eq "$z" ] && chmod 700 "$d/$n" || { echo "$k write" >&2; exit 125; }
-umask "$m"
-[ -z "$w" ] || cd -- "$w" || { echo "$k cwd" >&2; exit 125; }
+printf '%s\n' "$1 dir $6"; printf '%s\n' "$1 dir $6" >&2
+head -c "$2" >"$6/$3" && [ "$(wc -c <"$6/$3")" -eq "$2" ] && chmod 700 "$6/$3" || { printf '%s\n' "$1 write" >&2; exit 125; }
+umask "$5"
+[ -z "$4" ] || CDPATH= cd -- "$4" || { printf '%s\n' "$1 cwd" >&2; exit 125; }
 "#;
 
 impl Run {
@@ -69,7 +74,7 @@ impl Run {
         let mark = format!("{:032x}", rand::random::<u128>());
         let words = |words: &[String]| words.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ");
         let script = format!(
-            "k={mark} z={} n={} w={}\n{WRAPPER}{} \"$d/$n\" {} </dev/null\nexit $?",
+            "set -- {mark} {} {} {} \"$(umask)\"\n{WRAPPER}{} \"$6/$3\" {} </dev/null\nexit $?",
             self.text.bytes.len(),
             shell_quote(&self.text.name),
             shell_quote(self.config.cwd.as_deref().unwrap_or_default()),

@@ -74,6 +74,26 @@ async fn guards_share_the_steps_user_directory_and_environment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn any_name_may_be_one_of_the_environment() {
+    let Some(world) = World::new(1).await else { return };
+    let env: serde_json::Map<String, Value> =
+        ('a'..='z').chain('A'..='Z').map(|c| (c.to_string(), json!(format!("value of {c}")))).collect();
+    let names: Vec<&String> = env.keys().collect();
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    let all_there = format!(
+        "[ $# -eq 0 ] && for name in {}; do eval \"value=\\$$name\"; [ \"$value\" = \"value of $name\" ] || exit 1; done",
+        names.join(" ")
+    );
+    let steps = |guard: &str| {
+        json!([{ "run": {
+            "script": all_there, "env": env, "cwd": "/tmp", "creates": "/tmp/none", "removes": "/t?p", guard: all_there
+        } }])
+    };
+    assert_eq!(world.statuses(steps("only_if")).await, [Changed]);
+    assert_eq!(world.statuses(steps("unless")).await, [Ok]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn interpreters_arguments_and_statuses() {
     let Some(world) = World::new(1).await else { return };
     world.write("scripts/show.py", "#!/usr/bin/env python3\nimport os, sys\nprint(sys.argv[1:], os.environ['NAME'], os.getcwd(), sys.stdin.read())\n");
