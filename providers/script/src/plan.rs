@@ -9,12 +9,17 @@ use crate::upload::{Found, Seen, Upload, states};
 /// Files that decide what names of users and groups mean, and who may do what.
 const OF_USERS: [&str; 5] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/sudoers", "/etc/shadow"];
 
+/// Whether a path is another one, or something in it.
+fn inside(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// What earlier steps would do to the host.
 #[derive(Debug, Default)]
 struct Before {
     /// The first step after which nothing is certain.
     dirty: Option<String>,
-    /// Paths that uploads would change: title, path with its links followed, and whether it is made.
+    /// Paths that uploads would change: title, path (as it is named, and with its links followed), and whether it is made.
     touched: Vec<(String, String, bool)>,
     /// What was said of each step: the most certain of its changes.
     said: Vec<(String, Certainty)>,
@@ -39,7 +44,6 @@ impl Before {
 
     /// Why something about a path is not certain.
     fn about(&self, path: &str) -> Option<String> {
-        let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
         let touched = self.touched.iter().find(|(_, t, _)| inside(t, path) || inside(path, t));
         self.dirty.clone().or_else(|| touched.map(|(title, ..)| format!("`{title}` before it changes the same path")))
     }
@@ -167,8 +171,12 @@ async fn upload_changes(
 ) -> Result<Vec<Change>> {
     let title = upload.title.as_str();
     let differs = upload.differing(seen);
+    let links: Vec<&str> = upload.linked(seen).collect();
+    let behind = |path: &str| links.iter().any(|l| inside(path, l));
     if differs.is_empty() {
-        return Ok(vec![match before.about(&seen.real).or_else(|| before.about(&upload.path)) {
+        let doubt = before.about(&seen.real).or_else(|| before.about(&upload.path));
+        // Where a link in it leads is not looked at, so it may be anywhere.
+        return Ok(vec![match doubt.or_else(|| before.about_anything().filter(|_| !links.is_empty())) {
             Some(why) => Change::cannot_know(host, title, Action::Update, why),
             None => Change::will_not(host, title),
         }]);
@@ -176,6 +184,7 @@ async fn upload_changes(
     let connection = link.get(cx).await?;
     let mut changes = Vec::new();
     let mut touched = Vec::new();
+    let mut anywhere = false;
     for (wanted, found) in differs {
         let subject = match wanted.path == upload.path && title.ends_with(&upload.path) {
             true => title.to_owned(),
@@ -188,6 +197,7 @@ async fn upload_changes(
         };
         let mut change = Change::will(host, subject, action);
         let doubt = before.about(&real).or_else(|| before.about(&wanted.path));
+        let doubt = doubt.or_else(|| before.about_anything().filter(|_| behind(&wanted.path)));
         if let Some(why) =
             doubt.or_else(|| upload.refuse(wanted, found).err().map(|e| format!("it would fail: {}", e.message())))
         {
@@ -196,13 +206,18 @@ async fn upload_changes(
         }
         let (was, will) = states(upload, wanted, found, cx, connection).await?;
         changes.push(change.from_to(was, will));
-        // A link that is replaced may have led anywhere.
-        if matches!(found, Found::Other(_)) || OF_USERS.iter().any(|p| real.starts_with(p)) {
-            before.spoil(title);
+        // A link that is replaced may have led anywhere, and so may one that is followed.
+        anywhere |= matches!(found, Found::Other(_)) || behind(&wanted.path) || OF_USERS.iter().any(|p| real.starts_with(p));
+        let made = *found == Found::Nothing;
+        if real != wanted.path {
+            touched.push((title.to_owned(), wanted.path.clone(), made));
         }
-        touched.push((title.to_owned(), real, *found == Found::Nothing));
+        touched.push((title.to_owned(), real, made));
     }
     before.touched.extend(touched);
+    if anywhere {
+        before.spoil(title);
+    }
     Ok(changes)
 }
 

@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use towpath_core::{Connection, Context, Error, ErrorKind, Exec, PutOptions, Result, shell_quote};
 
-use super::look::Has;
+use super::look::{Has, LINKED};
 use super::ready::File;
 use super::{Found, LISTED, Seen, Upload, Uploaded, Wanted};
 use crate::SCRIPT;
@@ -52,6 +52,8 @@ impl Upload {
         let message = match (&wanted.file, found) {
             (_, Found::Hidden) => "this user may not look at it; another one may be needed (`become`)",
             (Some(_), Found::Folder(_)) => "it is to be a file, and there is a folder",
+            // To replace it could be meant, or a file in that folder.
+            (Some(_), Found::Other(LINKED)) => "it is to be a file, and there is a link to a folder",
             (None, Found::File(..) | Found::Other(_)) => "it is to be a folder, and there is something else",
             _ => return Ok(()),
         };

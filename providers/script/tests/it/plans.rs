@@ -84,6 +84,15 @@ async fn an_upload_puts_only_what_depends_on_it_in_doubt() {
         ["will: tree: /opt/current/x", "cannot know: /opt/v1/x", "will: /opt/v1/y"],
         "a folder behind a link"
     );
+    // What is in a folder behind a link in it may be anywhere.
+    world.sh("mkdir /opt/tree; ln -s /opt/v1 /opt/tree/sub");
+    world.write("deep/sub/x", "a");
+    let deep = json!({ "upload": { "name": "deep", "source": "deep", "path": "/opt/tree", "become": true } });
+    let plan = world.plan(json!([deep, text("/opt/v1/x", "b"), deep])).await;
+    assert_eq!(short(&plan), ["will not: deep", "will: /opt/v1/x", "cannot know: deep"]);
+    world.write("deep/sub/x", "c");
+    let plan = world.plan(json!([deep, text("/opt/v1/x", "a")])).await;
+    assert_eq!(short(&plan), ["will: deep: /opt/tree/sub/x", "cannot know: /opt/v1/x"]);
     let plan = world.plan(json!([text("/etc/passwd", "x"), text("/srv/conf", "old")])).await;
     assert_eq!(short(&plan), ["will: /etc/passwd", "cannot know: /srv/conf"]);
 }

@@ -130,10 +130,13 @@ async fn a_folder_is_merged() {
 async fn what_stands_in_the_way_is_refused_or_replaced() {
     let Some(world) = World::new(1).await else { return };
     world.write("folder/x", "x");
-    world.sh("mkdir /srv/folder; echo secret >/srv/target; ln -s /srv/target /srv/link; mkdir -m 700 /srv/closed; echo x >/srv/file");
+    world.sh("mkdir /srv/folder; ln -s folder /srv/to-folder; echo secret >/srv/target; ln -s /srv/target /srv/link; mkdir -m 700 /srv/closed; echo x >/srv/file");
     let one = |from: &str, to: &str| json!([{ "upload": { from: if from == "source" { "folder" } else { "text" }, "path": to, "become": true } }]);
-    for (from, to, part) in [("content", "/srv/folder", "there is a folder"), ("source", "/srv/file", "to be a folder")]
-    {
+    for (from, to, part) in [
+        ("content", "/srv/folder", "there is a folder"),
+        ("content", "/srv/to-folder", "there is a link to a folder"),
+        ("source", "/srv/file", "to be a folder"),
+    ] {
         let plan = world.plan(one(from, to)).await;
         assert!(plan.changes.iter().any(|c| c.reason.as_deref().is_some_and(|r| r.contains(part))), "{plan:?}");
         let error = world.apply(one(from, to)).await.unwrap_err();
@@ -141,6 +144,7 @@ async fn what_stands_in_the_way_is_refused_or_replaced() {
         assert!(error.message().contains(part) && error.get("path") == Some(to), "{error:?}");
         assert_eq!((error.get("host"), error.get("task")), (Some("web-1"), Some(format!("upload {to}").as_str())));
     }
+    assert_eq!(world.sh("ls -A /srv/folder; readlink /srv/to-folder"), "folder");
     // A link is replaced, what it leads to is not touched.
     assert_eq!(world.statuses(one("content", "/srv/link")).await, [Changed]);
     assert_eq!(world.sh("cat /srv/target; cat /srv/link; test -L /srv/link || echo file"), "secret\ntextfile");
