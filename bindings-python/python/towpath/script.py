@@ -40,7 +40,8 @@ class RunConfig(Data):
         run that has failed since does not count.
     ok_statuses: Exit statuses that are no failure. `0` if not given.
     changed_when_status: Exit statuses that say that something was changed; they are no failures. Any success
-        if not given; if empty, the script counts as changing nothing.
+        if not given; if empty, the script counts as changing nothing. A plan promises nothing about the steps
+        after it all the same, unless a guard keeps it from running.
     fill: Replaces `{{ variable }}` in `args`, `env`, `cwd` and guards by the host's variables. Never in the
         script's text: give it what it needs as an argument or in its environment.
     sensitive: Shows nothing of its output.

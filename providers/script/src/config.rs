@@ -106,7 +106,7 @@ pub struct RunConfig {
     pub ok_statuses: Vec<i32>,
 
     /// Exit statuses that say that something was changed; they are no failures. Any success if not given; if empty, the script
-    /// counts as changing nothing.
+    /// counts as changing nothing. A plan promises nothing about the steps after it all the same, unless a guard keeps it from running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_when_status: Option<Vec<i32>>,
 

@@ -106,12 +106,6 @@ fn run_change(host: &str, run: &Run, look: Option<Look>, before: &mut Before) ->
         change.reason = Some(guard.shown(run));
         change
     };
-    if run.config.changed_when_status.as_ref().is_some_and(Vec::is_empty) {
-        // The author says that it changes nothing, whether it runs or not.
-        let mut change = Change::will_not(host, title);
-        change.reason = Some("counts as changing nothing: `changed_when_status` is empty".into());
-        return change;
-    }
     let called = before.called(run);
     if called == Some(Certainty::WillNot) {
         return because(Guarded::IfChanged);
@@ -157,8 +151,16 @@ fn run_change(host: &str, run: &Run, look: Option<Look>, before: &mut Before) ->
         },
         None => unknown("it has no guard, so only running it can tell what it changes".into()),
     };
+    // Also if it counts as changing nothing: that is how it is told, not what it does.
     before.spoil(title);
-    change
+    match &run.config.changed_when_status {
+        Some(list) if list.is_empty() && look != Some(Look::NoDirectory) => {
+            let mut change = Change::will_not(host, title);
+            change.reason = Some("counts as changing nothing: `changed_when_status` is empty".into());
+            change
+        }
+        _ => change,
+    }
 }
 
 async fn upload_changes(

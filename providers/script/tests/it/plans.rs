@@ -41,6 +41,35 @@ async fn nothing_is_certain_after_a_script_that_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_counts_as_no_change_is_none_that_is_known() {
+    let Some(world) = World::new(1).await else { return };
+    world.sh("touch /srv/there; printf same >/srv/same");
+    let never = |name: &str, guards: Value| {
+        let mut step = run(name, "echo other >/srv/same", guards);
+        step["run"]["changed_when_status"] = json!([]);
+        step
+    };
+    let same = text("/srv/same", "same");
+    // One that does not run promises what a held guard does.
+    let steps = json!([
+        never("held", json!({ "creates": "/srv/there" })),
+        never("uncalled", json!({ "if_changed": ["held"] })),
+        same,
+        never("runs", json!({ "removes": "/srv/there" })),
+        same
+    ]);
+    let plan = world.plan(steps.clone()).await;
+    let want =
+        ["will not: held", "will not: uncalled", "will not: /srv/same", "will not: runs", "cannot know: /srv/same"];
+    assert_eq!(short(&plan), want);
+    assert!(plan.changes[3].reason.as_deref().is_some_and(|r| r.contains("counts as changing nothing")), "{plan:?}");
+    use TaskStatus::{Changed, Ok, Skipped};
+    assert_eq!(world.statuses(steps).await, [Ok, Skipped, Ok, Ok, Changed]);
+    let plan = world.plan(json!([never("free", json!({})), same])).await;
+    assert_eq!(short(&plan), ["will not: free", "cannot know: /srv/same"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_puts_only_what_depends_on_it_in_doubt() {
     let Some(world) = World::new(1).await else { return };
     world.sh("printf old >/srv/conf; touch /srv/there; mkdir -p /opt/v1; ln -s v1 /opt/current; printf a >/opt/v1/x");
