@@ -31,8 +31,10 @@ class RunConfig(Data):
     cwd: Working directory on the host, of guards too. The user's home if not given.
     become: Whom it becomes.
     timeout_s: Most seconds that it may take, and most that its guards may take. No limit if not given.
-    creates: Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`.
-    removes: Does not run if this path does not exist. May be a shell pattern.
+    creates: Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`. A relative one starts
+        at the working directory.
+    removes: Does not run if this path does not exist. May be a shell pattern. A relative one starts at the
+        working directory.
     unless: Does not run if this shell command succeeds. A plan runs it too, so it must change nothing.
     only_if: Does not run if this shell command fails. A plan runs it too, so it must change nothing.
     if_changed: Does not run unless one of these steps before it has changed something on this host: a restart

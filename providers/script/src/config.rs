@@ -80,11 +80,11 @@ pub struct RunConfig {
     #[schemars(range(min = 1))]
     pub timeout_s: Option<u64>,
 
-    /// Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`.
+    /// Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`. A relative one starts at the working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creates: Option<String>,
 
-    /// Does not run if this path does not exist. May be a shell pattern.
+    /// Does not run if this path does not exist. May be a shell pattern. A relative one starts at the working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removes: Option<String>,
 

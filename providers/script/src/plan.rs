@@ -61,6 +61,16 @@ impl Before {
     }
 }
 
+/// The one absolute path that a guard is about; `None` if it is a pattern, or starts in a folder that only the host knows.
+fn named(path: &str, cwd: Option<&str>) -> Option<String> {
+    if path.contains(['*', '?', '[', '\\']) {
+        return None;
+    }
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", cwd?) };
+    let parts: Vec<&str> = whole.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    (whole.starts_with('/') && !parts.contains(&"..")).then(|| format!("/{}", parts.join("/")))
+}
+
 /// Plans the steps of a host.
 pub(crate) async fn plan(cx: &Context, job: &Job, connector: &dyn Connector) -> Result<Vec<Change>> {
     let cx = &cx.for_host(&job.host.name);
@@ -132,9 +142,9 @@ fn run_change(host: &str, run: &Run, look: Option<Look>, before: &mut Before) ->
         }),
         Some(Look::Runs) => {
             let commands = run.config.unless.is_some() || run.config.only_if.is_some();
-            let made = run.config.creates.as_deref().and_then(|path| match path.contains(['*', '?', '[', '\\']) {
-                true => before.about_missing(),
-                false => before.about(path),
+            let made = run.config.creates.as_deref().and_then(|path| match named(path, run.config.cwd.as_deref()) {
+                Some(path) => before.about(&path),
+                None => before.about_missing(),
             });
             let doubt = if commands { before.about_anything() } else { before.dirty.clone().or(made) };
             match doubt {
@@ -226,6 +236,15 @@ async fn upload_changes(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guard_names_a_path_if_all_of_it_is_known() {
+        assert_eq!(named("/srv//app/./x/", None).as_deref(), Some("/srv/app/x"));
+        assert_eq!(named("x", Some("/srv/app")).as_deref(), Some("/srv/app/x"));
+        for (path, cwd) in [("x", None), ("x", Some("app")), ("../x", Some("/srv")), ("/srv/*", None), ("x?", Some("/"))] {
+            assert_eq!(named(path, cwd), None, "{path}");
+        }
+    }
 
     #[test]
     fn what_overlaps_is_in_doubt() {

@@ -48,6 +48,39 @@ async fn each_guard_keeps_a_script_from_running() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn relative_guards_start_where_the_script_does() {
+    let Some(world) = World::new(1).await else { return };
+    world.sh("mkdir -p /srv/app/here; touch /root/here /home/deploy/here");
+    let step = |cwd: Value, to: bool, guard: &str| {
+        let mut step = json!({ "run": { "script": "touch here/made", guard: "here", "become": to } });
+        step["run"].as_object_mut().unwrap().extend(cwd.as_object().unwrap().clone());
+        json!([step])
+    };
+    for (cwd, to) in [(json!({ "cwd": "/srv/app" }), true), (json!({}), true), (json!({}), false)] {
+        assert_eq!(world.statuses(step(cwd.clone(), to, "creates")).await, [Ok], "{cwd}");
+        let plan = world.plan(step(cwd.clone(), to, "creates")).await;
+        assert_eq!(plan.changes[0].certainty, Certainty::WillNot, "{cwd}");
+    }
+    assert_eq!(world.statuses(step(json!({ "cwd": "/srv" }), true, "removes")).await, [Ok]);
+    assert_eq!(world.statuses(step(json!({ "cwd": "/srv/app" }), true, "removes")).await, [Changed]);
+    assert_eq!(world.sh("ls /srv/app/here"), "made");
+
+    // What an upload before it makes is seen by a relative guard, too.
+    let after = |cwd: Value| {
+        let mut steps = step(cwd, true, "creates");
+        steps[0]["run"]["creates"] = json!("conf");
+        steps[0]["run"]["name"] = json!("run");
+        json!([{ "upload": { "content": "x", "path": "/srv/app/conf", "become": true } }, steps[0]])
+    };
+    for (cwd, said) in [("/srv/app", "cannot know: run"), ("/srv/", "will: run")] {
+        let plan = world.plan(after(json!({ "cwd": cwd }))).await;
+        assert_eq!(short(&plan), ["will: upload /srv/app/conf", said], "{cwd}");
+    }
+    let plan = world.plan(after(json!({}))).await;
+    assert_eq!(short(&plan), ["will: upload /srv/app/conf", "cannot know: run"], "the home may be anywhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_guards_must_let_it() {
     let Some(world) = World::new(1).await else { return };
     let both = |unless: &str| json!([{ "run": { "script": "touch /tmp/done", "creates": "/tmp/done", "unless": unless, "only_if": "true" } }]);
