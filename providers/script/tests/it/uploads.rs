@@ -192,6 +192,24 @@ async fn a_large_file_goes_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_may_look_like_an_escape() {
+    let Some(world) = World::new(1).await else { return };
+    // Many an `echo` would make line ends of these.
+    for path in ["/tmp/a\\nb\\c", "/tmp/-n", "/tmp/\\c/x"] {
+        let steps = json!([{ "upload": { "content": "x", "path": path, "parents": true } }]);
+        assert_eq!(world.statuses(steps.clone()).await, [Changed], "{path}");
+        assert_eq!(world.statuses(steps.clone()).await, [Ok], "{path}");
+        assert_eq!(short(&world.plan(steps).await), [format!("will not: upload {path}")]);
+        assert_eq!(world.sh(&format!("cat {}", towpath_core::shell_quote(path))), "x");
+    }
+    // A folder that is behind a link, with a line end in its name.
+    world.sh("mkdir \"$(printf '/srv/a\\nfile')\"; ln -s \"$(printf 'a\\nfile')\" /srv/current; chown -R deploy /srv");
+    let steps = json!([{ "upload": { "content": "x", "path": "/srv/current/x" } }]);
+    assert_eq!(world.statuses(steps.clone()).await, [Changed]);
+    assert_eq!(world.statuses(steps).await, [Ok]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn odd_names_and_many_files_are_told_apart() {
     let Some(world) = World::new(1).await else { return };
     for n in 0..3000 {
