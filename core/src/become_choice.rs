@@ -111,7 +111,8 @@ mod tests {
             (BecomeMethod::Sudo, BecomeMethod::Su, false),
             (BecomeMethod::Su, BecomeMethod::Su, false),
         ] {
-            let own = BecomeSpec { method: of_host, password: Some(SecretRef::Given("own".into())), ..BecomeSpec::default() };
+            let own =
+                BecomeSpec { method: of_host, password: Some(SecretRef::Given("own".into())), ..BecomeSpec::default() };
             host.connection.r#become = Some(own);
             let spec = BecomeSpec { user: "app".into(), method: of_step, ..BecomeSpec::default() };
             let to = BecomeChoice::resolve(Some(&BecomeChoice::Spec(spec)), &cx, &host).await.unwrap().unwrap();

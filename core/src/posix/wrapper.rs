@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn the_environment_comes_through() {
         let names: Vec<String> = ('a'..='z').map(|c| c.to_string()).collect();
-        let check = format!("for name in {}; do eval \"printf '%s ' \\"\\$$name\\"\"; done", names.join(" "));
+        let check = format!(r#"for name in {}; do eval "printf '%s ' \"\$$name\""; done"#, names.join(" "));
         let wrapped = wrap("test", &Exec::script(check), Start::AsConnected, || "r4nd0m".into()).unwrap();
         let mut command = Command::new(&wrapped.argv[0]);
         command.args(&wrapped.argv[1..]).envs(names.iter().map(|n| (n, n)));

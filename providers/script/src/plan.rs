@@ -219,7 +219,8 @@ async fn upload_changes(
         let (was, will) = states(upload, wanted, found, cx, connection).await?;
         changes.push(change.from_to(was, will));
         // A link that is replaced may have led anywhere, and so may one that is followed.
-        anywhere |= matches!(found, Found::Other(_)) || behind(&wanted.path) || OF_USERS.iter().any(|p| real.starts_with(p));
+        anywhere |=
+            matches!(found, Found::Other(_)) || behind(&wanted.path) || OF_USERS.iter().any(|p| real.starts_with(p));
         let made = *found == Found::Nothing;
         if real != wanted.path {
             touched.push((title.to_owned(), wanted.path.clone(), made));
@@ -241,7 +242,9 @@ mod tests {
     fn a_guard_names_a_path_if_all_of_it_is_known() {
         assert_eq!(named("/srv//app/./x/", None).as_deref(), Some("/srv/app/x"));
         assert_eq!(named("x", Some("/srv/app")).as_deref(), Some("/srv/app/x"));
-        for (path, cwd) in [("x", None), ("x", Some("app")), ("../x", Some("/srv")), ("/srv/*", None), ("x?", Some("/"))] {
+        for (path, cwd) in
+            [("x", None), ("x", Some("app")), ("../x", Some("/srv")), ("/srv/*", None), ("x?", Some("/"))]
+        {
             assert_eq!(named(path, cwd), None, "{path}");
         }
     }

@@ -110,7 +110,8 @@ impl Upload {
         if let Found::File(has, digest) = found {
             if *digest == file.digest {
                 // Only owner or mode: changing the owner may clear bits of the mode.
-                let owner = self.owner().map(|o| format!("chown -h -- {} {path}\n", shell_quote(&o))).unwrap_or_default();
+                let owner =
+                    self.owner().map(|o| format!("chown -h -- {} {path}\n", shell_quote(&o))).unwrap_or_default();
                 let mode = chmod(wanted.mode.unwrap_or(has.mode), &path);
                 return self.script(cx, connection, format!("set -e\n{owner}{mode}"), "owner and mode").await;
             }

@@ -192,7 +192,11 @@ async fn a_change_shows_both_sides_unless_it_is_hidden() {
     }
     assert!(!format!("{plan:?}").contains("hidden text"), "{plan:?}");
     assert!(plan.changes[3].before.is_none(), "{plan:?}");
-    assert_eq!(plan.changes[3].after, Some(json!({ "state": "file", "mode": "0600" })), "no digest, which one could guess by");
+    assert_eq!(
+        plan.changes[3].after,
+        Some(json!({ "state": "file", "mode": "0600" })),
+        "no digest, which one could guess by"
+    );
     // Neither of what was there, nor in what is told while it is put there.
     world.sh("echo 1234 >/srv/pin");
     let pin = json!([{ "upload": {

@@ -39,9 +39,7 @@ async fn a_file_is_made_changed_and_mended_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_written_through_nothing_that_stands_in_its_way() {
     let Some(world) = World::new(1).await else { return };
-    let steps = |content: &str| {
-        json!([{ "upload": { "content": content, "path": "/srv/a/conf", "backup": true, "become": true } }])
-    };
+    let steps = |content: &str| json!([{ "upload": { "content": content, "path": "/srv/a/conf", "backup": true, "become": true } }]);
     // Where a user may write, links to what only root may.
     world.sh(
         "mkdir /srv/a /srv/folder; echo mine >/srv/victim; cd /srv/a; printf old >conf; chmod 640 conf; ln -s /srv/victim conf.~1~
