@@ -1,15 +1,22 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Connection, Context, Error, ErrorKind, Exec, ExitStatus, Process, Result};
+use crate::{Connection, Context, Error, ErrorKind, EventKind, Exec, ExitStatus, Process, Result};
 
 /// After its end: how long output may be on its way, or a child in the background may hold the pipe.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Most bytes of one line that are kept; the rest of it is dropped.
 const MOST: usize = 1 << 20;
+
+/// How many of the last lines an error shows.
+const TAIL: usize = 20;
+
+/// Longest line that is shown, in bytes.
+const LONGEST: usize = 16 << 10;
 
 /// Runs a command on a host, hands every line of its output to `see` (`true`: of standard error), and gives its status. A daemon that
 /// keeps the pipe does not hold it, not even one that prints without end. Once the status is known a cancel or the deadline only ends
@@ -146,6 +153,45 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
 fn text(line: &[u8]) -> String {
     String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned()
+}
+
+/// The last lines of a command, for an error.
+#[derive(Debug, Default)]
+pub struct Tail(VecDeque<String>);
+
+impl Tail {
+    /// A line as it may be shown: without known secrets, and not too long. Masked before it is cut, so that no part of a secret is left
+    /// at the end.
+    pub fn shown(cx: &Context, line: &str) -> String {
+        let mut line = cx.masker().mask(line).into_owned();
+        if let Some(at) = line.char_indices().map(|(i, _)| i).find(|i| *i >= LONGEST) {
+            line.truncate(at);
+            line.push_str("...");
+        }
+        line
+    }
+
+    /// Keeps a line that [`shown`](Self::shown) gave. If `tell`, listeners get it, too.
+    pub fn add(&mut self, cx: &Context, from_err: bool, line: String, tell: bool) {
+        if self.0.len() == TAIL {
+            self.0.pop_front();
+        }
+        if tell {
+            let stream = if from_err { "stderr" } else { "stdout" };
+            cx.emit(EventKind::Output { stream: stream.to_owned(), line: line.clone() });
+        }
+        self.0.push_back(line);
+    }
+
+    /// Whether nothing was printed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All that was kept.
+    pub fn text(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +341,18 @@ mod tests {
         token.cancel();
         let (status, _) = followed(cx, true, Exec::script(""), "y\n").await;
         assert_eq!(status.expect("it was over"), ExitStatus::Code(3));
+    }
+
+    #[test]
+    fn a_tail_is_short_and_masked() {
+        let cx = Context::new();
+        cx.learn_secret(&crate::Secret::new("hidden-value"));
+        let long = Tail::shown(&cx, &format!("{}hidden-value", "x".repeat(LONGEST - 2)));
+        assert!(long.ends_with("x**...") && long.len() < LONGEST + 10, "{}", long.len());
+        let mut tail = Tail::default();
+        assert!(tail.is_empty());
+        (0..30).for_each(|n| tail.add(&cx, false, n.to_string(), false));
+        assert_eq!(tail.text().lines().collect::<Vec<_>>(), (10..30).map(|n| n.to_string()).collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -1,13 +1,13 @@
 //! One run of Chef on one host.
 
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
     Action, Become, Change, Connection, Connector, Context, Error, ErrorKind, EventKind, Exec, ExitStatus, Host,
-    HostSummary, Json, Result, Secret, TaskStatus, follow_lines, shell_quote,
+    HostSummary, Json, Result, Secret, Tail, TaskStatus, follow_lines, shell_quote,
 };
 
 use crate::load::Part;
@@ -16,14 +16,8 @@ use crate::settings::{self, BAG_SECRET, HANDLER, NODE, VALIDATION_KEY};
 use crate::stage::Staging;
 use crate::{CHEF, ChefConfig};
 
-/// How many of the last lines an error shows.
-const TAIL: usize = 20;
-
 /// Most resources that a journal keeps of a run.
 const LISTED: usize = 200;
-
-/// Longest line that is shown.
-const LONGEST: usize = 16 << 10;
 
 /// A host with all that Chef needs there.
 pub(crate) struct Job<'a> {
@@ -60,7 +54,7 @@ struct Updated {
 struct Ended {
     status: ExitStatus,
     report: Option<Report>,
-    tail: Vec<String>,
+    tail: Tail,
     staging: String,
 }
 
@@ -71,10 +65,13 @@ impl Job<'_> {
         let started = Instant::now();
         let mut sums = HostSummary::default();
         let intent = json!({ "run": self.config.program(), "run_list": self.config.run_list });
+        let unreached = AtomicBool::new(false);
+        let lost = &unreached;
         // Chef looks before it changes anything, so that it can be run again.
         let done: Result<Converged> = cx
             .effect_idempotent(&self.key, intent, |cx| async move {
-                let connection = self.connect(&cx, connector).await?;
+                let connection =
+                    self.connect(&cx, connector).await.inspect_err(|_| lost.store(true, Ordering::Relaxed))?;
                 let ended = self.run(&cx, &*connection, false).await;
                 connection.close().await;
                 self.judge(&cx, ended?)
@@ -102,17 +99,9 @@ impl Job<'_> {
             }
             Err(e) => {
                 let e = e.with_missing("host", &self.host.name).with_missing("task", self.config.program());
-                let status = match e.kind() {
-                    ErrorKind::Cancelled => None,
-                    ErrorKind::Unreachable => Some(TaskStatus::Unreachable),
-                    _ => Some(TaskStatus::Failed),
-                };
-                match status {
-                    Some(TaskStatus::Unreachable) => sums.unreachable = 1,
-                    Some(_) => sums.failed = 1,
-                    None => {}
-                }
+                let status = TaskStatus::of_failure(&e, unreached.load(Ordering::Relaxed));
                 if let Some(status) = status {
+                    sums.count(status);
                     let (task, file) = (e.get("task").unwrap_or_default().to_owned(), e.get("file").map(str::to_owned));
                     self.tell(&cx, &task, file, status, json!({ "msg": e.report() }), seconds);
                 }
@@ -202,19 +191,10 @@ impl Job<'_> {
         exec.timeout = self.config.timeout_s.map(Duration::from_secs);
         exec.env.extend(self.config.chef_license.map(|l| ("CHEF_LICENSE".to_owned(), l.as_str().to_owned())));
         exec.label = Some(format!("{} of {}", self.config.program(), shell_quote(&self.config.run_list.join(","))));
-        let mut tail = VecDeque::new();
+        let mut tail = Tail::default();
         let status = follow_lines(cx, connection, &exec, CHEF, |from_err, line| {
-            // Masked before it is cut, so that no part of a secret is left at the end.
-            let mut line = cx.masker().mask(line).into_owned();
-            if let Some(at) = line.char_indices().map(|(i, _)| i).find(|i| *i >= LONGEST) {
-                line.truncate(at);
-            }
-            if tail.len() == TAIL {
-                tail.pop_front();
-            }
-            tail.push_back(line.clone());
-            let stream = if from_err { "stderr" } else { "stdout" };
-            cx.emit(EventKind::Output { stream: stream.to_owned(), line });
+            let line = Tail::shown(cx, line);
+            tail.add(cx, from_err, line, true);
         })
         .await?;
         let report = match staging.report(cx).await? {
@@ -227,7 +207,7 @@ impl Job<'_> {
             },
             None => None,
         };
-        Ok(Ended { status, report, tail: tail.into(), staging: staging.path.clone() })
+        Ok(Ended { status, report, tail, staging: staging.path.clone() })
     }
 
     fn judge(&self, cx: &Context, ended: Ended) -> Result<Converged> {
@@ -273,7 +253,8 @@ impl Job<'_> {
             error = error.with("file", place);
         }
         let said = report.and_then(|r| r.exception.as_ref()).map(|e| format!("{}: {}", e.class, e.message));
-        let cause: Vec<String> = said.into_iter().chain(ended.tail.iter().cloned()).collect();
+        let last = Some(ended.tail.text()).filter(|_| !ended.tail.is_empty());
+        let cause: Vec<String> = said.into_iter().chain(last).collect();
         if cause.is_empty() { error } else { error.caused_by(mask(&cause.join("\n"))) }
     }
 

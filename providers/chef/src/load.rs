@@ -1,11 +1,10 @@
 //! Reads the folders of this machine that go to the host, all of them before any host is touched.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use towpath_core::local_tree::{self, unreadable, walk};
 use towpath_core::pipeline::nearest;
 use towpath_core::{Error, ErrorKind, Result};
 
@@ -149,51 +148,17 @@ fn cookbooks(parts: &[Part]) -> BTreeSet<String> {
 
 fn folder(name: String, source: &Path, base_dir: &Path) -> Result<Part> {
     let path = base_dir.join(source);
-    match std::fs::metadata(&path) {
-        Ok(there) if there.is_dir() => {}
-        Ok(_) => return Err(wrong("this is no folder", &path)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let entries = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
-            let names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
-            let own = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            return Err(missing("folder", own, names.iter().map(String::as_str)).with("file", path.display()));
-        }
-        Err(e) => return Err(wrong("it can't be read", &path).caused_by(e)),
+    if !std::fs::metadata(&path).map_err(|e| unreadable(CHEF, "folder", &path, e))?.is_dir() {
+        return Err(wrong("this is no folder", &path));
     }
     let mut part = Part { name, source: source.display().to_string(), folders: Vec::new(), files: Vec::new() };
-    // Links are followed: what they lead to is sent.
-    for entry in walkdir::WalkDir::new(&path).min_depth(1).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|e| wrong("it can't be read", e.path().unwrap_or(path.as_path())).caused_by(e))?;
-        let below = entry.path().strip_prefix(&path).unwrap_or(entry.path());
-        let Some(below) = below.to_str().filter(|b| !b.chars().any(|c| c.is_control() || c == '\\')) else {
-            return Err(wrong("its name is no UTF-8, or has control characters", entry.path()));
-        };
-        let unreadable = |e: std::io::Error| wrong("it can't be read", entry.path()).caused_by(e);
-        let there = entry.metadata().map_err(|e| unreadable(e.into()))?;
-        if there.is_dir() {
-            part.folders.push(below.to_owned());
-        } else if there.is_file() {
-            part.files.push(File {
-                below: below.to_owned(),
-                path: entry.path().to_owned(),
-                digest: digest_of(entry.path()).map_err(unreadable)?,
-                executable: there.permissions().mode() & 0o100 != 0,
-            });
+    for entry in walk(CHEF, &path, |c| c.is_control() || c == '\\')? {
+        if entry.folder {
+            part.folders.push(entry.below);
         } else {
-            return Err(wrong("it is neither a file nor a folder", entry.path()));
+            let (digest, _) = local_tree::digest(CHEF, &entry.path)?;
+            part.files.push(File { below: entry.below, path: entry.path, digest, executable: entry.executable });
         }
     }
     Ok(part)
-}
-
-fn digest_of(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0u8; 1 << 16]);
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(hex::encode(hash.finalize()));
-        }
-        hash.update(buffer.get(..n).unwrap_or_default());
-    }
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use towpath_core::{BecomeChoice, SecretRef};
+use towpath_core::{BecomeChoice, FORKS, SecretRef};
 
 /// Settings of the `script` configurator: what is done on every host, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -190,7 +190,7 @@ fn is_false(v: &bool) -> bool {
 }
 
 fn default_forks() -> usize {
-    50
+    FORKS
 }
 
 impl ScriptConfig {

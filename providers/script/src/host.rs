@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use towpath_core::{
-    BecomeChoice, Connection, Connector, Context, Error, ErrorKind, EventKind, Host, HostSummary, Result, Secret,
-    SecretRef, TaskStatus,
+    BecomeChoice, Connection, Connector, Context, Error, EventKind, Host, HostSummary, Result, Secret, SecretRef,
+    TaskStatus,
 };
 
 use crate::load::{Step, Work};
@@ -256,31 +256,15 @@ impl Ready {
             (Done::Uploaded(up), _) => (changed(done.is_change()), json!({ "changed": up.changed, "count": up.count })),
             (Done::Ran(_), Task::Upload(_)) => (changed(done.is_change()), Value::Null),
         };
-        match status {
-            TaskStatus::Skipped => sums.skipped += 1,
-            TaskStatus::Changed => {
-                sums.ok += 1;
-                sums.changed += 1;
-            }
-            _ => sums.ok += 1,
-        }
+        sums.count(status);
         self.tell(cx, status, result, seconds);
     }
 
     fn failed(&self, cx: &Context, error: Error, connecting: bool, sums: &mut HostSummary, seconds: f64) -> Error {
-        let status = match error.kind() {
-            // It has not failed.
-            ErrorKind::Cancelled => return error,
-            ErrorKind::Unreachable => TaskStatus::Unreachable,
-            // A host that lets nobody in, or whose settings are wrong.
-            _ if connecting => TaskStatus::Unreachable,
-            _ => TaskStatus::Failed,
-        };
-        match status {
-            TaskStatus::Unreachable => sums.unreachable = 1,
-            _ => sums.failed += 1,
+        if let Some(status) = TaskStatus::of_failure(&error, connecting) {
+            sums.count(status);
+            self.tell(cx, status, json!({ "msg": error.report() }), seconds);
         }
-        self.tell(cx, status, json!({ "msg": error.report() }), seconds);
         error
     }
 

@@ -3,13 +3,10 @@
 mod guards;
 mod ready;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use towpath_core::{
-    Connection, Context, Error, ErrorKind, EventKind, Exec, ExitStatus, Result, follow_lines, shell_quote,
-};
+use towpath_core::{Connection, Context, Error, ErrorKind, Exec, ExitStatus, Result, Tail, follow_lines, shell_quote};
 
 pub(crate) use guards::{Guarded, Look, guards};
 pub(crate) use ready::Run;
@@ -28,12 +25,6 @@ pub(crate) struct Ran {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) guard: Option<Guarded>,
 }
-
-/// How many of the last lines an error shows.
-const TAIL: usize = 20;
-
-/// Longest line that is shown.
-const LONGEST: usize = 16 << 10;
 
 /// What is put around a script: a folder that only its user can read, which goes when the script is over. The script itself comes
 /// through standard input, and half a script, of a connection that broke, does not run; environment and password are the connector's
@@ -89,8 +80,8 @@ impl Run {
             mark,
             dir: None,
             trouble: None,
-            out: VecDeque::new(),
-            err: VecDeque::new(),
+            out: Tail::default(),
+            err: Tail::default(),
             line: None,
         };
         let ended = follow_lines(cx, connection, &exec, SCRIPT, |from_err, line| said.see(from_err, line)).await;
@@ -145,8 +136,8 @@ struct Said<'a> {
     dir: Option<String>,
     /// What kept it from starting.
     trouble: Option<String>,
-    out: VecDeque<String>,
-    err: VecDeque<String>,
+    out: Tail,
+    err: Tail,
     /// The line of the script that its interpreter named last.
     line: Option<usize>,
 }
@@ -161,12 +152,7 @@ impl Said<'_> {
             }
             return;
         }
-        // Masked before it is cut, so that no part of a secret is left at the end.
-        let mut line = self.cx.masker().mask(line).into_owned();
-        if let Some(at) = line.char_indices().map(|(i, _)| i).find(|i| *i >= LONGEST) {
-            line.truncate(at);
-            line.push_str("...");
-        }
+        let mut line = Tail::shown(self.cx, line);
         if let Some(dir) = &self.dir {
             let path = format!("{dir}/{}", self.run.text.name);
             if line.contains(&path) {
@@ -175,14 +161,7 @@ impl Said<'_> {
             }
         }
         let last = if from_err { &mut self.err } else { &mut self.out };
-        if last.len() == TAIL {
-            last.pop_front();
-        }
-        last.push_back(line.clone());
-        if !self.run.config.sensitive {
-            let stream = if from_err { "stderr" } else { "stdout" };
-            self.cx.emit(EventKind::Output { stream: stream.to_owned(), line });
-        }
+        last.add(self.cx, from_err, line, !self.run.config.sensitive);
     }
 
     fn failure(self, status: &ExitStatus) -> Error {
@@ -208,8 +187,7 @@ impl Said<'_> {
         if self.run.config.sensitive {
             return error.caused_by("its output is hidden by `sensitive`");
         }
-        let lines = if self.err.is_empty() { self.out } else { self.err };
-        let text = lines.into_iter().collect::<Vec<_>>().join("\n");
+        let text = if self.err.is_empty() { self.out.text() } else { self.err.text() };
         if text.trim().is_empty() { error } else { error.caused_by(text) }
     }
 }
