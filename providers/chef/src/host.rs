@@ -119,7 +119,7 @@ impl Job<'_> {
         let ended = self.run(&cx, &*connection, true).await;
         connection.close().await;
         let ended = ended.map_err(named)?;
-        if !well(&ended.status) {
+        if !ended.well() {
             return Err(named(self.failure(&cx, &ended)));
         }
         let host = &self.host.name;
@@ -211,7 +211,7 @@ impl Job<'_> {
     }
 
     fn judge(&self, cx: &Context, ended: Ended) -> Result<Converged> {
-        if !well(&ended.status) {
+        if !ended.well() {
             // What it changed before it failed is not in any result.
             for resource in ended.report.iter().flat_map(|r| r.updated.iter().take(LISTED)) {
                 let file = self.place(resource, &ended.staging);
@@ -226,9 +226,6 @@ impl Job<'_> {
             cx.warn("Chef left no report of its resources: the run counts as one change");
             return Ok(Converged { total: None, changed: 1, updated: Vec::new() });
         };
-        if !report.success {
-            cx.warn("Chef's report says that the run failed, its exit status that it went well");
-        }
         let updated =
             |r: &Resource| Updated { title: r.title(), action: r.action.clone(), file: self.place(r, &ended.staging) };
         Ok(Converged {
@@ -243,6 +240,9 @@ impl Job<'_> {
         let mut error = Error::new(ErrorKind::ToolFailed, CHEF, "apply", format!("{} failed", self.config.program()))
             .with("exit_status", &ended.status);
         let report = ended.report.as_ref();
+        if ended.status.is_success() {
+            error = error.with("reported_by", "the report handler");
+        }
         let resource = report.and_then(|r| r.failed.first());
         if let Some(resource) = resource {
             error = error.with("task", mask(&resource.title()));
@@ -272,7 +272,10 @@ impl Job<'_> {
     }
 }
 
-/// Success, or success with the wish for a reboot. Source: Chef RFC 062, "Exit Status".
-fn well(status: &ExitStatus) -> bool {
-    matches!(status, ExitStatus::Code(0 | 35 | 37))
+impl Ended {
+    /// Success, or success with the wish for a reboot, and no report that knows better: settings and handlers of the user's own decide about the exit
+    /// status, too. Source: Chef RFC 062, "Exit Status".
+    fn well(&self) -> bool {
+        matches!(self.status, ExitStatus::Code(0 | 35 | 37)) && self.report.as_ref().is_none_or(|r| r.success)
+    }
 }

@@ -146,4 +146,4 @@ status = RunStatus.new(resources, updated, failed, error)
 settings.values[error ? :exception_handlers : :report_handlers].each { |handler| handler.run_report_safely(status) }
 warn "FATAL: #{error.class}: #{error.message}" if error
 puts "#{updated.size}/#{resources.size} resources updated"
-exit(error ? 1 : (node["exit"] || 0))
+exit(node["exit"] || (error ? 1 : 0))
