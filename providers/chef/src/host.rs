@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
-    Action, Become, Change, Connection, Connector, Context, Error, ErrorKind, EventKind, Exec, ExitStatus, Host,
-    HostSummary, Json, Result, Secret, Tail, TaskStatus, follow_lines, shell_quote,
+    Action, Become, Change, Connection, Connector, Context, Error, ErrorKind, EventKind, ExitStatus, Host, HostSummary,
+    Json, Result, Secret, Tail, TaskStatus, follow_lines, shell_quote,
 };
 
 use crate::load::Part;
@@ -182,21 +182,28 @@ impl Job<'_> {
         ];
         files.extend(self.bag_secret.as_ref().map(|s| (BAG_SECRET, s.expose().to_owned())));
         files.extend(self.validation_key.as_ref().map(|s| (VALIDATION_KEY, s.expose().to_owned())));
-        staging.write(cx, &files).await?;
-
         let mut argv = staging.chef.clone();
         argv.extend(settings::arguments(self.config, &staging.path, why_run));
-        let mut exec = Exec::argv(argv);
-        exec.r#become.clone_from(&self.to);
+        let mut exec = staging.command(&files, &argv)?;
         exec.timeout = self.config.timeout_s.map(Duration::from_secs);
         exec.env.extend(self.config.chef_license.map(|l| ("CHEF_LICENSE".to_owned(), l.as_str().to_owned())));
         exec.label = Some(format!("{} of {}", self.config.program(), shell_quote(&self.config.run_list.join(","))));
         let mut tail = Tail::default();
+        let mut arrived = true;
         let status = follow_lines(cx, connection, &exec, CHEF, |from_err, line| {
+            if line == staging.name {
+                arrived = false;
+                return;
+            }
             let line = Tail::shown(cx, line);
             tail.add(cx, from_err, line, true);
         })
         .await?;
+        if !arrived {
+            let message = "the settings did not arrive whole, or can't be written on the host";
+            let error = Error::new(ErrorKind::ToolFailed, CHEF, "apply", message);
+            return Err(if tail.is_empty() { error } else { error.caused_by(tail.text()) });
+        }
         let report = match staging.report(cx).await? {
             Some(bytes) => match serde_json::from_slice(&bytes) {
                 Ok(report) => Some(report),

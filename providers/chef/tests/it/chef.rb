@@ -4,6 +4,8 @@
 require "json"
 require "fileutils"
 
+$stdout.sync = true
+
 arguments = ARGV.dup
 config_file = arguments[arguments.index("-c") + 1]
 json_file = arguments[arguments.index("-j") + 1]
