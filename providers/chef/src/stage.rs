@@ -196,7 +196,7 @@ impl<'a> Staging<'a> {
         for part in parts {
             for file in &part.files {
                 let path = format!("{}/{}", part.name, file.below);
-                if there.get(&path) != Some(&file.digest) {
+                if there.get(&path) != Some(&(file.digest.clone(), file.executable)) {
                     changed.push((part, file));
                 }
                 wanted.insert(path);
@@ -233,13 +233,14 @@ impl<'a> Staging<'a> {
         Ok(sent)
     }
 
-    /// Digests of what is there, by path. What is neither file nor folder goes, and parts of another time go whole.
-    async fn look(&self, cx: &Context, parts: &[Part]) -> Result<BTreeMap<String, String>> {
+    /// Digests of what is there, by path, and whether its owner may run it. What is neither file nor folder goes, and parts of another time go whole.
+    async fn look(&self, cx: &Context, parts: &[Part]) -> Result<BTreeMap<String, (String, bool)>> {
         let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
         let script = format!(
             "cd -- {} || exit 1\nfor p in cookbooks-* roles data_bags environments; do\n[ -e \"$p\" ] || [ -L \"$p\" ] || continue\n\
              case ' {} ' in *\" $p \"*) ;; *) rm -rf -- \"$p\"; continue ;; esac\n\
-             find \"$p\" ! -type f ! -type d -exec rm -f -- {{}} +\nfind \"$p\" -type f -exec sha256sum -- {{}} + || exit 1\ndone",
+             find \"$p\" ! -type f ! -type d -exec rm -f -- {{}} +\nfind \"$p\" -type f -exec sha256sum -- {{}} + || exit 1\n\
+             find \"$p\" -type f -perm -100 -exec printf 'x  %s\\n' {{}} +\ndone",
             shell_quote(&self.path),
             names.join(" "),
         );
@@ -252,7 +253,15 @@ impl<'a> Staging<'a> {
             self.must(cx, "remove cookbooks", script, None).await?;
             return Ok(BTreeMap::new());
         }
-        Ok(text.lines().filter_map(|l| l.split_once("  ")).map(|(d, p)| (p.to_owned(), d.to_owned())).collect())
+        let mut there: BTreeMap<String, (String, bool)> = BTreeMap::new();
+        for (said, path) in text.lines().filter_map(|l| l.split_once("  ")) {
+            let known = there.entry(path.to_owned()).or_default();
+            match said {
+                "x" => known.1 = true,
+                digest => digest.clone_into(&mut known.0),
+            }
+        }
+        Ok(there)
     }
 
     /// The command that writes small files, 0600, from its standard input, and runs Chef. However Chef ends, and whoever waits for

@@ -1,5 +1,6 @@
 //! What stays on a host, what is sent again, and what a crash leaves.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -47,6 +48,17 @@ async fn a_folder_that_stays_gets_only_what_changed() {
     let now = "./cookbooks-0/web/metadata.rb\n./cookbooks-0/web/recipes/default.rb\n./cookbooks-0/web/recipes/more.rb\n./roles/web.json\n700";
     assert_eq!(world.sh(files), now);
     assert_eq!(world.sh("cd /var/cache/towpath-chef; ls . cookbooks-0"), ".:\ncookbooks-0\nroles\n\ncookbooks-0:\nweb");
+    // The same content, and now it can be run, and then no more.
+    let tool = world.write("cookbooks/web/files/tool", "#!/bin/sh\n");
+    world.apply(kept(json!({}))).await.unwrap();
+    for (mode, on_host) in [(0o755, "755"), (0o644, "644")] {
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(mode)).unwrap();
+        world.apply(kept(json!({}))).await.unwrap();
+        assert_eq!(sent(&world), "1 files sent");
+        assert_eq!(world.sh("stat -c %a /var/cache/towpath-chef/cookbooks-0/web/files/tool"), on_host);
+        world.apply(kept(json!({}))).await.unwrap();
+        assert_eq!(sent(&world), "0 files sent");
+    }
     // Without roles what was sent of them goes.
     world.apply(json!({ "staging_directory": "/var/cache/towpath-chef" })).await.unwrap();
     assert_eq!(world.sh("ls /var/cache/towpath-chef"), "cookbooks-0");
