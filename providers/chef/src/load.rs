@@ -9,6 +9,7 @@ use towpath_core::pipeline::nearest;
 use towpath_core::{Error, ErrorKind, Result};
 
 use crate::check::Item;
+use crate::metadata::{Named, of_json, of_ruby};
 use crate::{CHEF, ChefConfig};
 
 /// A folder that goes to the host.
@@ -86,12 +87,24 @@ fn read(config: &ChefConfig, base_dir: &Path) -> Result<Vec<Part>> {
 
 /// What a run list names must be there, where all of it comes from here.
 fn run_list(config: &ChefConfig, parts: &[Part]) -> Result<()> {
-    let cookbooks = cookbooks(parts);
+    let cookbooks = cookbooks(parts)?;
     for text in &config.run_list {
         match Item::parse(text)? {
             Item::Cookbook(name) if !config.cookbook_paths.is_empty() && config.remote_cookbook_paths.is_empty() => {
-                if !cookbooks.contains(&name) {
-                    return Err(missing("cookbook", &name, cookbooks.iter().map(String::as_str)).with("run_list", text));
+                if !cookbooks.names.contains(&name) {
+                    let there = cookbooks.names.iter().map(String::as_str);
+                    let error = missing("cookbook", &name, there).with("run_list", text);
+                    return Err(match cookbooks.computed {
+                        None => error,
+                        Some(place) => {
+                            let message = format!(
+                                "no cookbook is known to be called `{name}`, and the name of one is computed, so that only Chef can tell: write \
+                                 it as a plain string"
+                            );
+                            let error = Error::new(ErrorKind::InvalidInput, CHEF, "load", message);
+                            error.with("file", place).with("run_list", text)
+                        }
+                    });
                 }
             }
             Item::Role(name) => {
@@ -122,28 +135,34 @@ fn named(here: bool, parts: &[Part], part: &str, name: &str, what: &str) -> Resu
     if names.contains(name) { Ok(()) } else { Err(missing(what, name, names.into_iter())) }
 }
 
-/// Names of cookbooks: those of their folders, and those that their metadata give.
-fn cookbooks(parts: &[Part]) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// Names of cookbooks.
+#[derive(Debug, Default)]
+struct Cookbooks {
+    /// Those of their folders, and those that their metadata give.
+    names: BTreeSet<String>,
+    /// Where a name is that only Ruby can find.
+    computed: Option<String>,
+}
+
+fn cookbooks(parts: &[Part]) -> Result<Cookbooks> {
+    let mut all = Cookbooks::default();
     for part in parts.iter().filter(|p| p.name.starts_with("cookbooks-")) {
-        names.extend(part.folders.iter().filter(|f| !f.contains('/')).cloned());
+        all.names.extend(part.folders.iter().filter(|f| !f.contains('/')).cloned());
         for file in &part.files {
-            let Some((_, "metadata.rb" | "metadata.json")) = file.below.split_once('/') else { continue };
-            let text = std::fs::read_to_string(&file.path).unwrap_or_default();
-            if file.below.ends_with(".json") {
-                let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                names.extend(json.get("name").and_then(|n| n.as_str()).map(str::to_owned));
-            } else {
-                let name = |line: &str| {
-                    let rest = line.trim().strip_prefix("name")?;
-                    let own = rest.starts_with([' ', '\t', '(', '\'', '"']);
-                    own.then(|| rest.trim_matches(['\'', '"', '(', ')', ' ', '\t']).to_owned())
-                };
-                names.extend(text.lines().find_map(name));
+            let Some((_, kind @ ("metadata.rb" | "metadata.json"))) = file.below.split_once('/') else { continue };
+            let bytes = std::fs::read(&file.path).map_err(|e| unreadable(CHEF, "file", &file.path, e))?;
+            let text = String::from_utf8_lossy(&bytes);
+            let named = if kind == "metadata.rb" { of_ruby(&text) } else { of_json(&text, &file.path)? };
+            match named {
+                Named::Not => {}
+                Named::As(name) => drop(all.names.insert(name)),
+                Named::Computed(line) => {
+                    all.computed.get_or_insert_with(|| format!("{}:{line}", file.path.display()));
+                }
             }
         }
     }
-    names
+    Ok(all)
 }
 
 fn folder(name: String, source: &Path, base_dir: &Path) -> Result<Part> {
