@@ -195,7 +195,7 @@ impl Tail {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::{Endpoint, ExecOutput, ProcessControl, PutOptions, RemoteGroup, Source, Stream};
