@@ -4,6 +4,7 @@
 
 mod apart;
 mod behaviour;
+mod docker_provider;
 mod failures;
 mod hosts;
 mod interrupted;
