@@ -85,7 +85,7 @@ printf '%s\n' "$c"
 /// All files of one run.
 fn of_run() -> String {
     format!(
-        "{RUNNING} {NODE} {REPORT} {REPORT}.new {HANDLER} {BAG_SECRET} {VALIDATION_KEY} solo.rb client.rb parts.tar"
+        "{RUNNING} {RUNNING}.new {NODE} {REPORT} {REPORT}.new {HANDLER} {BAG_SECRET} {VALIDATION_KEY} solo.rb client.rb parts.tar"
     )
 }
 
@@ -126,9 +126,6 @@ impl<'a> Staging<'a> {
         };
         let hex = |n: &String| n.len() == 32 && n.bytes().all(|b| b.is_ascii_hexdigit());
         let before = cx.recall(NOTE).and_then(|n| n.as_str().map(str::to_owned)).filter(hex).filter(|_| !planning);
-        if !planning {
-            cx.note(NOTE, json!(name)).await?;
-        }
         let script = format!(
             "umask 077\np={} r={name} n={} o={} x='{}'\n{FUNCTIONS}find_chef() {{\n\
              c=$(command -v \"$n\") || for d in {PLACES}; do\n\
@@ -163,6 +160,10 @@ impl<'a> Staging<'a> {
             _ => {}
         }
         out.success(CHEF, "apply", connection.host(), &this.exec("staging folder", String::new()))?;
+        // Not before: until here the note says whose Chef has to be ended.
+        if !planning {
+            cx.note(NOTE, json!(this.name)).await?;
+        }
         path.clone_into(&mut this.path);
         this.chef = vec![chef.to_owned()];
         this.chef.extend(rest.iter().cloned());
@@ -276,7 +277,8 @@ impl<'a> Staging<'a> {
         let bytes = bytes
             .map_err(|e| Error::new(ErrorKind::Internal, CHEF, "apply", "settings can't be packed").caused_by(e))?;
         let here = |name: &str| shell_quote(&format!("{}/{name}", self.path));
-        let remove = [RUNNING, NODE, BAG_SECRET, VALIDATION_KEY].map(here).join(" ");
+        // That file last, since it is what tells the next run to look for the others.
+        let remove = [NODE, BAG_SECRET, VALIDATION_KEY, RUNNING].map(here).join(" ");
         let last = here(files.last().map_or(HANDLER, |(name, _)| name));
         let words: Vec<String> = argv.iter().map(|w| shell_quote(w)).collect();
         // In a shell of its own, so that neither umask nor variables are Chef's. Half an archive, of a connection that broke, has no last
@@ -286,7 +288,7 @@ impl<'a> Staging<'a> {
             format!(
                 "trap {} EXIT\ntrap 'exit 129' HUP\ntrap 'exit 130' INT\ntrap 'exit 143' TERM\n(\numask 077\nl=\n\
                  read -r l 2>/dev/null </proc/$$/stat; set -- ${{l##*) }}\n\
-                 printf '%s\\n' \"$$ ${{20:--}} ${{3:--}} {name}\" >{running} && tar -x -o -C {path} -f - && [ -f {last} ]\n\
+                 printf '%s\\n' \"$$ ${{20:--}} ${{3:--}} {name}\" >{running}.new && mv -f {running}.new {running} && tar -x -o -C {path} -f - && [ -f {last} ]\n\
                  ) || {{ printf '%s\\n' {name} >&2; exit 125; }}\n{} </dev/null\nexit $?",
                 shell_quote(&format!("rm -f -- {remove}")),
                 words.join(" "),
