@@ -54,7 +54,7 @@ impl AmiName {
 /// The AMI of this id. `None`: it does not exist.
 pub(crate) async fn by_id(cx: &Context, ec2: &Ec2, operation: &'static str, id: &str) -> Result<Option<Image>> {
     let request = ec2.api.describe_images().image_ids(id).send();
-    let answer = cx.guard(PROVIDER, operation, async { Ok(request.await) }).await?;
+    let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.await) })).await?;
     match answer {
         Ok(found) => Ok(found.images.unwrap_or_default().into_iter().next()),
         Err(e) => {
@@ -95,7 +95,7 @@ pub(crate) async fn resolve(
                 .filters(filter("name", &[&pattern]))
                 .filters(filter("state", &["available"]))
                 .send();
-            let answer = cx.guard(PROVIDER, operation, async { Ok(request.await) }).await?;
+            let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.await) })).await?;
             let found = answer.map_err(|e| ec2.at(operation, "DescribeImages", name).failed(e))?;
             let mut images = found.images.unwrap_or_default();
             // The id decides between two of the same moment, so that the answer is the same twice.

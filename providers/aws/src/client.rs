@@ -184,7 +184,7 @@ impl Clients {
     pub(crate) async fn identity(&self, cx: &Context, operation: &'static str) -> Result<String> {
         let ec2 = self.ec2(cx, operation).await?;
         let sts = aws_sdk_sts::Client::new(self.sdk(cx, operation).await?);
-        let answer = cx.guard(PROVIDER, operation, async { Ok(sts.get_caller_identity().send().await) }).await?;
+        let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(sts.get_caller_identity().send().await) })).await?;
         let who = answer.map_err(|e| ec2.at(operation, "GetCallerIdentity", "the credentials").failed(e))?;
         Ok(who.arn().or(who.account()).unwrap_or("an unknown caller").to_owned())
     }
@@ -194,7 +194,7 @@ impl Clients {
     pub(crate) async fn parameter(&self, cx: &Context, operation: &'static str, name: &str) -> Result<String> {
         let ec2 = self.ec2(cx, operation).await?;
         let ssm = aws_sdk_ssm::Client::new(self.sdk(cx, operation).await?);
-        let answer = cx.guard(PROVIDER, operation, async { Ok(ssm.get_parameter().name(name).send().await) }).await?;
+        let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(ssm.get_parameter().name(name).send().await) })).await?;
         let found = answer.map_err(|e| ec2.at(operation, "GetParameter", name).failed(e))?;
         found.parameter.and_then(|p| p.value).ok_or_else(|| {
             Error::new(ErrorKind::Protocol, PROVIDER, operation, "an SSM parameter has no value").with("parameter", name)

@@ -207,7 +207,7 @@ impl Launch<'_> {
         }
         let last = subnets.len() - 1;
         for (n, subnet) in subnets.into_iter().enumerate() {
-            match self.run_in(subnet, n).await {
+            match Box::pin(self.run_in(subnet, n)).await {
                 Err(e) if n < last && is(&e, &["InsufficientInstanceCapacity"]) => {
                     let subnet = subnet.unwrap_or_default();
                     cx.warn(format!("AWS has no capacity for {} in {subnet}: the next subnet is tried", self.name));

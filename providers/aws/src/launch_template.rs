@@ -144,7 +144,7 @@ struct Known {
 
 async fn find(cx: &Context, ec2: &Ec2, operation: &'static str, name: &str) -> Result<Option<Known>> {
     let request = ec2.api.describe_launch_templates().launch_template_names(name).send();
-    let answer = cx.guard(PROVIDER, operation, async { Ok(request.await) }).await?;
+    let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.await) })).await?;
     match answer {
         Ok(found) => Ok(found.launch_templates().first().and_then(|t| {
             Some(Known { id: t.launch_template_id()?.to_owned(), default: t.default_version_number().unwrap_or(1) })
@@ -166,7 +166,7 @@ async fn version(
     ami: &str,
 ) -> Result<Option<i64>> {
     let request = ec2.api.describe_launch_template_versions().launch_template_id(&known.id).into_paginator().send();
-    let pages = cx.guard(PROVIDER, operation, async { Ok(request.collect::<Result<Vec<_>, _>>().await) }).await?;
+    let pages = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
     let pages = pages.map_err(|e| ec2.at(operation, "DescribeLaunchTemplateVersions", &wanted.name).failed(e))?;
     let fits = |d: &aws_sdk_ec2::types::ResponseLaunchTemplateData| {
         d.image_id() == Some(ami)
@@ -222,10 +222,10 @@ pub(crate) async fn publish(
     if wanted.make_default && !is_default {
         let at = ec2.at(operation, "ModifyLaunchTemplate", name);
         let (id, text) = (known.id.clone(), number.to_string());
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let request = ec2.api.modify_launch_template().launch_template_id(id).default_version(text);
             request.send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         let key = format!("template/{}/default/{number}", known.id);
         cx.effect_idempotent(&key, json!({"default_version": number, "template": name}), act).await?;
         (is_default, changed) = (true, true);
@@ -249,7 +249,7 @@ async fn create(
         cx.warn(format!("the new launch template {name} names no `instance_type`: whoever starts from it must"));
     }
     let at = ec2.at(operation, "CreateLaunchTemplate", name);
-    let act = |_| async move {
+    let act = |_| Box::pin(async move {
         let tags = Tags::from([(OWNER.to_owned(), "towpath".to_owned())]);
         let request = ec2
             .api
@@ -267,7 +267,7 @@ async fn create(
                 if is(&error, &["InvalidLaunchTemplateName.AlreadyExistsException"]) { Ok(()) } else { Err(error) }
             }
         }
-    };
+    });
     cx.effect_idempotent(&format!("template/{name}"), json!({"create_template": name, "ami": ami}), act).await?;
     let known = find(cx, ec2, operation, name).await?;
     let known = known.ok_or_else(|| at.error(ErrorKind::Protocol, "the template is not there after it was made"))?;
@@ -293,7 +293,7 @@ async fn add(
     let source = known.default.to_string();
     let words = token(&["version", &known.id, &source, ami, &json!(wanted).to_string()]);
     let (id, token) = (known.id.clone(), words.clone());
-    let act = |_| async move {
+    let act = |_| Box::pin(async move {
         let request = ec2
             .api
             .create_launch_template_version()
@@ -305,8 +305,8 @@ async fn add(
         let made = request.send().await.map_err(|e| at.failed(e))?;
         let number = made.launch_template_version().and_then(|v| v.version_number());
         number.ok_or_else(|| at.error(ErrorKind::Protocol, "AWS tells of no version"))
-    };
-    let probe = |cx: Context| async move { version(&cx, ec2, operation, known, wanted, ami).await };
+    });
+    let probe = |cx: Context| Box::pin(async move { version(&cx, ec2, operation, known, wanted, ami).await });
     let key = format!("template/{}/{}", known.id, words.get(..12).unwrap_or_default());
     cx.effect(&key, json!({"create_template_version": name, "ami": ami}), act, probe).await
 }

@@ -38,9 +38,9 @@ impl Work<'_> {
                         end(self.cx, self.ec2, "apply", &[id.clone()]).await.map_err(|e| e.with("host", &wanted.host))?;
                         ended.push(id.clone());
                     }
-                    self.create(wanted, *generation).await?;
+                    Box::pin(self.create(wanted, *generation)).await?;
                 }
-                Step::Start { host, id } => self.start(host, id).await?,
+                Step::Start { host, id } => Box::pin(self.start(host, id)).await?,
                 Step::Tag { host, id, tags } => self.tag(host, id, tags).await?,
                 Step::End { host, id } => {
                     end(self.cx, self.ec2, "apply", &[id.clone()]).await.map_err(|e| e.with("host", host))?;
@@ -97,8 +97,8 @@ impl Work<'_> {
             .effect(
                 &format!("run/{host}/{generation}"),
                 intent,
-                |cx| async move { launch.run(&cx).await },
-                |cx| async move { self.by_token(&cx, token).await },
+                |cx| Box::pin(async move { launch.run(&cx).await }),
+                |cx| Box::pin(async move { self.by_token(&cx, token).await }),
             )
             .await?;
         progress(cx, format!("{host} is {id}"));
@@ -125,19 +125,19 @@ impl Work<'_> {
         .await?;
         progress(self.cx, format!("starting {host} again"));
         let at = self.ec2.at("apply", "StartInstances", id);
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             self.ec2.api.start_instances().instance_ids(id).send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         let key = format!("start/{id}/{}", crate::tags::seconds());
         self.cx.effect_idempotent(&key, json!({"start": id, "host": host}), act).await
     }
 
     async fn tag(&self, host: &str, id: &str, tags: &Tags) -> Result<()> {
         let at = self.ec2.at("apply", "CreateTags", id);
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let request = self.ec2.api.create_tags().resources(id).set_tags(Some(list(tags)));
             request.send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         let digest = towpath_core::digest_json(&json!(tags));
         let key = format!("tag/{id}/{}", digest.get(..12).unwrap_or_default());
         self.cx.effect_idempotent(&key, json!({"tag": id, "host": host, "tags": tags}), act).await
@@ -248,7 +248,7 @@ pub(crate) async fn describe(
     which: impl FnOnce(Request) -> Request,
 ) -> Result<Vec<Instance>> {
     let request = which(ec2.api.describe_instances()).into_paginator().send();
-    let pages = cx.guard(PROVIDER, operation, async { Ok(request.collect::<Result<Vec<_>, _>>().await) }).await?;
+    let pages = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
     let pages = match pages {
         Ok(pages) => pages,
         Err(e) => {
@@ -264,7 +264,7 @@ pub(crate) async fn describe(
 pub(crate) async fn end(cx: &Context, ec2: &Ec2, operation: &'static str, ids: &[String]) -> Result<()> {
     for id in ids {
         let at = ec2.at(operation, "TerminateInstances", id);
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             match ec2.api.terminate_instances().instance_ids(id).send().await {
                 Ok(_) => Ok(()),
                 Err(e) => {
@@ -272,7 +272,7 @@ pub(crate) async fn end(cx: &Context, ec2: &Ec2, operation: &'static str, ids: &
                     if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
                 }
             }
-        };
+        });
         cx.effect_idempotent(&format!("end/{id}"), json!({"terminate": id, "region": ec2.region}), act).await?;
     }
     Ok(())

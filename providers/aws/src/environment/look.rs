@@ -71,7 +71,7 @@ impl World {
             .filters(tagged(ENVIRONMENT, &[cx.environment()]))
             .into_paginator()
             .send();
-        let pages = cx.guard(PROVIDER, operation, async { Ok(request.collect::<Result<Vec<_>, _>>().await) }).await?;
+        let pages = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
         let pages = pages.map_err(|e| ec2.at(operation, "DescribeInstances", cx.environment()).failed(e))?;
         let mut found: Vec<Seen> = pages
             .into_iter()

@@ -47,8 +47,8 @@ impl AwsEnvironment {
 
     async fn look(&self, cx: &Context, operation: &'static str) -> Result<(Ec2, World, Difference<'_>)> {
         let ec2 = self.clients.ec2(cx, operation).await?;
-        let world = World::of(cx, &ec2, operation, self.config.owner()).await?;
-        let todo = Difference::of(cx, &self.clients, &ec2, operation, &self.config, &world).await?;
+        let world = Box::pin(World::of(cx, &ec2, operation, self.config.owner())).await?;
+        let todo = Box::pin(Difference::of(cx, &self.clients, &ec2, operation, &self.config, &world)).await?;
         Ok((ec2, world, todo))
     }
 }
@@ -82,11 +82,12 @@ impl Provisioner for AwsEnvironment {
 
     async fn apply(&self, cx: &Context) -> Result<Applied> {
         check_name(cx, "apply")?;
-        let (ec2, _, todo) = self.look(cx, "apply").await?;
+        let (ec2, _, todo) = Box::pin(self.look(cx, "apply")).await?;
         let work = Work { cx, ec2: &ec2, config: &self.config, todo: &todo };
-        work.run().await?;
-        let world = work.wait_running().await?;
-        work.wait_status(&world).await?;
+        // Boxed: futures of the SDK are large, and stacks are not.
+        Box::pin(work.run()).await?;
+        let world = Box::pin(work.wait_running()).await?;
+        Box::pin(work.wait_status(&world)).await?;
         let environment = hosts::environment(cx, &ec2, "apply", &self.config, &todo, &world)?;
         Ok(Applied { environment, changed: todo.steps.len() })
     }

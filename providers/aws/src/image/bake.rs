@@ -61,33 +61,34 @@ impl Bake<'_> {
             Found::Unfinished(ami) => {
                 self.say(format!("{} was begun by a build that is gone: going on with it", ami_id(&ami)));
                 self.adopt(ami_id(&ami)).await?;
-                self.with_bench(Some(ami_id(&ami).to_owned())).await?
+                Box::pin(self.with_bench(Some(ami_id(&ami).to_owned()))).await?
             }
-            Found::Nothing => self.with_bench(None).await?,
+            Found::Nothing => Box::pin(self.with_bench(None)).await?,
         };
-        self.finish().publish(&ami).await?;
+        Box::pin(self.finish().publish(&ami)).await?;
         Ok(ami)
     }
 
     /// The ids of the copies, by region.
     pub(super) async fn copies(&self, ami: &Image) -> Result<BTreeMap<String, String>> {
-        self.finish().copies(ami).await
+        Box::pin(self.finish().copies(ami)).await
     }
 
     /// Marks an AMI of a build that is gone as this one's.
     async fn adopt(&self, ami: &str) -> Result<()> {
         let at = self.ec2.at("build", "CreateTags", ami);
         let tags = self.maker.tags(self.cx, BUILDING);
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let request = self.ec2.api.create_tags().resources(ami).set_tags(Some(list(&tags)));
             request.send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         self.cx.effect_idempotent(&format!("{}/adopt/{ami}", self.bench().name()), json!({"adopt": ami}), act).await
     }
 
     /// Works with temporary resources, and removes them whatever happens; an AMI that did not become one, too.
     async fn with_bench(&self, unfinished: Option<String>) -> Result<Image> {
-        let mut made = self.make(unfinished).await;
+        // Boxed, here and below: futures of the SDK are large, and stacks are not.
+        let mut made = Box::pin(self.make(unfinished)).await;
         // A cancel must not leave anything.
         let cx = self.cx.shielded();
         // What a cut connection or a cancel left open is still good: the next build goes on with it.
@@ -98,13 +99,13 @@ impl Bake<'_> {
             let images = known::all(&cx, self.ec2, "build", &self.source.key).await.unwrap_or_default();
             let own = |i: &&Image| crate::tags::get(i.tags(), crate::tags::MAKER) == Some(self.maker.0.as_str());
             for image in images.iter().filter(own) {
-                let removed = remove::ami(&cx, self.ec2, "build", ami_id(image)).await;
+                let removed = Box::pin(remove::ami(&cx, self.ec2, "build", ami_id(image))).await;
                 if let Err(e) = removed {
                     made = made.map_err(|first| first.with("left", ami_id(image)).with("why_left", e.message()));
                 }
             }
         }
-        match (made, sweep::of_maker(&cx, self.ec2, &self.builder.config, self.maker).await) {
+        match (made, Box::pin(sweep::of_maker(&cx, self.ec2, &self.builder.config, self.maker)).await) {
             (made, Ok(())) => made,
             (Ok(_), Err(e)) => Err(e),
             // The next build, or a sweep, removes it.
@@ -116,19 +117,19 @@ impl Bake<'_> {
         let bench = self.bench();
         let cx = self.cx;
         let enters = (unfinished.is_none() && !self.image.configure.is_empty()) || self.builder.has_tests();
-        let access = if enters { bench.access(cx).await? } else { Access::default() };
+        let access = if enters { Box::pin(bench.access(cx)).await? } else { Access::default() };
         let id = match unfinished {
             Some(id) => id,
-            None => self.bake(&bench, &access).await?,
+            None => Box::pin(self.bake(&bench, &access)).await?,
         };
         let ami = self.wait_available(&id).await?;
         if self.builder.has_tests() {
-            self.test(&bench, &access, &ami).await?;
+            Box::pin(self.test(&bench, &access, &ami)).await?;
         }
         let finish = self.finish();
-        finish.copies(&ami).await?;
-        finish.share(&ami).await?;
-        finish.ready(&ami).await?;
+        Box::pin(finish.copies(&ami)).await?;
+        Box::pin(finish.share(&ami)).await?;
+        Box::pin(finish.ready(&ami)).await?;
         // As others see it from now on.
         Ok(by_id(cx, self.ec2, "build", &id).await?.unwrap_or(ami))
     }
@@ -137,9 +138,9 @@ impl Bake<'_> {
     async fn bake(&self, bench: &Bench<'_>, access: &Access) -> Result<String> {
         let cx = self.cx;
         self.say(format!("starting a temporary instance from {}", ami_id(&self.source.base)));
-        let instance = bench.launch(cx, "bake", &self.source.base, access).await?;
+        let instance = Box::pin(bench.launch(cx, "bake", &self.source.base, access)).await?;
         if !self.image.configure.is_empty() {
-            let guest = Guest::enter(cx, self, bench, &instance, access).await?;
+            let guest = Box::pin(Guest::enter(cx, self, bench, &instance, access)).await?;
             guest.configure(cx, "configuring", &self.image.configure).await?;
             guest.forget_key(cx).await?;
         }
@@ -178,10 +179,10 @@ impl Bake<'_> {
             .set_description(config.description.clone())
             .tag_specifications(specification(ResourceType::Image, &tags))
             .tag_specifications(specification(ResourceType::Snapshot, &tags));
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let made = request.send().await.map_err(|e| at.failed(e))?;
             made.image_id.ok_or_else(|| at.error(ErrorKind::Protocol, "AWS tells no id of the AMI"))
-        };
+        });
         let intent = json!({"create_image": name, "of": instance, "content_key": self.source.key, "region": self.ec2.region});
         let made = self.cx.effect_idempotent(&format!("{}/create-image", self.bench().name()), intent, act).await;
         made.map_err(|e| match is(&e, &["InvalidAMIName.Duplicate"]) {
@@ -207,8 +208,8 @@ impl Bake<'_> {
     async fn test(&self, bench: &Bench<'_>, access: &Access, ami: &Image) -> Result<()> {
         let cx = self.cx;
         self.say(format!("testing an instance of {}", ami_id(ami)));
-        let instance = bench.launch(cx, "test", ami, access).await?;
-        let guest = Guest::enter(cx, self, bench, &instance, access).await?;
+        let instance = Box::pin(bench.launch(cx, "test", ami, access)).await?;
+        let guest = Box::pin(Guest::enter(cx, self, bench, &instance, access)).await?;
         guest.configure(cx, "testing", &self.builder.tests).await?;
         for test in &self.builder.config.test {
             guest.test(cx, test).await?;

@@ -45,7 +45,7 @@ async fn unshared(
     }
     let request =
         ec2.api.describe_image_attribute().image_id(ami).attribute(ImageAttributeName::LaunchPermission).send();
-    let answer = cx.guard(crate::PROVIDER, operation, async { Ok(request.await) }).await?;
+    let answer = cx.guard(crate::PROVIDER, operation, Box::pin(async { Ok(request.await) })).await?;
     let found = answer.map_err(|e| ec2.at(operation, "DescribeImageAttribute", ami).failed(e))?;
     let have: Vec<&str> = found.launch_permissions().iter().filter_map(|p| p.user_id()).collect();
     Ok(wanted.iter().filter(|a| !have.contains(&a.as_str())).cloned().collect())
@@ -130,10 +130,10 @@ impl Finish<'_> {
             .tag_specifications(specification(ResourceType::Snapshot, &tags))
             // AWS remembers tokens of copies that were removed since.
             .client_token(token(&["copy", id, region, &self.maker.0]));
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let made = request.send().await.map_err(|e| at.failed(e))?;
             made.image_id.ok_or_else(|| at.error(ErrorKind::Protocol, "AWS tells no id of the copy"))
-        };
+        });
         let intent = json!({"copy_image": id, "from": self.ec2.region, "to": region, "name": name});
         self.cx.effect_idempotent(&format!("copy/{id}/{region}/{}", self.maker.random()), intent, act).await
     }
@@ -152,10 +152,10 @@ impl Finish<'_> {
         let at = ec2.at("build", "ModifyImageAttribute", id);
         let add = accounts.iter().map(|a| LaunchPermission::builder().user_id(a).build()).collect();
         let change = LaunchPermissionModifications::builder().set_add(Some(add)).build();
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let request = ec2.api.modify_image_attribute().image_id(id).launch_permission(change);
             request.send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         let key = format!("share/{id}/{}", self.maker.random());
         self.cx.effect_idempotent(&key, json!({"share": id, "with": accounts}), act).await
     }
@@ -181,12 +181,12 @@ impl Finish<'_> {
         tags.extend(self.builder.config.tags.clone());
         tags.extend(self.maker.tags(self.cx, READY));
         let at = ec2.at("build", "CreateTags", id);
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let mut resources = snapshots(ami);
             resources.push(id.to_owned());
             let request = ec2.api.create_tags().set_resources(Some(resources)).set_tags(Some(list(&tags)));
             request.send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         let key = format!("ready/{id}/{}", self.maker.random());
         self.cx.effect_idempotent(&key, json!({"ready": id, "region": ec2.region}), act).await
     }

@@ -34,7 +34,7 @@ pub(super) enum Found {
 /// Own AMIs of a content key, the oldest first.
 pub(super) async fn all(cx: &Context, ec2: &Ec2, operation: &'static str, key: &str) -> Result<Vec<Image>> {
     let request = ec2.api.describe_images().owners("self").filters(tagged(KEY, &[key])).send();
-    let answer = cx.guard(PROVIDER, operation, async { Ok(request.await) }).await?;
+    let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.await) })).await?;
     let found = answer.map_err(|e| ec2.at(operation, "DescribeImages", key).failed(e))?;
     let mut images = found.images.unwrap_or_default();
     images.sort_by(|a, b| (a.creation_date(), id(a)).cmp(&(b.creation_date(), id(b))));

@@ -78,7 +78,7 @@ impl AwsImageBuilder {
     async fn sweep_but(&self, cx: &Context, operation: &'static str, key: Option<&str>) -> Result<Swept> {
         let mut swept = Swept::default();
         for ec2 in self.regions(cx, operation).await? {
-            swept.extend(sweep::sweep(cx, &ec2, operation, &self.config, key).await?);
+            swept.extend(Box::pin(sweep::sweep(cx, &ec2, operation, &self.config, key)).await?);
         }
         Ok(swept)
     }
@@ -143,13 +143,14 @@ impl ImageBuilder for AwsImageBuilder {
         cx.check(PROVIDER, "plan")?;
         self.check("plan", image)?;
         let ec2 = self.clients.ec2(cx, "plan").await?;
-        let source = Source::of(cx, self, &ec2, "plan", image).await?;
+        let source = Box::pin(Source::of(cx, self, &ec2, "plan", image)).await?;
         let subject = format!("ami {}", image.name);
         let mut plan = Plan::default();
-        let change = match find(cx, &ec2, "plan", &self.config, &source.key).await? {
+        let change = match Box::pin(find(cx, &ec2, "plan", &self.config, &source.key)).await? {
             Found::Ready(ami) => {
                 let id = crate::ami::id(&ami).to_owned();
-                plan.changes.extend(finish::missing(cx, self, &ec2, "plan", image, &source.key, &ami).await?);
+                let missing = finish::missing(cx, self, &ec2, "plan", image, &source.key, &ami);
+                plan.changes.extend(Box::pin(missing).await?);
                 Change::will_not(&image.name, subject).from_to(Some(json!({"id": id})), None)
             }
             Found::Unfinished(ami) => {
@@ -174,14 +175,14 @@ impl ImageBuilder for AwsImageBuilder {
             return Ok(Built { artifacts: Vec::new(), changed: 0 });
         }
         let ec2 = self.clients.ec2(cx, "build").await?;
-        let source = Source::of(cx, self, &ec2, "build", image).await?;
-        self.sweep_but(cx, "build", Some(&source.key)).await?;
-        let found = find(cx, &ec2, "build", &self.config, &source.key).await?;
+        let source = Box::pin(Source::of(cx, self, &ec2, "build", image)).await?;
+        Box::pin(self.sweep_but(cx, "build", Some(&source.key))).await?;
+        let found = Box::pin(find(cx, &ec2, "build", &self.config, &source.key)).await?;
         let is_new = !matches!(found, Found::Ready(_));
         let maker = Maker::new();
         let bake = Bake { cx, builder: self, ec2: &ec2, image, source: &source, maker: &maker };
-        let ami = bake.run(found).await?;
-        let artifact = known::artifact(image, &source, &ec2, &ami, bake.copies(&ami).await?);
+        let ami = Box::pin(bake.run(found)).await?;
+        let artifact = known::artifact(image, &source, &ec2, &ami, Box::pin(bake.copies(&ami)).await?);
         let count = image.artifacts.len();
         Ok(Built { artifacts: vec![artifact; count], changed: if is_new { count } else { 0 } })
     }
@@ -203,10 +204,10 @@ impl ImageBuilder for AwsImageBuilder {
         for (name, copy) in &artifact.provenance.labels {
             if let Some(region) = name.strip_prefix(known::COPY) {
                 let other = self.clients.ec2_in(cx, "remove", region).await?;
-                there |= remove::ami(cx, &other, "remove", copy).await?;
+                there |= Box::pin(remove::ami(cx, &other, "remove", copy)).await?;
             }
         }
-        there |= remove::ami(cx, &ec2, "remove", &id).await?;
+        there |= Box::pin(remove::ami(cx, &ec2, "remove", &id)).await?;
         Ok(there)
     }
 }

@@ -50,7 +50,7 @@ struct Things {
 macro_rules! ask {
     ($cx:expr, $ec2:expr, $operation:expr, $api:literal, $request:expr) => {{
         let request = $request.send();
-        let answer = $cx.guard(PROVIDER, $operation, async { Ok(request.await) }).await?;
+        let answer = $cx.guard(PROVIDER, $operation, Box::pin(async { Ok(request.await) })).await?;
         answer.map_err(|e| $ec2.at($operation, $api, "what builds have left").failed(e))?
     }};
 }
@@ -58,29 +58,29 @@ macro_rules! ask {
 impl Things {
     async fn of(cx: &Context, ec2: &Ec2, operation: &'static str) -> Result<Self> {
         let all = format!("{PREFIX}*");
-        let instances = async {
+        let instances = Box::pin(async {
             let states = filter("instance-state-name", &["pending", "running", "stopping", "stopped", "shutting-down"]);
             let found =
                 describe(cx, ec2, operation, |r| r.filters(tagged(STATE, &[TEMPORARY])).filters(states)).await?;
             Ok(things(found.into_iter().map(|i| (i.instance_id, i.tags))))
-        };
-        let volumes = async {
+        });
+        let volumes = Box::pin(async {
             let request = ec2.api.describe_volumes().filters(tagged(STATE, &[TEMPORARY]));
             let found = ask!(cx, ec2, operation, "DescribeVolumes", request.filters(filter("status", &["available"])));
             Ok(things(found.volumes.unwrap_or_default().into_iter().map(|v| (v.volume_id, v.tags))))
-        };
-        let keys = async {
+        });
+        let keys = Box::pin(async {
             let request = ec2.api.describe_key_pairs().filters(filter("key-name", &[&all]));
             let found = ask!(cx, ec2, operation, "DescribeKeyPairs", request);
             let found = found.key_pairs.unwrap_or_default().into_iter();
             Ok(things(found.map(|k| (k.key_name.filter(|n| n.starts_with(PREFIX)), k.tags))))
-        };
-        let groups = async {
+        });
+        let groups = Box::pin(async {
             let request = ec2.api.describe_security_groups().filters(filter("group-name", &[&all]));
             let found = ask!(cx, ec2, operation, "DescribeSecurityGroups", request);
             let found = found.security_groups.unwrap_or_default().into_iter();
             Ok(things(found.map(|g| (g.group_id, g.tags))))
-        };
+        });
         let (instances, volumes, keys, groups) = futures::future::try_join4(instances, volumes, keys, groups).await?;
         Ok(Self { instances, volumes, keys, groups })
     }
@@ -123,21 +123,21 @@ async fn remove_all(
     // A key is no longer needed once nobody starts an instance with it.
     for key in &things.keys {
         let (name, at) = (&key.id, ec2.at(operation, "DeleteKeyPair", &key.id));
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             ec2.api.delete_key_pair().key_name(name).send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         cx.effect_idempotent(&format!("remove/{name}"), json!({"delete_key_pair": name}), act).await?;
         forget_file(name);
     }
     wait_ended(cx, ec2, operation, config.wait, &ids).await?;
     for volume in &things.volumes {
         let (id, at) = (&volume.id, ec2.at(operation, "DeleteVolume", &volume.id));
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             match ec2.api.delete_volume().volume_id(id).send().await.map_err(|e| at.failed(e)) {
                 Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
                 _ => Ok(()),
             }
-        };
+        });
         cx.effect_idempotent(&format!("remove/{id}"), json!({"delete_volume": id}), act).await?;
     }
     for group in &things.groups {
@@ -145,7 +145,7 @@ async fn remove_all(
         // AWS needs a moment to see that no instance uses it any longer.
         let goal = format!("the security group {id} to be free");
         let wait = Wait { cx, ec2, operation, goal, patience: config.wait };
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             wait.until(|| async move {
                 match ec2.api.delete_security_group().group_id(id).send().await.map_err(|e| at.failed(e)) {
                     Err(e) if is(&e, &["DependencyViolation", "InvalidGroup.InUse"]) => {
@@ -156,7 +156,7 @@ async fn remove_all(
                 }
             })
             .await
-        };
+        });
         cx.effect_idempotent(&format!("remove/{id}"), json!({"delete_security_group": id}), act).await?;
     }
     Ok(())
@@ -170,12 +170,12 @@ fn forget_file(name: &str) {
 
 /// Removes the temporary resources of one build, at its end.
 pub(super) async fn of_maker(cx: &Context, ec2: &Ec2, config: &AwsImageConfig, maker: &Maker) -> Result<()> {
-    let mut things = Things::of(cx, ec2, "build").await?;
+    let mut things = Box::pin(Things::of(cx, ec2, "build")).await?;
     things.keep(|tags| get(tags, MAKER) == Some(maker.0.as_str()));
     forget_file(&format!("{PREFIX}{}", maker.0));
-    remove_all(cx, ec2, "build", config, &things).await?;
+    Box::pin(remove_all(cx, ec2, "build", config, &things)).await?;
     // Volumes that outlive their instance are free only now.
-    let mut rest = Things::of(cx, ec2, "build").await?;
+    let mut rest = Box::pin(Things::of(cx, ec2, "build")).await?;
     rest.keep(|tags| get(tags, MAKER) == Some(maker.0.as_str()));
     rest.instances.clear();
     remove_all(cx, ec2, "build", config, &rest).await
@@ -191,9 +191,9 @@ pub(super) async fn sweep(
 ) -> Result<Swept> {
     let stale = config.stale_s();
     let mut swept = Swept::default();
-    let mut things = Things::of(cx, ec2, operation).await?;
+    let mut things = Box::pin(Things::of(cx, ec2, operation)).await?;
     swept.left = things.keep(|tags| !lives(cx, tags, stale));
-    remove_all(cx, ec2, operation, config, &things).await?;
+    Box::pin(remove_all(cx, ec2, operation, config, &things)).await?;
     swept.removed = things.ids();
     let unfinished = || tagged(STATE, &[BUILDING, REMOVING]);
     let request = ec2.api.describe_images().owners("self").filters(unfinished());
@@ -210,7 +210,7 @@ pub(super) async fn sweep(
             swept.left.push(id);
             continue;
         }
-        remove::whole(cx, ec2, operation, &image).await?;
+        Box::pin(remove::whole(cx, ec2, operation, &image)).await?;
         swept.removed.push(id);
     }
     // Those of AMIs that are gone; one that an AMI uses is left by AWS itself.
@@ -221,7 +221,7 @@ pub(super) async fn sweep(
         let Some(id) = snapshot.snapshot_id().filter(|_| !is_wanted(tags)) else { continue };
         if lives(cx, tags, stale) {
             swept.left.push(id.to_owned());
-        } else if remove::snapshot(cx, ec2, operation, id).await? {
+        } else if Box::pin(remove::snapshot(cx, ec2, operation, id)).await? {
             swept.removed.push(id.to_owned());
         }
     }

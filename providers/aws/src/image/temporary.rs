@@ -144,10 +144,10 @@ impl Bench<'_> {
             .set_ipv6_ranges(Some(v6.into_iter().map(|c| Ipv6Range::builder().cidr_ipv6(c).build()).collect()))
             .build();
         let group = &id;
-        let act = |_| async move {
+        let act = |_| Box::pin(async move {
             let request = self.ec2.api.authorize_security_group_ingress().group_id(group).ip_permissions(rule);
             request.send().await.map(drop).map_err(|e| at.failed(e))
-        };
+        });
         let intent = json!({"open_port": 22, "to": self.config.ssh_from, "security_group": id});
         cx.effect_idempotent(&format!("{name}/ingress"), intent, act).await?;
         Ok(id)
@@ -157,7 +157,7 @@ impl Bench<'_> {
     async fn vpc(&self, cx: &Context) -> Result<Option<String>> {
         let Some(subnet) = self.config.instance.subnets.first() else { return Ok(None) };
         let request = self.ec2.api.describe_subnets().subnet_ids(subnet).send();
-        let answer = cx.guard(PROVIDER, "build", async { Ok(request.await) }).await?;
+        let answer = cx.guard(PROVIDER, "build", Box::pin(async { Ok(request.await) })).await?;
         let found = answer.map_err(|e| self.ec2.at("build", "DescribeSubnets", subnet).failed(e))?;
         Ok(found.subnets().first().and_then(|s| s.vpc_id()).map(str::to_owned))
     }
@@ -186,7 +186,7 @@ impl Bench<'_> {
         });
         let launch = &launch;
         let id: String =
-            cx.effect_idempotent(&format!("{name}/{what}"), intent, |cx| async move { launch.run(&cx).await }).await?;
+            cx.effect_idempotent(&format!("{name}/{what}"), intent, |cx| Box::pin(async move { launch.run(&cx).await })).await?;
         self.wait(cx, &id, State::Running).await?;
         Ok(id)
     }
@@ -195,7 +195,7 @@ impl Bench<'_> {
     pub(super) async fn stop(&self, cx: &Context, id: &str) -> Result<()> {
         let at = self.ec2.at("build", "StopInstances", id);
         let act =
-            |_| async move { self.ec2.api.stop_instances().instance_ids(id).send().await.map(drop).map_err(|e| at.failed(e)) };
+            |_| Box::pin(async move { self.ec2.api.stop_instances().instance_ids(id).send().await.map(drop).map_err(|e| at.failed(e)) });
         cx.effect_idempotent(&format!("{}/stop/{id}", self.name()), json!({"stop": id}), act).await?;
         self.wait(cx, id, State::Stopped).await
     }
