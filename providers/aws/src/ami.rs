@@ -21,7 +21,7 @@ pub(crate) enum AmiName {
 impl AmiName {
     /// Reads a name.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let is_id = |id: &str| id.len() > 4 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit());
         if let Some(id) = text.strip_prefix("ami-") {
             return match is_id(id) {
                 true => Ok(Self::Id(text.to_owned())),

@@ -99,7 +99,7 @@ impl Finish<'_> {
         for (other, id) in waiting {
             let copy = wait_available(self.cx, &other, self.builder, &id).await?;
             self.share_in(&other, &copy).await?;
-            self.mark(&other, &copy).await?;
+            self.mark(&other, &copy, ami).await?;
             copies.insert(other.region, id);
         }
         Ok(copies)
@@ -162,17 +162,17 @@ impl Finish<'_> {
 
     /// Says that the AMI may be used.
     pub(super) async fn ready(&self, ami: &Image) -> Result<()> {
-        self.mark(self.ec2, ami).await
+        self.mark(self.ec2, ami, ami).await
     }
 
-    /// Marks an AMI and its snapshots, which are known only now, as ready.
-    async fn mark(&self, ec2: &Ec2, ami: &Image) -> Result<()> {
+    /// Marks an AMI and its snapshots, which are known only now, as ready; `like` has the tags that tell where it came from.
+    async fn mark(&self, ec2: &Ec2, ami: &Image, like: &Image) -> Result<()> {
         if get(ami.tags(), STATE) == Some(READY) {
             return Ok(());
         }
         let id = ami_id(ami);
         let own = |name: &str| !name.starts_with("aws:") && ![STATE, MAKER, SINCE].contains(&name);
-        let mut tags: Tags = ami
+        let mut tags: Tags = like
             .tags()
             .iter()
             .filter_map(|t| Some((t.key()?.to_owned(), t.value().unwrap_or_default().to_owned())))

@@ -212,6 +212,7 @@ pub(super) async fn sweep(
         }
         Box::pin(remove::whole(cx, ec2, operation, &image)).await?;
         swept.removed.push(id);
+        swept.removed.extend(super::known::snapshots(&image));
     }
     // Those of AMIs that are gone; one that an AMI uses is left by AWS itself.
     let request = ec2.api.describe_snapshots().owner_ids("self").filters(unfinished());

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
+use tokio::sync::OnceCell;
 use towpath_aws::{AwsImageBuilder, AwsImageConfig, ClientConfig, CredentialsConfig, Patience};
 use towpath_core::testkit::Moto;
 use towpath_core::testkit::reference::Nowhere;
@@ -60,8 +61,13 @@ pub(crate) fn api(endpoint: &str) -> aws_sdk_ec2::Client {
 
 /// Some AMI that moto has.
 pub(crate) async fn some_ami(endpoint: &str) -> String {
-    let found = api(endpoint).describe_images().send().await.unwrap();
-    found.images()[0].image_id().unwrap().to_owned()
+    // Every moto has the same ones; listing its 1300 takes a second.
+    static AMI: OnceCell<String> = OnceCell::const_new();
+    let look = || async {
+        let found = api(endpoint).describe_images().send().await.unwrap();
+        found.images()[0].image_id().unwrap().to_owned()
+    };
+    AMI.get_or_init(look).await.clone()
 }
 
 pub(crate) fn image(name: &str, base: &str) -> ImageDefinition {
