@@ -30,9 +30,9 @@ pub mod configurator;
 pub mod connector;
 #[cfg(feature = "testkit")]
 pub mod deployer;
+mod http_server;
 #[cfg(feature = "testkit")]
 pub mod image_builder;
-mod http_server;
 #[cfg(feature = "testkit")]
 pub mod log_sink;
 #[cfg(feature = "testkit")]

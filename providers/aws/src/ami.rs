@@ -78,9 +78,9 @@ pub(crate) async fn resolve(
         Error::new(ErrorKind::NotFound, PROVIDER, operation, message).with("ami", name).with("region", &ec2.region)
     };
     match parsed {
-        AmiName::Id(id) => by_id(cx, ec2, operation, &id)
-            .await?
-            .ok_or_else(|| missing("there is no such AMI in this region that the account may use: AMIs differ by region")),
+        AmiName::Id(id) => by_id(cx, ec2, operation, &id).await?.ok_or_else(|| {
+            missing("there is no such AMI in this region that the account may use: AMIs differ by region")
+        }),
         AmiName::Parameter(parameter) => {
             let id = clients.parameter(cx, operation, &parameter).await?;
             by_id(cx, ec2, operation, &id).await?.ok_or_else(|| {

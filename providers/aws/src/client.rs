@@ -127,35 +127,35 @@ impl Clients {
     }
 
     async fn sdk(&self, cx: &Context, operation: &'static str) -> Result<&SdkConfig> {
-        let load = self.shared
-            .get_or_try_init(|| async {
-                let c = &self.config;
-                // The same crypto backend as everything else in towpath.
-                let http =
-                    Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
-                let mut loader = aws_config::defaults(BehaviorVersion::latest())
-                    .http_client(http)
-                    .retry_config(RetryConfig::standard().with_max_attempts(c.max_attempts.unwrap_or(5)))
-                    .timeout_config(
-                        TimeoutConfig::builder()
-                            .connect_timeout(Duration::from_secs(10))
-                            .operation_attempt_timeout(Duration::from_secs(c.request_timeout_s.unwrap_or(60)))
-                            .build(),
-                    );
-                if let Some(region) = &c.region {
-                    loader = loader.region(Region::new(region.clone()));
-                }
-                if let Some(profile) = &c.profile {
-                    loader = loader.profile_name(profile);
-                }
-                if let Some(url) = &c.endpoint_url {
-                    loader = loader.endpoint_url(url);
-                }
-                if let Some(credentials) = &c.credentials {
-                    loader = loader.credentials_provider(credentials.resolve(cx).await?);
-                }
-                Ok(loader.load().await)
-            });
+        let load = self.shared.get_or_try_init(|| async {
+            let c = &self.config;
+            // The same crypto backend as everything else in towpath.
+            let http = Builder::new()
+                .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+                .build_https();
+            let mut loader = aws_config::defaults(BehaviorVersion::latest())
+                .http_client(http)
+                .retry_config(RetryConfig::standard().with_max_attempts(c.max_attempts.unwrap_or(5)))
+                .timeout_config(
+                    TimeoutConfig::builder()
+                        .connect_timeout(Duration::from_secs(10))
+                        .operation_attempt_timeout(Duration::from_secs(c.request_timeout_s.unwrap_or(60)))
+                        .build(),
+                );
+            if let Some(region) = &c.region {
+                loader = loader.region(Region::new(region.clone()));
+            }
+            if let Some(profile) = &c.profile {
+                loader = loader.profile_name(profile);
+            }
+            if let Some(url) = &c.endpoint_url {
+                loader = loader.endpoint_url(url);
+            }
+            if let Some(credentials) = &c.credentials {
+                loader = loader.credentials_provider(credentials.resolve(cx).await?);
+            }
+            Ok(loader.load().await)
+        });
         cx.guard(PROVIDER, operation, load).await
     }
 
@@ -184,7 +184,8 @@ impl Clients {
     pub(crate) async fn identity(&self, cx: &Context, operation: &'static str) -> Result<String> {
         let ec2 = self.ec2(cx, operation).await?;
         let sts = aws_sdk_sts::Client::new(self.sdk(cx, operation).await?);
-        let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(sts.get_caller_identity().send().await) })).await?;
+        let answer =
+            cx.guard(PROVIDER, operation, Box::pin(async { Ok(sts.get_caller_identity().send().await) })).await?;
         let who = answer.map_err(|e| ec2.at(operation, "GetCallerIdentity", "the credentials").failed(e))?;
         Ok(who.arn().or(who.account()).unwrap_or("an unknown caller").to_owned())
     }
@@ -194,10 +195,12 @@ impl Clients {
     pub(crate) async fn parameter(&self, cx: &Context, operation: &'static str, name: &str) -> Result<String> {
         let ec2 = self.ec2(cx, operation).await?;
         let ssm = aws_sdk_ssm::Client::new(self.sdk(cx, operation).await?);
-        let answer = cx.guard(PROVIDER, operation, Box::pin(async { Ok(ssm.get_parameter().name(name).send().await) })).await?;
+        let answer =
+            cx.guard(PROVIDER, operation, Box::pin(async { Ok(ssm.get_parameter().name(name).send().await) })).await?;
         let found = answer.map_err(|e| ec2.at(operation, "GetParameter", name).failed(e))?;
         found.parameter.and_then(|p| p.value).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, PROVIDER, operation, "an SSM parameter has no value").with("parameter", name)
+            Error::new(ErrorKind::Protocol, PROVIDER, operation, "an SSM parameter has no value")
+                .with("parameter", name)
         })
     }
 

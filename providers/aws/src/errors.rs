@@ -41,55 +41,119 @@ fn of_code(code: &str) -> Option<Meaning> {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => {
             meaning(K::Denied, Never, "the credentials have expired: log in again (`aws sso login`), or renew them")
         }
-        "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch"
-        | "MissingAuthenticationToken" | "IncompleteSignature" => {
-            meaning(K::Denied, Never, "AWS does not accept the credentials: check the profile, the keys and this machine's clock")
-        }
-        "OptInRequired" | "Blocked" | "PendingVerification" => {
-            meaning(K::Denied, Never, "the account may not use this yet: open the AWS console and finish what it asks for")
-        }
+        "AuthFailure"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "MissingAuthenticationToken"
+        | "IncompleteSignature" => meaning(
+            K::Denied,
+            Never,
+            "AWS does not accept the credentials: check the profile, the keys and this machine's clock",
+        ),
+        "OptInRequired" | "Blocked" | "PendingVerification" => meaning(
+            K::Denied,
+            Never,
+            "the account may not use this yet: open the AWS console and finish what it asks for",
+        ),
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
             meaning(K::Denied, Never, "the credentials lack a permission: allow this operation in IAM")
         }
-        "OperationNotPermitted" => {
-            meaning(K::Denied, Never, "a protection forbids it (termination, stop or deregistration protection): switch it off first")
-        }
-        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestThrottled"
-        | "RequestThrottledException" | "TooManyRequestsException" | "EC2ThrottledException" | "SlowDown" => {
+        "OperationNotPermitted" => meaning(
+            K::Denied,
+            Never,
+            "a protection forbids it (termination, stop or deregistration protection): switch it off first",
+        ),
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyRequestsException"
+        | "EC2ThrottledException"
+        | "SlowDown" => {
             // The SDK has tried again with pauses already.
-            meaning(K::Timeout, Later, "AWS throttles the account's requests: try again later, or raise `client.max_attempts`")
+            meaning(
+                K::Timeout,
+                Later,
+                "AWS throttles the account's requests: try again later, or raise `client.max_attempts`",
+            )
         }
-        "InsufficientInstanceCapacity" | "InsufficientHostCapacity" | "InsufficientCapacity"
-        | "InsufficientCapacityOnHost" | "InsufficientReservedInstanceCapacity" | "SpotMaxPriceTooLow"
-        | "Server.InsufficientInstanceCapacity" | "Server.SpotInstanceTermination" | "Unsupported.Capacity" => {
-            meaning(K::Conflict, Later, "AWS has no capacity for this now: try later, another instance type, or more `subnets` in other zones")
-        }
-        "InstanceLimitExceeded" | "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "VolumeLimitExceeded"
-        | "Client.VolumeLimitExceeded" | "Client.InstanceLimitExceeded" | "SnapshotLimitExceeded"
-        | "SecurityGroupLimitExceeded" | "AddressLimitExceeded" | "ResourceLimitExceeded" | "TagLimitExceeded"
-        | "ConcurrentSnapshotLimitExceeded" | "NetworkInterfaceLimitExceeded" | "AMIQuotaExceeded" => {
-            meaning(K::Unsupported, Never, "the account's quota is used up: ask for a higher one in Service Quotas, or remove what is not needed")
-        }
-        "IncorrectInstanceState" | "IncorrectState" | "DependencyViolation" | "ResourceInUse" | "InvalidAMIID.Unavailable" => {
+        "InsufficientInstanceCapacity"
+        | "InsufficientHostCapacity"
+        | "InsufficientCapacity"
+        | "InsufficientCapacityOnHost"
+        | "InsufficientReservedInstanceCapacity"
+        | "SpotMaxPriceTooLow"
+        | "Server.InsufficientInstanceCapacity"
+        | "Server.SpotInstanceTermination"
+        | "Unsupported.Capacity" => meaning(
+            K::Conflict,
+            Later,
+            "AWS has no capacity for this now: try later, another instance type, or more `subnets` in other zones",
+        ),
+        "InstanceLimitExceeded"
+        | "VcpuLimitExceeded"
+        | "MaxSpotInstanceCountExceeded"
+        | "VolumeLimitExceeded"
+        | "Client.VolumeLimitExceeded"
+        | "Client.InstanceLimitExceeded"
+        | "SnapshotLimitExceeded"
+        | "SecurityGroupLimitExceeded"
+        | "AddressLimitExceeded"
+        | "ResourceLimitExceeded"
+        | "TagLimitExceeded"
+        | "ConcurrentSnapshotLimitExceeded"
+        | "NetworkInterfaceLimitExceeded"
+        | "AMIQuotaExceeded" => meaning(
+            K::Unsupported,
+            Never,
+            "the account's quota is used up: ask for a higher one in Service Quotas, or remove what is not needed",
+        ),
+        "IncorrectInstanceState"
+        | "IncorrectState"
+        | "DependencyViolation"
+        | "ResourceInUse"
+        | "InvalidAMIID.Unavailable" => {
             meaning(K::Conflict, Later, "it is in a state in which this can't be done now: try again later")
         }
-        "IdempotentParameterMismatch" | "IdempotentInstanceTerminated" => {
-            meaning(K::Conflict, Never, "the same request was made before with other settings: wait until the old instance is gone")
-        }
+        "IdempotentParameterMismatch" | "IdempotentInstanceTerminated" => meaning(
+            K::Conflict,
+            Never,
+            "the same request was made before with other settings: wait until the old instance is gone",
+        ),
         "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "ServerInternal" => {
             meaning(K::Unreachable, Later, "AWS can't answer now: try again later, and look at its health page")
         }
-        "UnknownParameter" | "ParameterNotFound" => meaning(K::NotFound, Never, "there is no such parameter in this region"),
+        "UnknownParameter" | "ParameterNotFound" => {
+            meaning(K::NotFound, Never, "there is no such parameter in this region")
+        }
         "Unsupported" | "UnsupportedOperation" | "UnsupportedImageType" | "UnsupportedHibernationConfiguration" => {
-            meaning(K::InvalidInput, Never, "AWS does not support this combination: check instance type, AMI and subnet")
+            meaning(
+                K::InvalidInput,
+                Never,
+                "AWS does not support this combination: check instance type, AMI and subnet",
+            )
         }
         _ if code.ends_with(".Duplicate") || code.ends_with("AlreadyExistsException") => {
             meaning(K::AlreadyExists, Never, "something of this name exists already: choose another name, or remove it")
         }
-        _ if code.ends_with(".NotFound") || code.ends_with("NotFoundException") || code.ends_with(".NotFoundException") => {
-            meaning(K::NotFound, Never, "it does not exist in this region and account: check the id and `client.region`")
+        _ if code.ends_with(".NotFound")
+            || code.ends_with("NotFoundException")
+            || code.ends_with(".NotFoundException") =>
+        {
+            meaning(
+                K::NotFound,
+                Never,
+                "it does not exist in this region and account: check the id and `client.region`",
+            )
         }
-        _ if code.starts_with("Invalid") || code.starts_with("Missing") || code.starts_with("VPC") || code == "ValidationError" => {
+        _ if code.starts_with("Invalid")
+            || code.starts_with("Missing")
+            || code.starts_with("VPC")
+            || code == "ValidationError" =>
+        {
             meaning(K::InvalidInput, Never, "AWS does not accept a setting: mend the config")
         }
         _ => return None,
@@ -132,26 +196,44 @@ where
                 Never,
                 "where the credentials should come from does not answer: set them in the environment, or name a `client.profile`",
             ),
-            CredentialsError::InvalidConfiguration(_) => {
-                meaning(K::InvalidInput, Never, "the AWS configuration is wrong: mend ~/.aws/config or ~/.aws/credentials")
-            }
-            _ => meaning(K::Denied, Never, "the credentials can't be had: log in again (`aws sso login`), or check the profile"),
+            CredentialsError::InvalidConfiguration(_) => meaning(
+                K::InvalidInput,
+                Never,
+                "the AWS configuration is wrong: mend ~/.aws/config or ~/.aws/credentials",
+            ),
+            _ => meaning(
+                K::Denied,
+                Never,
+                "the credentials can't be had: log in again (`aws sso login`), or check the profile",
+            ),
         };
     }
     let status = e.raw_response().map(|r| r.status().as_u16());
     match (e, status) {
-        (SdkError::ConstructionFailure(_), _) => meaning(K::InvalidInput, Never, "the request can't be made: mend the config"),
-        (SdkError::TimeoutError(_), _) => meaning(K::Timeout, Later, "AWS did not answer in time: try again, or raise `client.request_timeout_s`"),
+        (SdkError::ConstructionFailure(_), _) => {
+            meaning(K::InvalidInput, Never, "the request can't be made: mend the config")
+        }
+        (SdkError::TimeoutError(_), _) => {
+            meaning(K::Timeout, Later, "AWS did not answer in time: try again, or raise `client.request_timeout_s`")
+        }
         (_, Some(429)) => meaning(K::Timeout, Later, "AWS throttles the account's requests: try again later"),
-        (_, Some(502..=504)) => meaning(K::Unreachable, Later, "something before AWS can't answer now: try again later"),
+        (_, Some(502..=504)) => {
+            meaning(K::Unreachable, Later, "something before AWS can't answer now: try again later")
+        }
         (_, Some(401 | 403)) => meaning(K::Denied, Never, "the request was refused: check credentials and permissions"),
         (_, Some(_)) => meaning(
             K::Protocol,
             Never,
             "the answer makes no sense: is `client.endpoint_url` an AWS endpoint, and does it know this operation?",
         ),
-        (SdkError::DispatchFailure(d), None) if d.is_timeout() => meaning(K::Unreachable, Later, "AWS can't be reached in time: check network and proxy"),
-        _ => meaning(K::Unreachable, Later, "AWS can't be reached: check network, proxy, region and `client.endpoint_url`"),
+        (SdkError::DispatchFailure(d), None) if d.is_timeout() => {
+            meaning(K::Unreachable, Later, "AWS can't be reached in time: check network and proxy")
+        }
+        _ => meaning(
+            K::Unreachable,
+            Later,
+            "AWS can't be reached: check network, proxy, region and `client.endpoint_url`",
+        ),
     }
 }
 
@@ -170,8 +252,9 @@ impl At<'_> {
     {
         let code = e.code().map(str::to_owned);
         let meaning = match &code {
-            Some(code) => of_code(code)
-                .unwrap_or_else(|| meaning(ErrorKind::ToolFailed, Retry::Never, "AWS refuses it; its own words follow")),
+            Some(code) => of_code(code).unwrap_or_else(|| {
+                meaning(ErrorKind::ToolFailed, Retry::Never, "AWS refuses it; its own words follow")
+            }),
             None => without_answer(&e),
         };
         let mut error = self.error(meaning.kind, meaning.says);
@@ -216,7 +299,8 @@ mod tests {
     #[test]
     fn kinds_that_a_caller_acts_on_differently_are_different() {
         let of = |code: &str| of_code(code).map(|m| (m.kind, m.retry));
-        let four = ["ExpiredToken", "RequestLimitExceeded", "InsufficientInstanceCapacity", "VcpuLimitExceeded"].map(of);
+        let four =
+            ["ExpiredToken", "RequestLimitExceeded", "InsufficientInstanceCapacity", "VcpuLimitExceeded"].map(of);
         for (n, one) in four.iter().enumerate() {
             assert!(one.is_some() && four.iter().skip(n + 1).all(|other| other != one), "{four:?}");
         }

@@ -65,7 +65,8 @@ impl LaunchTemplateConfig {
     pub(crate) fn check(&self) -> Result<()> {
         let good = |c: char| c.is_ascii_alphanumeric() || "()./_-".contains(c);
         if !(3..=128).contains(&self.name.len()) || !self.name.chars().all(good) {
-            let message = format!("`launch_template.name` must have 3 to 128 letters, digits and `( ) . / _ -`: {:?}", self.name);
+            let message =
+                format!("`launch_template.name` must have 3 to 128 letters, digits and `( ) . / _ -`: {:?}", self.name);
             return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "config", message));
         }
         Ok(())
@@ -129,7 +130,12 @@ impl AwsLaunchTemplates {
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput), [`NotFound`](ErrorKind::NotFound): AWS does not take the AMI or a setting.
-    pub async fn publish(&self, cx: &Context, template: &LaunchTemplateConfig, ami: &str) -> Result<LaunchTemplateVersion> {
+    pub async fn publish(
+        &self,
+        cx: &Context,
+        template: &LaunchTemplateConfig,
+        ami: &str,
+    ) -> Result<LaunchTemplateVersion> {
         template.check()?;
         cx.check(PROVIDER, "publish")?;
         let ec2 = self.clients.ec2(cx, "publish").await?;
@@ -166,7 +172,8 @@ async fn version(
     ami: &str,
 ) -> Result<Option<i64>> {
     let request = ec2.api.describe_launch_template_versions().launch_template_id(&known.id).into_paginator().send();
-    let pages = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
+    let pages =
+        cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
     let pages = pages.map_err(|e| ec2.at(operation, "DescribeLaunchTemplateVersions", &wanted.name).failed(e))?;
     let fits = |d: &aws_sdk_ec2::types::ResponseLaunchTemplateData| {
         d.image_id() == Some(ami)
@@ -222,10 +229,12 @@ pub(crate) async fn publish(
     if wanted.make_default && !is_default {
         let at = ec2.at(operation, "ModifyLaunchTemplate", name);
         let (id, text) = (known.id.clone(), number.to_string());
-        let act = |_| Box::pin(async move {
-            let request = ec2.api.modify_launch_template().launch_template_id(id).default_version(text);
-            request.send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                let request = ec2.api.modify_launch_template().launch_template_id(id).default_version(text);
+                request.send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         let key = format!("template/{}/default/{number}", known.id);
         cx.effect_idempotent(&key, json!({"default_version": number, "template": name}), act).await?;
         (is_default, changed) = (true, true);
@@ -249,25 +258,27 @@ async fn create(
         cx.warn(format!("the new launch template {name} names no `instance_type`: whoever starts from it must"));
     }
     let at = ec2.at(operation, "CreateLaunchTemplate", name);
-    let act = |_| Box::pin(async move {
-        let tags = Tags::from([(OWNER.to_owned(), "towpath".to_owned())]);
-        let request = ec2
-            .api
-            .create_launch_template()
-            .launch_template_name(name)
-            .launch_template_data(wanted.data(ami, true))
-            .version_description("made by towpath")
-            .tag_specifications(specification(ResourceType::LaunchTemplate, &tags))
-            .client_token(token(&["template", name, ami]));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(e) => {
-                let error = at.failed(e);
-                // Somebody was faster: the look that follows tells.
-                if is(&error, &["InvalidLaunchTemplateName.AlreadyExistsException"]) { Ok(()) } else { Err(error) }
+    let act = |_| {
+        Box::pin(async move {
+            let tags = Tags::from([(OWNER.to_owned(), "towpath".to_owned())]);
+            let request = ec2
+                .api
+                .create_launch_template()
+                .launch_template_name(name)
+                .launch_template_data(wanted.data(ami, true))
+                .version_description("made by towpath")
+                .tag_specifications(specification(ResourceType::LaunchTemplate, &tags))
+                .client_token(token(&["template", name, ami]));
+            match request.send().await {
+                Ok(_) => Ok(()),
+                Err(e) => {
+                    let error = at.failed(e);
+                    // Somebody was faster: the look that follows tells.
+                    if is(&error, &["InvalidLaunchTemplateName.AlreadyExistsException"]) { Ok(()) } else { Err(error) }
+                }
             }
-        }
-    });
+        })
+    };
     cx.effect_idempotent(&format!("template/{name}"), json!({"create_template": name, "ami": ami}), act).await?;
     let known = find(cx, ec2, operation, name).await?;
     let known = known.ok_or_else(|| at.error(ErrorKind::Protocol, "the template is not there after it was made"))?;
@@ -293,19 +304,21 @@ async fn add(
     let source = known.default.to_string();
     let words = token(&["version", &known.id, &source, ami, &json!(wanted).to_string()]);
     let (id, token) = (known.id.clone(), words.clone());
-    let act = |_| Box::pin(async move {
-        let request = ec2
-            .api
-            .create_launch_template_version()
-            .launch_template_id(id)
-            .source_version(source)
-            .launch_template_data(wanted.data(ami, false))
-            .version_description("made by towpath")
-            .client_token(token);
-        let made = request.send().await.map_err(|e| at.failed(e))?;
-        let number = made.launch_template_version().and_then(|v| v.version_number());
-        number.ok_or_else(|| at.error(ErrorKind::Protocol, "AWS tells of no version"))
-    });
+    let act = |_| {
+        Box::pin(async move {
+            let request = ec2
+                .api
+                .create_launch_template_version()
+                .launch_template_id(id)
+                .source_version(source)
+                .launch_template_data(wanted.data(ami, false))
+                .version_description("made by towpath")
+                .client_token(token);
+            let made = request.send().await.map_err(|e| at.failed(e))?;
+            let number = made.launch_template_version().and_then(|v| v.version_number());
+            number.ok_or_else(|| at.error(ErrorKind::Protocol, "AWS tells of no version"))
+        })
+    };
     let probe = |cx: Context| Box::pin(async move { version(&cx, ec2, operation, known, wanted, ami).await });
     let key = format!("template/{}/{}", known.id, words.get(..12).unwrap_or_default());
     cx.effect(&key, json!({"create_template_version": name, "ami": ami}), act, probe).await

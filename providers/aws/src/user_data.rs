@@ -52,7 +52,8 @@ impl UserData {
             })?,
         };
         if bytes.len() > 16 << 10 {
-            let message = format!("user data has {} bytes, and EC2 takes at most 16384: fetch the rest from it", bytes.len());
+            let message =
+                format!("user data has {} bytes, and EC2 takes at most 16384: fetch the rest from it", bytes.len());
             return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, operation, message));
         }
         let digest = hex::encode(Sha256::digest(&bytes));

@@ -35,7 +35,9 @@ impl Work<'_> {
             match step {
                 Step::Create { wanted, generation, old } => {
                     if let Some(id) = old {
-                        end(self.cx, self.ec2, "apply", &[id.clone()]).await.map_err(|e| e.with("host", &wanted.host))?;
+                        end(self.cx, self.ec2, "apply", &[id.clone()])
+                            .await
+                            .map_err(|e| e.with("host", &wanted.host))?;
                         ended.push(id.clone());
                     }
                     Box::pin(self.create(wanted, *generation)).await?;
@@ -59,7 +61,8 @@ impl Work<'_> {
                 other => return other.map_err(|e| e.with_missing("host", &wanted.host)),
             }
         }
-        let message = "AWS remembers too many earlier instances of this host: take another name for the environment or the group";
+        let message =
+            "AWS remembers too many earlier instances of this host: take another name for the environment or the group";
         Err(Error::new(ErrorKind::Conflict, PROVIDER, "apply", message).with("host", &wanted.host))
     }
 
@@ -125,19 +128,23 @@ impl Work<'_> {
         .await?;
         progress(self.cx, format!("starting {host} again"));
         let at = self.ec2.at("apply", "StartInstances", id);
-        let act = |_| Box::pin(async move {
-            self.ec2.api.start_instances().instance_ids(id).send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                self.ec2.api.start_instances().instance_ids(id).send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         let key = format!("start/{id}/{}", crate::tags::seconds());
         self.cx.effect_idempotent(&key, json!({"start": id, "host": host}), act).await
     }
 
     async fn tag(&self, host: &str, id: &str, tags: &Tags) -> Result<()> {
         let at = self.ec2.at("apply", "CreateTags", id);
-        let act = |_| Box::pin(async move {
-            let request = self.ec2.api.create_tags().resources(id).set_tags(Some(list(tags)));
-            request.send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                let request = self.ec2.api.create_tags().resources(id).set_tags(Some(list(tags)));
+                request.send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         let digest = towpath_core::digest_json(&json!(tags));
         let key = format!("tag/{id}/{}", digest.get(..12).unwrap_or_default());
         self.cx.effect_idempotent(&key, json!({"tag": id, "host": host, "tags": tags}), act).await
@@ -211,7 +218,11 @@ impl Work<'_> {
                     .filter_map(|s| s.instance_id())
                     .collect();
                 let waits: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !well.contains(id)).collect();
-                Ok(if waits.is_empty() { Look::Done(()) } else { Look::NotYet(format!("not yet well: {}", waits.join(", "))) })
+                Ok(if waits.is_empty() {
+                    Look::Done(())
+                } else {
+                    Look::NotYet(format!("not yet well: {}", waits.join(", ")))
+                })
             })
             .await
     }
@@ -248,7 +259,8 @@ pub(crate) async fn describe(
     which: impl FnOnce(Request) -> Request,
 ) -> Result<Vec<Instance>> {
     let request = which(ec2.api.describe_instances()).into_paginator().send();
-    let pages = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
+    let pages =
+        cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
     let pages = match pages {
         Ok(pages) => pages,
         Err(e) => {
@@ -264,15 +276,17 @@ pub(crate) async fn describe(
 pub(crate) async fn end(cx: &Context, ec2: &Ec2, operation: &'static str, ids: &[String]) -> Result<()> {
     for id in ids {
         let at = ec2.at(operation, "TerminateInstances", id);
-        let act = |_| Box::pin(async move {
-            match ec2.api.terminate_instances().instance_ids(id).send().await {
-                Ok(_) => Ok(()),
-                Err(e) => {
-                    let error = at.failed(e);
-                    if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
+        let act = |_| {
+            Box::pin(async move {
+                match ec2.api.terminate_instances().instance_ids(id).send().await {
+                    Ok(_) => Ok(()),
+                    Err(e) => {
+                        let error = at.failed(e);
+                        if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
+                    }
                 }
-            }
-        });
+            })
+        };
         cx.effect_idempotent(&format!("end/{id}"), json!({"terminate": id, "region": ec2.region}), act).await?;
     }
     Ok(())
@@ -291,7 +305,10 @@ pub(crate) async fn wait_ended(
     }
     let wait = Wait { cx, ec2, operation, goal: format!("{} to be terminated", ids.join(", ")), patience };
     wait.until(|| async {
-        let found = describe(cx, ec2, operation, |r| r.filters(filter("instance-id", &ids.iter().map(String::as_str).collect::<Vec<_>>()))).await?;
+        let found = describe(cx, ec2, operation, |r| {
+            r.filters(filter("instance-id", &ids.iter().map(String::as_str).collect::<Vec<_>>()))
+        })
+        .await?;
         let left: Vec<String> = found
             .iter()
             .filter(|i| state(i) != State::Terminated)

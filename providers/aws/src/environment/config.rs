@@ -185,7 +185,9 @@ impl AwsEnvironmentConfig {
         for (name, group) in &self.groups {
             let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if name.is_empty() || name.len() > 60 || !name.chars().all(good) || name == "all" || name == "ungrouped" {
-                return invalid(format!("`groups` has {name:?}, which is no name of a group: letters, digits, `_` and `-`"));
+                return invalid(format!(
+                    "`groups` has {name:?}, which is no name of a group: letters, digits, `_` and `-`"
+                ));
             }
             if !(1..=1000).contains(&group.count) {
                 return invalid(format!("`groups.{name}.count` must be 1 to 1000; leave a group out to have none"));

@@ -71,7 +71,8 @@ impl World {
             .filters(tagged(ENVIRONMENT, &[cx.environment()]))
             .into_paginator()
             .send();
-        let pages = cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
+        let pages =
+            cx.guard(PROVIDER, operation, Box::pin(async { Ok(request.collect::<Result<Vec<_>, _>>().await) })).await?;
         let pages = pages.map_err(|e| ec2.at(operation, "DescribeInstances", cx.environment()).failed(e))?;
         let mut found: Vec<Seen> = pages
             .into_iter()
@@ -139,10 +140,24 @@ impl Source {
 /// One thing to do.
 pub(super) enum Step<'a> {
     /// `old`: what is ended first.
-    Create { wanted: Wanted<'a>, generation: u64, old: Option<String> },
-    Start { host: String, id: String },
-    Tag { host: String, id: String, tags: Tags },
-    End { host: String, id: String },
+    Create {
+        wanted: Wanted<'a>,
+        generation: u64,
+        old: Option<String>,
+    },
+    Start {
+        host: String,
+        id: String,
+    },
+    Tag {
+        host: String,
+        id: String,
+        tags: Tags,
+    },
+    End {
+        host: String,
+        id: String,
+    },
 }
 
 /// How the world differs from the config.

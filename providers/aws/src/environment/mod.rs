@@ -7,14 +7,15 @@ mod look;
 
 use async_trait::async_trait;
 use towpath_core::{
-    Applied, Capabilities, Certainty, Context, Destroyed, Error, ErrorKind, Plan, Preflight, Probed, Provisioner, Result,
+    Applied, Capabilities, Certainty, Context, Destroyed, Error, ErrorKind, Plan, Preflight, Probed, Provisioner,
+    Result,
 };
 
 use self::apply::Work;
 use self::look::{Difference, World};
 pub(crate) use apply::{describe, end, ended_early, state, wait_ended};
-pub(crate) use hosts::{connection, vars};
 pub use config::{Address, AwsEnvironmentConfig, HostGroup};
+pub(crate) use hosts::{connection, vars};
 
 use crate::PROVIDER;
 use crate::client::{Clients, Ec2};
@@ -112,11 +113,13 @@ impl Provisioner for AwsEnvironment {
         let mut ids: Vec<String> = world.all().map(|s| s.id.clone()).collect();
         ids.reverse();
         end(cx, &ec2, "destroy", &ids).await?;
-        let all: Vec<String> = ids.iter().cloned().chain(world.gone.iter().filter(|s| s.is_ending()).map(|s| s.id.clone())).collect();
+        let all: Vec<String> =
+            ids.iter().cloned().chain(world.gone.iter().filter(|s| s.is_ending()).map(|s| s.id.clone())).collect();
         wait_ended(cx, &ec2, "destroy", self.config.wait, &all).await?;
         let left = World::of(cx, &ec2, "destroy", self.config.owner()).await?;
         if let Some(seen) = left.all().next() {
-            let message = "an instance is there that was not when the destroy began: does somebody else apply? Run it again";
+            let message =
+                "an instance is there that was not when the destroy began: does somebody else apply? Run it again";
             return Err(Error::new(ErrorKind::Conflict, PROVIDER, "destroy", message)
                 .with("instance", &seen.id)
                 .with("region", &ec2.region)

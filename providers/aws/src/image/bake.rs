@@ -45,13 +45,7 @@ impl Bake<'_> {
     }
 
     fn finish(&self) -> Finish<'_> {
-        Finish {
-            cx: self.cx,
-            builder: self.builder,
-            ec2: self.ec2,
-            key: &self.source.key,
-            maker: self.maker,
-        }
+        Finish { cx: self.cx, builder: self.builder, ec2: self.ec2, key: &self.source.key, maker: self.maker }
     }
 
     /// Makes the AMI from whatever there is of it, and leaves nothing else.
@@ -78,10 +72,12 @@ impl Bake<'_> {
     async fn adopt(&self, ami: &str) -> Result<()> {
         let at = self.ec2.at("build", "CreateTags", ami);
         let tags = self.maker.tags(self.cx, BUILDING);
-        let act = |_| Box::pin(async move {
-            let request = self.ec2.api.create_tags().resources(ami).set_tags(Some(list(&tags)));
-            request.send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                let request = self.ec2.api.create_tags().resources(ami).set_tags(Some(list(&tags)));
+                request.send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         self.cx.effect_idempotent(&format!("{}/adopt/{ami}", self.bench().name()), json!({"adopt": ami}), act).await
     }
 
@@ -93,7 +89,10 @@ impl Bake<'_> {
         let cx = self.cx.shielded();
         // What a cut connection or a cancel left open is still good: the next build goes on with it.
         let is_bad = |e: &Error| {
-            !matches!(e.kind(), ErrorKind::Cancelled | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Protocol)
+            !matches!(
+                e.kind(),
+                ErrorKind::Cancelled | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Protocol
+            )
         };
         if made.as_ref().is_err_and(is_bad) {
             let images = known::all(&cx, self.ec2, "build", &self.source.key).await.unwrap_or_default();
@@ -194,7 +193,8 @@ impl Bake<'_> {
                 read(plain.send().await.map_err(|e| at.failed(e))?)
             })
         };
-        let intent = json!({"create_image": name, "of": instance, "content_key": self.source.key, "region": self.ec2.region});
+        let intent =
+            json!({"create_image": name, "of": instance, "content_key": self.source.key, "region": self.ec2.region});
         let made = self.cx.effect_idempotent(&format!("{}/create-image", self.bench().name()), intent, act).await;
         made.map_err(|e| match is(&e, &["InvalidAMIName.Duplicate"]) {
             true => Error::new(

@@ -43,7 +43,8 @@ pub(super) fn name(operation: &'static str, image: &ImageDefinition, region: &st
             Err(unsupported(operation, image, "the base must be an `ami`").with("base", &artifact.name))
         }
         Base::Host(host) => {
-            Err(unsupported(operation, image, "it bakes AMIs, not hosts: name an AMI as the base").with("base", &host.name))
+            Err(unsupported(operation, image, "it bakes AMIs, not hosts: name an AMI as the base")
+                .with("base", &host.name))
         }
     }
 }

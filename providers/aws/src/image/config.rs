@@ -17,8 +17,8 @@ pub struct AwsImageConfig {
     /// How AWS is reached. The AMI is made in its region.
     pub client: ClientConfig,
 
-    /// The temporary instance. Without `key_name` it gets a key pair of its own, without `security_groups` a group of its own; both are
-    /// removed afterwards, and the key is taken out of the image.
+    /// The temporary instance. Without `key_name`, and without a key or password in `connection`, it gets a key pair of its own, and
+    /// without `security_groups` a group of its own; both are removed afterwards, and the key is taken out of the image.
     pub instance: InstanceConfig,
 
     /// Who may reach the temporary instance on port 22: addresses as `203.0.113.7/32`. Needed unless `security_groups` are given.
@@ -161,7 +161,8 @@ impl AwsImageConfig {
         if let Some(bad) = self.ssh_from.iter().find(|c| !is_cidr(c)) {
             return invalid(format!("`ssh_from` has {bad:?}, which is no range of addresses: `203.0.113.7/32`"));
         }
-        let is_region = |r: &String| r.matches('-').count() >= 2 && r.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let is_region =
+            |r: &String| r.matches('-').count() >= 2 && r.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if let Some(bad) = self.copy_to.iter().find(|r| !is_region(r)) {
             return invalid(format!("`copy_to` has {bad:?}, which is no region: `eu-west-1`"));
         }
@@ -172,7 +173,9 @@ impl AwsImageConfig {
         if let Some(name) = &self.ami_name {
             let plain = name.replace("{name}", "").replace("{key}", "");
             if !plain.chars().all(is_name_char) || name.is_empty() {
-                return invalid(format!("`ami_name` may hold letters, digits and ( ) [ ] . / - ' @ _ and blanks: {name:?}"));
+                return invalid(format!(
+                    "`ami_name` may hold letters, digits and ( ) [ ] . / - ' @ _ and blanks: {name:?}"
+                ));
             }
         }
         if self.test.iter().any(|t| t.script.trim().is_empty()) {

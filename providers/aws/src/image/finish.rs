@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{
-    Image, ImageAttributeName, LaunchPermission, LaunchPermissionModifications, ResourceType,
-};
+use aws_sdk_ec2::types::{Image, ImageAttributeName, LaunchPermission, LaunchPermissionModifications, ResourceType};
 use serde_json::json;
 use towpath_core::{Action, Change, Context, ErrorKind, EventKind, ImageDefinition, Result};
 
@@ -130,10 +128,12 @@ impl Finish<'_> {
             .tag_specifications(specification(ResourceType::Snapshot, &tags))
             // AWS remembers tokens of copies that were removed since.
             .client_token(token(&["copy", id, region, &self.maker.0]));
-        let act = |_| Box::pin(async move {
-            let made = request.send().await.map_err(|e| at.failed(e))?;
-            made.image_id.ok_or_else(|| at.error(ErrorKind::Protocol, "AWS tells no id of the copy"))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                let made = request.send().await.map_err(|e| at.failed(e))?;
+                made.image_id.ok_or_else(|| at.error(ErrorKind::Protocol, "AWS tells no id of the copy"))
+            })
+        };
         let intent = json!({"copy_image": id, "from": self.ec2.region, "to": region, "name": name});
         self.cx.effect_idempotent(&format!("copy/{id}/{region}/{}", self.maker.random()), intent, act).await
     }
@@ -152,10 +152,12 @@ impl Finish<'_> {
         let at = ec2.at("build", "ModifyImageAttribute", id);
         let add = accounts.iter().map(|a| LaunchPermission::builder().user_id(a).build()).collect();
         let change = LaunchPermissionModifications::builder().set_add(Some(add)).build();
-        let act = |_| Box::pin(async move {
-            let request = ec2.api.modify_image_attribute().image_id(id).launch_permission(change);
-            request.send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                let request = ec2.api.modify_image_attribute().image_id(id).launch_permission(change);
+                request.send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         let key = format!("share/{id}/{}", self.maker.random());
         self.cx.effect_idempotent(&key, json!({"share": id, "with": accounts}), act).await
     }
@@ -181,12 +183,14 @@ impl Finish<'_> {
         tags.extend(self.builder.config.tags.clone());
         tags.extend(self.maker.tags(self.cx, READY));
         let at = ec2.at("build", "CreateTags", id);
-        let act = |_| Box::pin(async move {
-            let mut resources = snapshots(ami);
-            resources.push(id.to_owned());
-            let request = ec2.api.create_tags().set_resources(Some(resources)).set_tags(Some(list(&tags)));
-            request.send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                let mut resources = snapshots(ami);
+                resources.push(id.to_owned());
+                let request = ec2.api.create_tags().set_resources(Some(resources)).set_tags(Some(list(&tags)));
+                request.send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         let key = format!("ready/{id}/{}", self.maker.random());
         self.cx.effect_idempotent(&key, json!({"ready": id, "region": ec2.region}), act).await
     }

@@ -19,7 +19,8 @@ use crate::environment::{connection, describe, vars};
 use crate::wait::{Look, Patience, Wait};
 
 /// cloud-init installs keys and packages while one may log in already.
-const WAIT_CLOUD_INIT: &str = "if command -v cloud-init >/dev/null 2>&1; then cloud-init status --wait >/dev/null 2>&1; fi; :";
+const WAIT_CLOUD_INIT: &str =
+    "if command -v cloud-init >/dev/null 2>&1; then cloud-init status --wait >/dev/null 2>&1; fi; :";
 
 /// How long a refusal counts as `not yet`: sshd starts before cloud-init has installed the key.
 const REFUSED_S: u64 = 45;
@@ -45,7 +46,8 @@ impl<'a> Guest<'a> {
         let ec2 = bake.ec2;
         let found = describe(cx, ec2, "build", |r| r.instance_ids(id)).await?;
         let instance = found.first().ok_or_else(|| {
-            ec2.at("build", "DescribeInstances", id).error(ErrorKind::Conflict, "somebody removed the temporary instance")
+            ec2.at("build", "DescribeInstances", id)
+                .error(ErrorKind::Conflict, "somebody removed the temporary instance")
         })?;
         let connection = Self::connection(cx, bake, id, instance, access).await?;
         let host = Host { name: bake.image.name.clone(), connection, ..Host::default() };
@@ -240,7 +242,11 @@ mod tests {
                        ecdsa-sha2-nistp256 AAAAecdsa root@ip\r\n[  13.0] ci-info: ssh-ed25519 AAAAgood root@ip\r\n\
                        -----END SSH HOST KEY KEYS-----\r\n";
         assert_eq!(key_in(console).as_deref(), Some("ssh-ed25519 AAAAgood"));
-        assert_eq!(key_in("-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAA x\n"), None, "not all of it is there yet");
+        assert_eq!(
+            key_in("-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAA x\n"),
+            None,
+            "not all of it is there yet"
+        );
         assert_eq!(key_in("login:"), None);
     }
 }

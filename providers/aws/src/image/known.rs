@@ -126,7 +126,9 @@ pub(super) fn check(ec2: &Ec2, artifact: &Artifact, ami: &Image) -> Result<()> {
     };
     if is_broken(ami) || ami.state() == Some(&ImageState::Pending) {
         let state = ami.state().map_or("unknown", |s| s.as_str());
-        return Err(conflict("the AMI can't be used now; if it stays so, remove it and build it again").with("state", state));
+        return Err(
+            conflict("the AMI can't be used now; if it stays so, remove it and build it again").with("state", state)
+        );
     }
     if is_unfinished(get(ami.tags(), STATE)) {
         return Err(conflict("the AMI was not finished, or is half removed: build it again"));

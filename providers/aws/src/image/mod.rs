@@ -104,7 +104,8 @@ impl AwsImageBuilder {
             let message = format!("it makes `ami` only, not `{kind}`");
             return Err(Error::new(ErrorKind::Unsupported, PROVIDER, operation, message).with("image", &image.name));
         }
-        tags::check("labels", image.labels.iter().chain(&self.config.tags)).map_err(|e| e.with("image", &image.name))?;
+        tags::check("labels", image.labels.iter().chain(&self.config.tags))
+            .map_err(|e| e.with("image", &image.name))?;
         let is_reached = !image.configure.is_empty() || self.has_tests();
         if is_reached && self.config.instance.security_groups.is_empty() && self.config.ssh_from.is_empty() {
             let message = "say who may reach the temporary instance: `ssh_from` with your address as `203.0.113.7/32`, or `instance.security_groups`";
@@ -159,7 +160,8 @@ impl ImageBuilder for AwsImageBuilder {
                 change.from_to(Some(json!({"id": crate::ami::id(&ami)})), Some(json!({"content_key": source.key})))
             }
             Found::Nothing => {
-                let after = json!({"content_key": source.key, "base": crate::ami::id(&source.base), "region": ec2.region});
+                let after =
+                    json!({"content_key": source.key, "base": crate::ami::id(&source.base), "region": ec2.region});
                 Change::will(&image.name, subject, Action::Create).from_to(None, Some(after))
             }
         };

@@ -123,21 +123,25 @@ async fn remove_all(
     // A key is no longer needed once nobody starts an instance with it.
     for key in &things.keys {
         let (name, at) = (&key.id, ec2.at(operation, "DeleteKeyPair", &key.id));
-        let act = |_| Box::pin(async move {
-            ec2.api.delete_key_pair().key_name(name).send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                ec2.api.delete_key_pair().key_name(name).send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         cx.effect_idempotent(&format!("remove/{name}"), json!({"delete_key_pair": name}), act).await?;
         forget_file(name);
     }
     wait_ended(cx, ec2, operation, config.wait, &ids).await?;
     for volume in &things.volumes {
         let (id, at) = (&volume.id, ec2.at(operation, "DeleteVolume", &volume.id));
-        let act = |_| Box::pin(async move {
-            match ec2.api.delete_volume().volume_id(id).send().await.map_err(|e| at.failed(e)) {
-                Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-                _ => Ok(()),
-            }
-        });
+        let act = |_| {
+            Box::pin(async move {
+                match ec2.api.delete_volume().volume_id(id).send().await.map_err(|e| at.failed(e)) {
+                    Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+                    _ => Ok(()),
+                }
+            })
+        };
         cx.effect_idempotent(&format!("remove/{id}"), json!({"delete_volume": id}), act).await?;
     }
     for group in &things.groups {
@@ -145,18 +149,20 @@ async fn remove_all(
         // AWS needs a moment to see that no instance uses it any longer.
         let goal = format!("the security group {id} to be free");
         let wait = Wait { cx, ec2, operation, goal, patience: config.wait };
-        let act = |_| Box::pin(async move {
-            wait.until(|| async move {
-                match ec2.api.delete_security_group().group_id(id).send().await.map_err(|e| at.failed(e)) {
-                    Err(e) if is(&e, &["DependencyViolation", "InvalidGroup.InUse"]) => {
-                        Ok(Look::NotYet("in use".into()))
+        let act = |_| {
+            Box::pin(async move {
+                wait.until(|| async move {
+                    match ec2.api.delete_security_group().group_id(id).send().await.map_err(|e| at.failed(e)) {
+                        Err(e) if is(&e, &["DependencyViolation", "InvalidGroup.InUse"]) => {
+                            Ok(Look::NotYet("in use".into()))
+                        }
+                        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+                        _ => Ok(Look::Done(())),
                     }
-                    Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-                    _ => Ok(Look::Done(())),
-                }
+                })
+                .await
             })
-            .await
-        });
+        };
         cx.effect_idempotent(&format!("remove/{id}"), json!({"delete_security_group": id}), act).await?;
     }
     Ok(())
@@ -198,9 +204,7 @@ pub(super) async fn sweep(
     let unfinished = || tagged(STATE, &[BUILDING, REMOVING]);
     let request = ec2.api.describe_images().owners("self").filters(unfinished());
     let images = ask!(cx, ec2, operation, "DescribeImages", request).images.unwrap_or_default();
-    let is_wanted = |tags: &[Tag]| {
-        key.is_some_and(|k| get(tags, KEY) == Some(k)) && get(tags, STATE) == Some(BUILDING)
-    };
+    let is_wanted = |tags: &[Tag]| key.is_some_and(|k| get(tags, KEY) == Some(k)) && get(tags, STATE) == Some(BUILDING);
     for image in images {
         let id = crate::ami::id(&image).to_owned();
         if is_wanted(image.tags()) && !super::known::is_broken(&image) {

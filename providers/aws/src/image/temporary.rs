@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_sdk_ec2::types::{Image, InstanceStateName as State, IpPermission, IpRange, Ipv6Range, KeyFormat, KeyType, ResourceType};
+use aws_sdk_ec2::types::{
+    Image, InstanceStateName as State, IpPermission, IpRange, Ipv6Range, KeyFormat, KeyType, ResourceType,
+};
 use serde_json::json;
 use towpath_core::{Context, Error, ErrorKind, Result, Secret, private_files};
 
@@ -67,10 +69,11 @@ impl Bench<'_> {
     /// Makes what is needed to enter instances of this bench.
     pub(super) async fn access(&self, cx: &Context) -> Result<Access> {
         let mut access = Access::default();
-        let own_key = ["identity_file", "identity_agent"].iter().any(|o| self.config.connection.options.contains_key(*o));
-        if self.config.instance.key_name.is_none() {
-            let file = self.key_pair(cx).await?;
-            access.key = (!own_key).then_some(file);
+        let c = &self.config.connection;
+        let has_own =
+            c.password.is_some() || ["identity_file", "identity_agent"].iter().any(|o| c.options.contains_key(*o));
+        if self.config.instance.key_name.is_none() && !has_own {
+            access.key = Some(self.key_pair(cx).await?);
         }
         if self.config.instance.security_groups.is_empty() {
             access.security_groups.push(self.security_group(cx).await?);
@@ -144,10 +147,12 @@ impl Bench<'_> {
             .set_ipv6_ranges(Some(v6.into_iter().map(|c| Ipv6Range::builder().cidr_ipv6(c).build()).collect()))
             .build();
         let group = &id;
-        let act = |_| Box::pin(async move {
-            let request = self.ec2.api.authorize_security_group_ingress().group_id(group).ip_permissions(rule);
-            request.send().await.map(drop).map_err(|e| at.failed(e))
-        });
+        let act = |_| {
+            Box::pin(async move {
+                let request = self.ec2.api.authorize_security_group_ingress().group_id(group).ip_permissions(rule);
+                request.send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         let intent = json!({"open_port": 22, "to": self.config.ssh_from, "security_group": id});
         cx.effect_idempotent(&format!("{name}/ingress"), intent, act).await?;
         Ok(id)
@@ -185,8 +190,9 @@ impl Bench<'_> {
             "client_token": token, "region": self.ec2.region,
         });
         let launch = &launch;
-        let id: String =
-            cx.effect_idempotent(&format!("{name}/{what}"), intent, |cx| Box::pin(async move { launch.run(&cx).await })).await?;
+        let id: String = cx
+            .effect_idempotent(&format!("{name}/{what}"), intent, |cx| Box::pin(async move { launch.run(&cx).await }))
+            .await?;
         self.wait(cx, &id, State::Running).await?;
         Ok(id)
     }
@@ -194,8 +200,11 @@ impl Bench<'_> {
     /// Stops an instance, so that its disks are whole.
     pub(super) async fn stop(&self, cx: &Context, id: &str) -> Result<()> {
         let at = self.ec2.at("build", "StopInstances", id);
-        let act =
-            |_| Box::pin(async move { self.ec2.api.stop_instances().instance_ids(id).send().await.map(drop).map_err(|e| at.failed(e)) });
+        let act = |_| {
+            Box::pin(async move {
+                self.ec2.api.stop_instances().instance_ids(id).send().await.map(drop).map_err(|e| at.failed(e))
+            })
+        };
         cx.effect_idempotent(&format!("{}/stop/{id}", self.name()), json!({"stop": id}), act).await?;
         self.wait(cx, id, State::Stopped).await
     }

@@ -11,7 +11,8 @@ use crate::support::{client, moto};
 const CHILD: &str = "TOWPATH_AWS_CREDENTIALS_ENDPOINT";
 
 fn provider(client: ClientConfig) -> AwsEnvironment {
-    AwsEnvironment::new(AwsEnvironmentConfig::default().client(client).group("web", HostGroup::new("ami-0abc"))).unwrap()
+    AwsEnvironment::new(AwsEnvironmentConfig::default().client(client).group("web", HostGroup::new("ami-0abc")))
+        .unwrap()
 }
 
 /// Not a test of its own: a process with another environment. It prints what preflight says.
@@ -56,7 +57,8 @@ async fn they_come_from_variables_and_profiles_or_are_said_to_be_missing() {
 
     std::fs::create_dir(home.path().join(".aws")).unwrap();
     let profile = "[profile harbour]\nregion = us-west-2\ncredential_process = echo {\"Version\": 1, \"AccessKeyId\": \"A\", \"SecretAccessKey\": \"S\"}\n";
-    std::fs::write(home.path().join(".aws/config"), profile.replace("echo {", "/bin/echo '{").replace("}\n", "}'\n")).unwrap();
+    std::fs::write(home.path().join(".aws/config"), profile.replace("echo {", "/bin/echo '{").replace("}\n", "}'\n"))
+        .unwrap();
     let said = preflight(&endpoint, home.path(), &[("AWS_PROFILE", "harbour"), ("PATH", "/bin:/usr/bin")]);
     assert!(said.contains("OK") && said.contains("us-west-2"), "{said}");
     std::fs::write(home.path().join(".aws/config"), "[profile harbour\nnonsense").unwrap();

@@ -118,7 +118,8 @@ async fn only_what_has_changed_is_done() {
     assert_eq!((started.changed, id(&started, 1)), (1, id(&replaced, 1)));
 
     // Another owner's environment of the same name is another one.
-    let foreign = AwsEnvironmentConfig { owner: Some("somebody".into()), ..config(&endpoint).group("web", other.clone()) };
+    let foreign =
+        AwsEnvironmentConfig { owner: Some("somebody".into()), ..config(&endpoint).group("web", other.clone()) };
     let foreign = AwsEnvironment::new(foreign).unwrap();
     assert_eq!(foreign.destroy(&cx).await.unwrap().changed, 0);
     assert_eq!(make(other).destroy(&cx).await.unwrap().changed, 2);
@@ -138,8 +139,11 @@ async fn an_ami_is_found_by_its_name_and_by_a_parameter() {
         let id = plan.changes[0].after.as_ref().unwrap()["ami"].as_str().unwrap().to_owned();
         assert!(id.starts_with("ami-"), "{ami}: {plan:?}");
     }
-    for (ami, what) in [("self/no-such-*", "no AMI of this owner"), ("ssm:/no/such", "no such parameter"), ("ami-00000000", "no such AMI")]
-    {
+    for (ami, what) in [
+        ("self/no-such-*", "no AMI of this owner"),
+        ("ssm:/no/such", "no such parameter"),
+        ("ami-00000000", "no such AMI"),
+    ] {
         let provider = AwsEnvironment::new(config(&endpoint).group("web", HostGroup::new(ami))).unwrap();
         let error = provider.plan(&cx).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");

@@ -32,7 +32,8 @@ async fn an_ami_is_copied_shared_tagged_and_removed_with_its_snapshots() {
     let Some(moto) = moto().await else { return };
     let endpoint = moto.endpoint();
     let base = some_ami(&endpoint).await;
-    let template = LaunchTemplateConfig { instance_type: Some("t3.large".into()), ..LaunchTemplateConfig::new(unique("web")) };
+    let template =
+        LaunchTemplateConfig { instance_type: Some("t3.large".into()), ..LaunchTemplateConfig::new(unique("web")) };
     let config = AwsImageConfig {
         copy_to: vec!["eu-west-1".into()],
         share_with: vec!["111122223333".into()],
@@ -70,7 +71,10 @@ async fn an_ami_is_copied_shared_tagged_and_removed_with_its_snapshots() {
     }
     let versions = api(&endpoint).describe_launch_template_versions().launch_template_name(&template.name).send();
     let versions = versions.await.unwrap();
-    assert_eq!(versions.launch_template_versions()[0].launch_template_data().unwrap().image_id(), Some(artifact.id.as_str()));
+    assert_eq!(
+        versions.launch_template_versions()[0].launch_template_data().unwrap().image_id(),
+        Some(artifact.id.as_str())
+    );
 
     // Nothing to do the second time; more to do for a config that wants more.
     let again = builder.build(&cx, &web).await.unwrap();
@@ -102,7 +106,8 @@ async fn what_it_cannot_do_is_refused_by_name_before_anything_is_made() {
     let endpoint = moto.endpoint();
     let (cx, base) = (Context::new(), some_ami(&endpoint).await);
     let plain = builder(&endpoint, AwsImageConfig::default());
-    let tested = builder(&endpoint, AwsImageConfig { test: vec![TestCommand::new("true")], ..AwsImageConfig::default() });
+    let tested =
+        builder(&endpoint, AwsImageConfig { test: vec![TestCommand::new("true")], ..AwsImageConfig::default() });
     let name = unique("refused");
     let mut host = image(&name, &base);
     host.base = Base::Host(Box::new(Host { name: "web".into(), ..Host::default() }));

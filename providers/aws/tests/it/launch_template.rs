@@ -11,7 +11,8 @@ async fn a_new_ami_is_a_new_default_version_once() {
     let endpoint = moto.endpoint();
     let templates = AwsLaunchTemplates::new(client(&endpoint)).unwrap();
     let cx = Context::new();
-    let template = LaunchTemplateConfig { instance_type: Some("t3.small".into()), ..LaunchTemplateConfig::new(unique("lt")) };
+    let template =
+        LaunchTemplateConfig { instance_type: Some("t3.small".into()), ..LaunchTemplateConfig::new(unique("lt")) };
     let first = templates.publish(&cx, &template, "ami-00000001").await.unwrap();
     assert_eq!((first.version, first.is_default, first.changed), (1, true, true));
     let again = templates.publish(&cx, &template, "ami-00000001").await.unwrap();

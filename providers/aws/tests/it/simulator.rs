@@ -114,14 +114,18 @@ impl World {
             self.faults[n].1 -= 1;
             match &self.faults[n].2 {
                 Fault::Code(status, code) => return error(*status, code),
-                Fault::Page => return HttpReply::Answer(500, "text/html".into(), b"<!doctype html><h1>Oops</h1>".into()),
+                Fault::Page => {
+                    return HttpReply::Answer(500, "text/html".into(), b"<!doctype html><h1>Oops</h1>".into());
+                }
                 Fault::Lost => lost = true,
                 Fault::Dies(reason) => dies = Some(reason.clone()),
             }
         }
         let reply = match self.act(&action, &form, dies) {
             Ok(inner) => {
-                let body = format!("<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">{inner}</{action}Response>");
+                let body = format!(
+                    "<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">{inner}</{action}Response>"
+                );
                 HttpReply::Answer(200, "text/xml".into(), body.into_bytes())
             }
             Err(code) => error(400, code),
@@ -150,8 +154,15 @@ impl World {
                 }
                 let (id, snapshot) = (self.id("ami"), self.id("snap"));
                 let tags = tags(form);
-                self.things.insert(snapshot.clone(), Thing { state: "pending".into(), tags: tags.clone(), ..Thing::default() });
-                let fields = Fields::from([("name".into(), name), ("owner".into(), "self".into()), ("snapshot".into(), snapshot)]);
+                self.things.insert(
+                    snapshot.clone(),
+                    Thing { state: "pending".into(), tags: tags.clone(), ..Thing::default() },
+                );
+                let fields = Fields::from([
+                    ("name".into(), name),
+                    ("owner".into(), "self".into()),
+                    ("snapshot".into(), snapshot),
+                ]);
                 self.things.insert(id.clone(), Thing { state: "pending".into(), tags, fields, looks: 0 });
                 Ok(format!("<imageId>{id}</imageId>"))
             }
@@ -243,7 +254,12 @@ impl World {
                 "<item><instancesSet><item><instanceId>{id}</instanceId><imageId>{}</imageId><instanceState><code>0</code><name>{}</name></instanceState>\
                  <instanceType>{}</instanceType><clientToken>{}</clientToken><privateIpAddress>10.0.0.7</privateIpAddress>\
                  <stateReason><code>{}</code><message>its words</message></stateReason>{}</item></instancesSet></item>",
-                f("ImageId"), t.state, f("InstanceType"), f("token"), f("dies"), tag_set(&t.tags)
+                f("ImageId"),
+                t.state,
+                f("InstanceType"),
+                f("token"),
+                f("dies"),
+                tag_set(&t.tags)
             );
         }
         format!("<reservationSet>{out}</reservationSet>")
@@ -266,13 +282,17 @@ impl World {
             }
             let snapshot = match f("snapshot").as_str() {
                 "" => String::new(),
-                s => format!("<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs><snapshotId>{s}</snapshotId></ebs></item></blockDeviceMapping>"),
+                s => format!(
+                    "<blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs><snapshotId>{s}</snapshotId></ebs></item></blockDeviceMapping>"
+                ),
             };
             let _ = write!(
                 out,
                 "<item><imageId>{id}</imageId><imageState>{}</imageState><name>{}</name><creationDate>2026-01-01T00:00:00.000Z</creationDate>\
                  <rootDeviceName>/dev/xvda</rootDeviceName>{snapshot}{}</item>",
-                t.state, f("name"), tag_set(&t.tags)
+                t.state,
+                f("name"),
+                tag_set(&t.tags)
             );
         }
         if found == 0 && form.contains_key("ImageId.1") {
@@ -327,15 +347,13 @@ fn tags(form: &Fields) -> Fields {
 }
 
 fn tag_set(tags: &Fields) -> String {
-    let items: String =
-        tags.iter().map(|(k, v)| format!("<item><key>{k}</key><value>{v}</value></item>")).collect();
+    let items: String = tags.iter().map(|(k, v)| format!("<item><key>{k}</key><value>{v}</value></item>")).collect();
     format!("<tagSet>{items}</tagSet>")
 }
 
 /// Whether the filters and ids of a request take this.
 fn matches(form: &Fields, id: &str, t: &Thing) -> bool {
-    let ids: Vec<String> =
-        ["InstanceId.", "ImageId."].iter().flat_map(|p| list(form, p)).collect();
+    let ids: Vec<String> = ["InstanceId.", "ImageId."].iter().flat_map(|p| list(form, p)).collect();
     let filters = (1..).map_while(|n| form.get(&format!("Filter.{n}.Name")).map(|name| (n, name.clone())));
     let fits = |(n, name): (usize, String)| {
         let values = list(form, &format!("Filter.{n}.Value."));
