@@ -167,7 +167,6 @@ impl InstanceConfig {
         let short = |value: Json| digest_json(&value).chars().take(8).collect::<String>();
         BTreeMap::from([
             ("type", short(json!(self.instance_type))),
-            ("subnets", short(json!(self.subnets))),
             ("groups", short(json!(self.security_groups))),
             ("key", short(json!(self.key_name))),
             ("profile", short(json!(self.instance_profile))),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use towpath_core::{Context, Error, ErrorKind, Result};
+use towpath_core::{Context, Error, ErrorKind, Result, Retry};
 
 use crate::PROVIDER;
 use crate::client::Ec2;
@@ -39,6 +39,13 @@ impl Patience {
     }
 }
 
+/// So many questions in a row may get no answer.
+const UNANSWERED: u32 = 5;
+
+fn is_passing(e: &Error) -> bool {
+    e.retry() == Retry::Later && matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+}
+
 /// What a look at something gave.
 pub(crate) enum Look<T> {
     /// It is so.
@@ -64,10 +71,20 @@ impl Wait<'_> {
         F: Future<Output = Result<Look<T>>>,
     {
         let until = Instant::now() + self.patience.limit();
+        let mut unanswered = 0;
         loop {
-            let state = match self.cx.guard(PROVIDER, self.operation, look()).await? {
-                Look::Done(done) => return Ok(done),
-                Look::NotYet(state) => state,
+            let state = match self.cx.guard(PROVIDER, self.operation, look()).await {
+                Ok(Look::Done(done)) => return Ok(done),
+                Ok(Look::NotYet(state)) => {
+                    unanswered = 0;
+                    state
+                }
+                // A question that gets no answer for once ends no build of an hour.
+                Err(e) if unanswered < UNANSWERED && is_passing(&e) => {
+                    unanswered += 1;
+                    e.message().to_owned()
+                }
+                Err(e) => return Err(e),
             };
             if Instant::now() >= until {
                 let message = format!(

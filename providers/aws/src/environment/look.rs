@@ -231,6 +231,12 @@ impl<'a> Difference<'a> {
             // Somebody resized it.
             differs.push("type");
         }
+        // One more subnet to try moves nobody; one that is no longer named does.
+        let subnets = &wanted.spec.instance.subnets;
+        let subnet = seen.instance.subnet_id();
+        if !subnets.is_empty() && subnet.is_some_and(|s| !subnets.iter().any(|w| w == s)) {
+            differs.push("subnets");
+        }
         if !differs.is_empty() {
             let mut change = Change::will(&host, &subject, Action::Replace).from_to(Some(there(seen)), Some(after));
             change.reason = Some(format!("changed: {}", differs.join(", ")));

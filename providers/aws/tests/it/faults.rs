@@ -78,6 +78,25 @@ async fn without_capacity_the_next_subnet_is_tried() {
     provider.apply(&cx).await.unwrap();
     let id = simulator.living()[0].clone();
     assert_eq!(simulator.world().things[&id].fields["SubnetId"], "subnet-0b");
+    // One more subnet to try moves nobody; one that is no longer named does.
+    let more = self::provider(&simulator, 1, &["subnet-0a", "subnet-0b", "subnet-0c"]);
+    assert!(more.plan(&cx).await.unwrap().is_empty());
+    let plan = self::provider(&simulator, 1, &["subnet-0a"]).plan(&cx).await.unwrap();
+    assert_eq!(plan.changes[0].reason.as_deref(), Some("changed: subnets"), "{plan:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_without_an_answer_does_not_end_a_wait() {
+    let simulator = Simulator::start();
+    // After the first look, with which an apply begins; more often than the SDK itself asks.
+    simulator.fails_after("DescribeInstances", 1, 5, 503, "RequestLimitExceeded");
+    let applied = provider(&simulator, 1, &[]).apply(&cx()).await.unwrap();
+    assert_eq!(applied.environment.inventory.hosts.len(), 1);
+    let simulator = Simulator::start();
+    simulator.fails_after("DescribeInstances", 1, 99, 503, "RequestLimitExceeded");
+    let cx = cx();
+    let error = provider(&simulator, 1, &[]).apply(&cx).await.unwrap_err();
+    assert_eq!((error.kind(), error.get("code")), (ErrorKind::Timeout, Some("RequestLimitExceeded")), "{error:?}");
 }
 
 /// The first failure of a host, as its caller sees it.

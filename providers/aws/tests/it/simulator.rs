@@ -34,7 +34,8 @@ enum Fault {
 pub(crate) struct World {
     pub(crate) things: BTreeMap<String, Thing>,
     pub(crate) calls: Vec<String>,
-    faults: Vec<(String, usize, Fault)>,
+    /// For which action, after how many calls, how often, what.
+    faults: Vec<(String, usize, usize, Fault)>,
     /// Tokens of requests, and what they made.
     tokens: BTreeMap<String, String>,
     next: usize,
@@ -69,12 +70,17 @@ impl Simulator {
     }
 
     fn fault(&self, action: &str, times: usize, fault: Fault) {
-        self.world().faults.push((action.into(), times, fault));
+        self.world().faults.push((action.into(), 0, times, fault));
     }
 
     /// The next `times` calls of `action` fail with this code.
     pub(crate) fn fails(&self, action: &str, times: usize, status: u16, code: &str) {
         self.fault(action, times, Fault::Code(status, code.into()));
+    }
+
+    /// As [`fails`](Self::fails), after so many calls that go well.
+    pub(crate) fn fails_after(&self, action: &str, skip: usize, times: usize, status: u16, code: &str) {
+        self.world().faults.push((action.into(), skip, times, Fault::Code(status, code.into())));
     }
 
     pub(crate) fn answers_a_page(&self, action: &str, times: usize) {
@@ -107,19 +113,23 @@ impl World {
         let form = form(&request.body);
         let action = form.get("Action").cloned().unwrap_or_default();
         self.calls.push(action.clone());
-        let fault = self.faults.iter().position(|(a, n, _)| *a == action && *n > 0);
+        let fault = self.faults.iter_mut().find(|(a, _, times, _)| *a == action && *times > 0);
         let mut dies = None;
         let mut lost = false;
-        if let Some(n) = fault {
-            self.faults[n].1 -= 1;
-            match &self.faults[n].2 {
-                Fault::Code(status, code) => return error(*status, code),
-                Fault::Page => {
-                    return HttpReply::Answer(500, "text/html".into(), b"<!doctype html><h1>Oops</h1>".into());
+        match fault {
+            Some((_, skip, ..)) if *skip > 0 => *skip -= 1,
+            Some((_, _, times, fault)) => {
+                *times -= 1;
+                match fault {
+                    Fault::Code(status, code) => return error(*status, code),
+                    Fault::Page => {
+                        return HttpReply::Answer(500, "text/html".into(), b"<!doctype html><h1>Oops</h1>".into());
+                    }
+                    Fault::Lost => lost = true,
+                    Fault::Dies(reason) => dies = Some(reason.clone()),
                 }
-                Fault::Lost => lost = true,
-                Fault::Dies(reason) => dies = Some(reason.clone()),
             }
+            None => {}
         }
         let reply = match self.act(&action, &form, dies) {
             Ok(inner) => {
@@ -252,11 +262,12 @@ impl World {
             let _ = write!(
                 out,
                 "<item><instancesSet><item><instanceId>{id}</instanceId><imageId>{}</imageId><instanceState><code>0</code><name>{}</name></instanceState>\
-                 <instanceType>{}</instanceType><clientToken>{}</clientToken><privateIpAddress>10.0.0.7</privateIpAddress>\
+                 <instanceType>{}</instanceType><subnetId>{}</subnetId><clientToken>{}</clientToken><privateIpAddress>10.0.0.7</privateIpAddress>\
                  <stateReason><code>{}</code><message>its words</message></stateReason>{}</item></instancesSet></item>",
                 f("ImageId"),
                 t.state,
                 f("InstanceType"),
+                f("SubnetId"),
                 f("token"),
                 f("dies"),
                 tag_set(&t.tags)
