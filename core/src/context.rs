@@ -26,14 +26,14 @@ pub struct Context {
     rerun_opaque: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     run: Option<RunId>,
     environment: String,
     listeners: Listeners,
     masker: Masker,
     given: Arc<BTreeMap<String, Secret>>,
-    journal: Journal,
+    journal: Arc<Journal>,
     store: Option<Arc<dyn Store>>,
 }
 
@@ -70,7 +70,7 @@ impl ContextBuilder {
     #[must_use]
     pub fn journal(mut self, run: RunId, journal: Journal) -> Self {
         self.shared.run = Some(run);
-        self.shared.journal = journal;
+        self.shared.journal = Arc::new(journal);
         self
     }
 
@@ -143,7 +143,7 @@ impl Context {
                 listeners: Listeners::default(),
                 masker: Masker::default(),
                 given: Arc::default(),
-                journal: Journal::in_memory(),
+                journal: Arc::new(Journal::in_memory()),
                 store: None,
             },
             cancel: CancellationToken::new(),
@@ -196,6 +196,14 @@ impl Context {
     #[must_use]
     pub fn scoped(&self, key: &str) -> Self {
         Self { scope: self.path(key).into(), ..self.clone() }
+    }
+
+    /// A context whose events also go to this listener.
+    #[must_use]
+    pub fn also_heard_by(&self, listener: Arc<dyn Listener>) -> Self {
+        let mut shared = Shared::clone(&self.shared);
+        shared.listeners.push(listener);
+        Self { shared: Arc::new(shared), ..self.clone() }
     }
 
     /// A context that must be done within `d`, or by its own deadline if that is sooner.

@@ -4,6 +4,8 @@
 //! `towpath`, which re-exports everything here.
 
 mod artifact;
+#[cfg(unix)]
+mod bake;
 mod balancer;
 mod become_choice;
 mod capability;
@@ -18,6 +20,7 @@ mod event;
 mod fault;
 mod follow;
 mod host;
+mod host_tree;
 mod image_builder;
 mod journal;
 mod limit;
@@ -41,6 +44,8 @@ mod time;
 pub mod testkit;
 
 pub use artifact::*;
+#[cfg(unix)]
+pub use bake::*;
 pub use balancer::*;
 pub use become_choice::*;
 pub use capability::*;
@@ -54,6 +59,7 @@ pub use event::*;
 pub use fault::*;
 pub use follow::*;
 pub use host::*;
+pub use host_tree::*;
 pub use image_builder::*;
 pub use journal::*;
 pub use log_sink::*;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, missing_docs)]
 
+mod apart;
 mod behaviour;
+mod docker_provider;
 mod failures;
 mod hosts;
 mod interrupted;
