@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use towpath::pipeline::{ImageSpec, Pipeline, PipelineBuilder, ProviderSpec, RunOptions};
-use towpath_core::{Artifact, ArtifactKind, Event, RunState};
+use towpath_core::{Artifact, ArtifactKind, Configurator, Connector, Context, Event, ImageBuilder as _, RunState};
 
 use crate::support::{Aws, SECRET, engine, key_files};
 
 pub(crate) fn pipeline(config: Value, base: &str, script: &str) -> Pipeline {
     let p = PipelineBuilder::new("bake");
-    let script = ProviderSpec::new("script", json!({"steps": [{"run": {"script": script}}], "become": true}));
+    let script = ProviderSpec::<dyn Configurator>::new(
+        "script",
+        json!({"steps": [{"run": {"script": script}}], "become": true}),
+    );
     let image = ImageSpec::from_image("web", base.to_owned())
         .configure(script)
         .artifact(ArtifactKind::Ami)
@@ -36,32 +39,32 @@ async fn run(dir: &Path, pipeline: &Pipeline, seen: &Arc<Mutex<String>>) -> towp
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_configured_tested_and_becomes_an_ami() {
     let Some(aws) = tokio::task::spawn_blocking(Aws::start).await.unwrap() else { return };
+    let aws = Arc::new(aws);
     let dir = tempfile::tempdir().unwrap();
     let mut config = aws.config(&aws.moto.endpoint());
     config["test"] = json!([{"name": "the marker is there", "script": "grep -q baked /etc/baked", "root": true}]);
-    let script = "echo baked >>/etc/baked\nsleep 0.3";
+    let script = "echo baked >>/etc/baked\nsleep 2";
     let baking = pipeline(config.clone(), &aws.base, script);
     let seen = Arc::new(Mutex::new(String::new()));
     // While it goes on: the group lets only whom the config names in, and the private key is its owner's alone.
-    let watch = async {
-        for _ in 0..600 {
-            if let Some(file) =
-                key_files().into_iter().find(|f| f.display().to_string().contains(&format!("-{}-", std::process::id())))
-            {
-                let mode = std::fs::metadata(&file).map(|m| m.permissions().mode() & 0o777);
-                let groups = aws.moto.ask("print([g['IpPermissions'] for g in ec2().describe_security_groups()['SecurityGroups'] if g['GroupName'] != 'default'])");
-                if groups.contains("22") {
-                    return (mode.unwrap_or(0o600), groups, std::fs::read_to_string(&file).unwrap_or_default());
-                }
+    let own = format!("-{}-", std::process::id());
+    let there = Arc::clone(&aws);
+    let watch = std::thread::spawn(move || {
+        for _ in 0..3000 {
+            let file = key_files().into_iter().find(|f| f.display().to_string().contains(&own));
+            let groups = there.ec2("Action=DescribeSecurityGroups");
+            if let Some(file) = file.filter(|_| groups.contains("<fromPort>22</fromPort>")) {
+                let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+                return (mode, groups, std::fs::read_to_string(&file).unwrap());
             }
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            std::thread::sleep(Duration::from_millis(20));
         }
         panic!("there was never a key");
-    };
-    let (artifact, (mode, groups, key)) = tokio::join!(run(dir.path(), &baking, &seen), watch);
-    let artifact = artifact.unwrap();
+    });
+    let artifact = run(dir.path(), &baking, &seen).await.unwrap();
+    let (mode, groups, key) = watch.join().unwrap();
     assert_eq!(mode, 0o600);
-    assert!(groups.contains("127.0.0.0/8") && !groups.contains("0.0.0.0/0"), "{groups}");
+    assert!(groups.contains("<cidrIp>127.0.0.0/8</cidrIp>"), "{groups}");
     assert_eq!(aws.sshd.sh("cat /etc/baked"), "baked", "once, on the first instance");
     assert_eq!(aws.left(), [format!("ami ready {}", artifact.id)], "nothing else is left");
     let authorized = aws.sshd.sh("cat /home/deploy/.ssh/authorized_keys");
@@ -71,11 +74,17 @@ async fn an_instance_is_configured_tested_and_becomes_an_ami() {
     let text = seen.lock().unwrap().clone();
     let store = std::fs::read(dir.path().join("store.db")).unwrap();
     let store = String::from_utf8_lossy(&store);
-    let line = key.lines().nth(1).unwrap_or("no key was read");
+    let line = key.lines().nth(1).unwrap();
     for secret in [SECRET, line] {
         assert!(!text.contains(secret) && !store.contains(secret));
     }
     assert!(text.contains("the marker is there"), "{text}");
+
+    // What is in it is read on an instance of it, which is gone then.
+    let connector: Arc<dyn Connector> = Arc::new(towpath::ssh::Ssh::new(Default::default()));
+    let contents = aws.builder(config.clone()).contents(&Context::new(), &artifact, &connector).await.unwrap();
+    assert!(contents.files.contains_key("/etc/baked"), "{} files", contents.files.len());
+    assert_eq!(aws.left(), [format!("ami ready {}", artifact.id)]);
 
     // Built again: nothing is started.
     let again = run(dir.path(), &baking, &seen).await.unwrap();
@@ -91,7 +100,6 @@ async fn an_ami_whose_test_fails_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = aws.config(&aws.moto.endpoint());
     config["test"] = json!([{"script": "echo it does not run >&2; exit 3"}]);
-    let seen = Arc::new(Mutex::new(String::new()));
     let failing = pipeline(config, &aws.base, "true");
     let engine = engine(dir.path()).await;
     let report = engine.run(&failing, RunOptions::default()).await.unwrap();
@@ -99,7 +107,6 @@ async fn an_ami_whose_test_fails_is_not_kept() {
     let error = format!("{:?}", report.step("image").unwrap());
     assert!(error.contains("a test of the new AMI failed") && error.contains("it does not run"), "{error}");
     assert_eq!(aws.left(), Vec::<String>::new());
-    drop(seen);
 }
 
 #[tokio::test(flavor = "multi_thread")]

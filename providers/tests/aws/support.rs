@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use towpath::aws::{AwsImageBuilder, AwsImageConfig};
 use towpath::pipeline::Engine;
-use towpath_core::testkit::{Moto, Sshd};
+use towpath_core::testkit::{HttpReply, HttpRequest, Moto, Sshd, forward_http};
 
 /// What the tests' secret key is.
 pub(crate) const SECRET: &str = "a-secret-key-of-the-tests";
@@ -31,7 +31,6 @@ impl Aws {
     pub(crate) fn start() -> Option<Self> {
         let sshd = Arc::new(Sshd::start()?);
         let moto = Moto::start()?;
-        let base = moto.ask("print(ec2().describe_images()['Images'][0]['ImageId'])");
         let ended = Arc::new(AtomicBool::new(false));
         let (over, host) = (Arc::clone(&ended), Arc::clone(&sshd));
         // As cloud-init would on an instance that is started with a key pair.
@@ -42,7 +41,9 @@ impl Aws {
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        Some(Self { moto, sshd, base, ended })
+        let mut this = Self { moto, sshd, base: String::new(), ended };
+        this.base = values(&this.ec2("Action=DescribeImages"), "imageId").remove(0);
+        Some(this)
     }
 
     /// Settings of the builder, against this endpoint.
@@ -66,27 +67,70 @@ impl Aws {
         AwsImageBuilder::new(config).unwrap()
     }
 
-    /// Everything that a build has made and that lives, as moto tells it: a line for each.
-    pub(crate) fn left(&self) -> Vec<String> {
-        let python = r"
-e = ec2()
-for r in e.describe_instances()['Reservations']:
-    for i in r['Instances']:
-        if i['State']['Name'] != 'terminated': print('instance', i['InstanceId'])
-for k in e.describe_key_pairs()['KeyPairs']: print('key', k['KeyName'])
-for g in e.describe_security_groups()['SecurityGroups']:
-    if g['GroupName'] != 'default': print('group', g['GroupId'])
-for v in e.describe_volumes()['Volumes']: print('volume', v['VolumeId'], v['State'])
-used = set()
-for i in e.describe_images(Owners=['self'])['Images']:
-    tags = {t['Key']: t['Value'] for t in i.get('Tags', [])}
-    used |= {m['Ebs']['SnapshotId'] for m in i['BlockDeviceMappings'] if 'Ebs' in m}
-    print('ami', tags.get('towpath:state'), i['ImageId'])
-for s in e.describe_snapshots(OwnerIds=['self'])['Snapshots']:
-    if 'CreateImage' in s['Description'] and s['SnapshotId'] not in used: print('snapshot', s['SnapshotId'])
-";
-        self.moto.ask(python).lines().map(str::to_owned).collect()
+    /// What EC2 answers, asked without a client in between.
+    pub(crate) fn ec2(&self, form: &str) -> String {
+        let body = format!("Version=2016-11-15&{form}").into_bytes();
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: ec2.us-east-1.amazonaws.com\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=x\r\n\
+             content-length: {}\r\n",
+            body.len()
+        );
+        let answer = forward_http(self.moto.port, &HttpRequest { head, body }).unwrap();
+        let HttpReply::Raw(bytes) = answer else { panic!("no answer") };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(text.starts_with("HTTP/1.1 200"), "{form}: {text}");
+        text
     }
+
+    /// Empties moto.
+    pub(crate) fn reset(&self) {
+        let head = "POST /moto-api/reset HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n".to_owned();
+        forward_http(self.moto.port, &HttpRequest { head, body: Vec::new() }).unwrap();
+    }
+
+    /// Everything that a build has made and that lives: a line for each.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut add = |what: &str, ids: Vec<String>| left.extend(ids.into_iter().map(|id| format!("{what} {id}")));
+        let states = ["pending", "running", "stopping", "stopped", "shutting-down"];
+        let states: String = (1..).zip(states).map(|(n, s)| format!("&Filter.1.Value.{n}={s}")).collect();
+        let form = format!("Action=DescribeInstances&Filter.1.Name=instance-state-name{states}");
+        add("instance", values(&self.ec2(&form), "instanceId"));
+        add("key", values(&self.ec2("Action=DescribeKeyPairs"), "keyName"));
+        let groups = values(&self.ec2("Action=DescribeSecurityGroups"), "groupName");
+        add("group", groups.into_iter().filter(|g| g != "default").collect());
+        add("volume", values(&self.ec2("Action=DescribeVolumes"), "volumeId"));
+        let images = self.ec2("Action=DescribeImages&Owner.1=self");
+        for (id, rest) in parts(&images, "imageId") {
+            add(if rest.contains("<value>ready</value>") { "ami ready" } else { "ami" }, vec![id]);
+        }
+        for (id, rest) in parts(&self.ec2("Action=DescribeSnapshots&Owner.1=self"), "snapshotId") {
+            // One that an AMI uses is part of it; the others are those of moto's own AMIs.
+            if rest.contains("CreateImage") && !images.contains(&id) {
+                add("snapshot", vec![id]);
+            }
+        }
+        left
+    }
+}
+
+/// What stands in an element, and what follows until the next of the same name.
+fn parts(xml: &str, element: &str) -> Vec<(String, String)> {
+    let open = format!("<{element}>");
+    let split = |part: &str| {
+        let (id, rest) = part.split_once('<').unwrap_or((part, ""));
+        (id.to_owned(), rest.to_owned())
+    };
+    xml.split(&open).skip(1).map(split).collect()
+}
+
+/// What stands in all elements of this name, each once.
+pub(crate) fn values(xml: &str, element: &str) -> Vec<String> {
+    let mut all: Vec<String> = parts(xml, element).into_iter().map(|(id, _)| id).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 fn folders() -> Vec<PathBuf> {

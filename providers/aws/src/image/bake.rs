@@ -34,7 +34,7 @@ impl Bake<'_> {
         self.cx.emit(EventKind::Progress { message, done: None, total: None });
     }
 
-    fn bench(&self) -> Bench<'_> {
+    pub(super) fn bench(&self) -> Bench<'_> {
         Bench {
             ec2: self.ec2,
             config: &self.builder.config,

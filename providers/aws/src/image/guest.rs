@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_ec2::types::Instance;
 use base64::Engine as _;
 use indexmap::IndexMap;
+use towpath_core::equivalence::Contents;
 use towpath_core::{
     Become, Configurator, Connection, ConnectionSpec, Context, Error, ErrorKind, EventKind, Exec, ExecOutput, Group,
     Host, Inventory, Json, Result, Targets, shell_quote,
@@ -156,6 +157,15 @@ impl<'a> Guest<'a> {
         Err(Error::new(ErrorKind::ToolFailed, PROVIDER, "build", message)
             .with("instance", &self.id)
             .with("exit_status", &out.status))
+    }
+
+    /// Reads packages, files, users and units, as root.
+    pub(super) async fn contents(&self, cx: &Context) -> Result<Contents> {
+        let is_root = self.host.connection.user.as_deref() == Some("root");
+        let connected = self.bake.image.connector.connect(cx, &self.host).await?;
+        let read = Contents::of(cx, connected.as_ref(), "", (!is_root).then(Become::root)).await;
+        connected.close().await;
+        read
     }
 
     /// Runs a test's script.

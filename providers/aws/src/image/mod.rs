@@ -3,6 +3,7 @@
 mod bake;
 mod base;
 mod config;
+mod contents;
 mod finish;
 mod guest;
 mod known;
@@ -14,9 +15,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::json;
+use towpath_core::equivalence::Contents;
 use towpath_core::{
-    Action, Artifact, ArtifactKind, Built, Capabilities, Change, Configurator, Context, Error, ErrorKind, ImageBuilder,
-    ImageDefinition, Plan, Preflight, Result,
+    Action, Artifact, ArtifactKind, Built, Capabilities, Change, Configurator, Connector, Context, Error, ErrorKind,
+    ImageBuilder, ImageDefinition, Plan, Preflight, Result,
 };
 
 use self::bake::Bake;
@@ -107,9 +109,8 @@ impl AwsImageBuilder {
         tags::check("labels", image.labels.iter().chain(&self.config.tags))
             .map_err(|e| e.with("image", &image.name))?;
         let is_reached = !image.configure.is_empty() || self.has_tests();
-        if is_reached && self.config.instance.security_groups.is_empty() && self.config.ssh_from.is_empty() {
-            let message = "say who may reach the temporary instance: `ssh_from` with your address as `203.0.113.7/32`, or `instance.security_groups`";
-            return Err(invalid(operation, image, message));
+        if is_reached {
+            self.check_access(operation).map_err(|e| e.with("image", &image.name))?;
         }
         Ok(())
     }
@@ -126,7 +127,7 @@ fn invalid(operation: &'static str, image: &ImageDefinition, message: impl Into<
 #[async_trait]
 impl ImageBuilder for AwsImageBuilder {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&["ami", "build", "plan", "probe", "remove"])
+        Capabilities::of(&["ami", "build", "contents", "plan", "probe", "remove"])
     }
 
     async fn preflight(&self, cx: &Context) -> Result<Preflight> {
@@ -212,9 +213,32 @@ impl ImageBuilder for AwsImageBuilder {
         there |= Box::pin(remove::ami(cx, &ec2, "remove", &id)).await?;
         Ok(there)
     }
+
+    /// Reads it on an instance that is started for it and ended again.
+    async fn contents(&self, cx: &Context, artifact: &Artifact, connector: &Arc<dyn Connector>) -> Result<Contents> {
+        cx.check(PROVIDER, "contents")?;
+        self.check_access("contents")?;
+        let (ec2, id) = self.place(cx, "contents", artifact).await?;
+        let ami = crate::ami::by_id(cx, &ec2, "contents", &id).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, PROVIDER, "contents", "there is no such AMI: build it again")
+                .with("ami", &id)
+                .with("region", &ec2.region)
+        })?;
+        Box::pin(contents::contents(cx, self, &ec2, artifact, ami, connector)).await
+    }
 }
 
 impl AwsImageBuilder {
+    /// Whether temporary instances may be reached: without a group of its own, only whom the config names.
+    fn check_access(&self, operation: &'static str) -> Result<()> {
+        if self.config.instance.security_groups.is_empty() && self.config.ssh_from.is_empty() {
+            let message = "say who may reach the temporary instance: `ssh_from` with your address as `203.0.113.7/32`, or \
+                           `instance.security_groups`";
+            return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, operation, message));
+        }
+        Ok(())
+    }
+
     /// Where an artifact is, and its id there.
     async fn place(&self, cx: &Context, operation: &'static str, artifact: &Artifact) -> Result<(Ec2, String)> {
         if artifact.kind != ArtifactKind::Ami {
