@@ -24,6 +24,8 @@ pub struct Context {
     host: Option<Arc<str>>,
     scope: Arc<str>,
     rerun_opaque: bool,
+    /// Another environment than that of the run.
+    environment: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,7 @@ impl ContextBuilder {
             host: None,
             scope: Arc::from(""),
             rerun_opaque: false,
+            environment: None,
         }
     }
 }
@@ -152,7 +155,7 @@ impl Context {
 
     /// The environment's name.
     pub fn environment(&self) -> &str {
-        &self.shared.environment
+        self.environment.as_deref().unwrap_or(&self.shared.environment)
     }
 
     /// The run, if there is a pipeline.
@@ -196,6 +199,12 @@ impl Context {
     #[must_use]
     pub fn scoped(&self, key: &str) -> Self {
         Self { scope: self.path(key).into(), ..self.clone() }
+    }
+
+    /// A context of another environment: for a throw-away machine that a build works in.
+    #[must_use]
+    pub fn for_environment(&self, name: &str) -> Self {
+        Self { environment: Some(name.into()), ..self.clone() }
     }
 
     /// A context that must be done within `d`, or by its own deadline if that is sooner.

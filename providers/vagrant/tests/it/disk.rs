@@ -1,0 +1,63 @@
+//! A real tree made a disk.
+
+use towpath_core::{Context, ImageBuilder as _};
+use towpath_vagrant::{VagrantBox, VagrantBoxConfig};
+
+use crate::support::{bootable, host_image, raw_disk, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_becomes_a_sound_disk_with_owners_modes_devices_and_attributes() {
+    let Some(sshd) = bootable() else { return };
+    sshd.sh(
+        "mkdir -p '/srv/odd \"names\"' /srv/many /srv/deep && cd /srv
+         printf one > 'odd \"names\"/a b' && chown 4294967293:70000 'odd \"names\"/a b' && chmod 4751 'odd \"names\"/a b'
+         ln 'odd \"names\"/a b' zz-second-name
+         ln -s \"$(printf 'x%.0s' $(seq 100))\" long-link && ln -s short short-link
+         mkfifo -m 600 pipe && mknod null c 1 3 && mknod big b 300 70000 && chmod 666 null
+         cp /bin/cat capable && setfattr -n user.note -v hello capable 2>/dev/null || true
+         for n in $(seq 3000); do : > many/a-rather-long-name-to-fill-blocks-$n; done
+         head -c 20000000 /dev/urandom > deep/large && : > deep/empty
+         echo secret > /tmp/gone && echo log > /var/log/some.log
+         python3 - <<'E'
+import os
+os.setxattr('/srv/capable', 'security.capability', bytes.fromhex('0100000202000000000000000000000000000000'))
+os.setxattr('/srv/capable', 'user.note', b'hello world')
+os.setxattr('/srv/capable', 'user.other', b'x' * 300)
+E",
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let builder = VagrantBox::new(VagrantBoxConfig::new(dir.path().join("boxes"))).unwrap();
+    let cx = Context::new();
+    let image = host_image("web", &sshd);
+    let from = std::time::Instant::now();
+    let built = builder.build(&cx, &image).await.unwrap();
+    eprintln!("built in {:?}", from.elapsed());
+    assert_eq!(built.changed, 1);
+    let raw = raw_disk(&built.artifacts[0].id, dir.path());
+    let disk = format!("{raw}?offset=1048576");
+    let check = run("e2fsck", &["-fn", &disk]);
+    assert!(check.contains("root: "), "{check}");
+    let ask = |command: &str| run("debugfs", &["-R", command, &disk]);
+    let stat = ask("stat \"/srv/odd \"\"names\"\"/a b\"");
+    assert!(stat.contains("Mode:  04751") && stat.contains("User:    -3") && stat.contains("Group: 70000"), "{stat}");
+    assert!(stat.contains("Links: 2") && stat.contains("Size: 3"), "{stat}");
+    let stat = ask("stat /srv/null");
+    assert!(stat.contains("character special") && stat.contains("Mode:  0666") && stat.contains("01:03"), "{stat}");
+    let stat = ask("stat /srv/big");
+    assert!(stat.contains("block special") && stat.contains("300:70000"), "{stat}");
+    assert!(ask("stat /srv/pipe").contains("FIFO"));
+    assert!(ask("stat /srv/long-link").contains("Size: 100"));
+    assert_eq!(ask("ea_get -V /srv/capable user.note"), "hello world\n");
+    assert!(ask("ea_list /srv/capable").contains("security.capability (20)"));
+    assert!(ask("ls -p /tmp").lines().filter(|l| !l.is_empty()).count() == 2, "only . and ..");
+    assert!(!ask("ls -p /var/log").contains("some.log"));
+    let large = dir.path().join("large").display().to_string();
+    ask(&format!("dump /srv/deep/large {large}"));
+    let sum = |text: String| text.split(' ').next().unwrap().to_owned();
+    assert_eq!(sum(run("sha256sum", &[&large])), sum(sshd.sh("sha256sum /srv/deep/large")));
+    assert_eq!(ask("cat /etc/machine-id"), "");
+    assert!(ask("cat /etc/passwd").contains("vagrant:x:1002:1002:"));
+    assert!(!ask("ls -p /etc/ssh").contains("ssh_host_"));
+    assert!(ask("cat /home/vagrant/.ssh/authorized_keys").contains("vagrant insecure public key"));
+    assert!(ask("stat /home/vagrant/.ssh/authorized_keys").contains("User:  1002"));
+}
