@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,26 @@ def test_a_development_environment_comes_and_goes() -> None:
         assert dev.apply().changed == 0
     finally:
         assert dev.destroy().changed > 0
+
+
+def test_the_example_of_a_laptops_environment_comes_up_and_goes_down(tmp_path: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples/dev_environment.py"
+
+    def dev(verb: str) -> str:
+        said = subprocess.run(
+            [sys.executable, str(example), verb, "sqlite:store.db"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert said.returncode == 0, said
+        return said.stdout
+
+    try:
+        address = dev("up").removeprefix("up: ").strip()
+        with urllib.request.urlopen(address) as page:
+            assert b"Shop on web, prices of db" in page.read()
+        assert dev("up").strip() == f"up: {address}", "it is there"
+    finally:
+        assert dev("down") == "down\n"
+    left = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", "label=towpath.environment=laptop"], capture_output=True, text=True
+    )
+    assert left.stdout == ""

@@ -24,18 +24,16 @@ pub struct Context {
     host: Option<Arc<str>>,
     scope: Arc<str>,
     rerun_opaque: bool,
-    /// Another environment than that of the run.
-    environment: Option<Arc<str>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     run: Option<RunId>,
     environment: String,
     listeners: Listeners,
     masker: Masker,
     given: Arc<BTreeMap<String, Secret>>,
-    journal: Journal,
+    journal: Arc<Journal>,
     store: Option<Arc<dyn Store>>,
 }
 
@@ -72,7 +70,7 @@ impl ContextBuilder {
     #[must_use]
     pub fn journal(mut self, run: RunId, journal: Journal) -> Self {
         self.shared.run = Some(run);
-        self.shared.journal = journal;
+        self.shared.journal = Arc::new(journal);
         self
     }
 
@@ -120,7 +118,6 @@ impl ContextBuilder {
             host: None,
             scope: Arc::from(""),
             rerun_opaque: false,
-            environment: None,
         }
     }
 }
@@ -146,7 +143,7 @@ impl Context {
                 listeners: Listeners::default(),
                 masker: Masker::default(),
                 given: Arc::default(),
-                journal: Journal::in_memory(),
+                journal: Arc::new(Journal::in_memory()),
                 store: None,
             },
             cancel: CancellationToken::new(),
@@ -155,7 +152,7 @@ impl Context {
 
     /// The environment's name.
     pub fn environment(&self) -> &str {
-        self.environment.as_deref().unwrap_or(&self.shared.environment)
+        &self.shared.environment
     }
 
     /// The run, if there is a pipeline.
@@ -201,10 +198,19 @@ impl Context {
         Self { scope: self.path(key).into(), ..self.clone() }
     }
 
+    /// A context whose events also go to this listener.
+    #[must_use]
+    pub fn also_heard_by(&self, listener: Arc<dyn Listener>) -> Self {
+        let mut shared = Shared::clone(&self.shared);
+        shared.listeners.push(listener);
+        Self { shared: Arc::new(shared), ..self.clone() }
+    }
+
     /// A context of another environment: for a throw-away machine that a build works in.
     #[must_use]
     pub fn for_environment(&self, name: &str) -> Self {
-        Self { environment: Some(name.into()), ..self.clone() }
+        let shared = Shared { environment: name.to_owned(), ..Shared::clone(&self.shared) };
+        Self { shared: Arc::new(shared), ..self.clone() }
     }
 
     /// A context that must be done within `d`, or by its own deadline if that is sooner.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Artifact, ArtifactKind, Capabilities, Configurator, Connector, Context, Host, Plan, Preflight, Result};
+use crate::equivalence::Contents;
+use crate::{
+    Artifact, ArtifactKind, Capabilities, Configurator, Connector, Context, Error, ErrorKind, Host, Plan, Preflight,
+    Result,
+};
 
 /// Bakes artifacts that hosts are made from.
 #[async_trait]
@@ -34,6 +38,19 @@ pub trait ImageBuilder: fmt::Debug + Send + Sync {
 
     /// Removes an artifact. Gives `false` if it did not exist.
     async fn remove(&self, cx: &Context, artifact: &Artifact) -> Result<bool>;
+
+    /// Reads what is in an artifact: from itself, or from a copy that is started for it and removed again. `connector` reaches such a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): it can't, as long as a builder does not say otherwise (capability `contents`), or its
+    /// artifacts are no whole systems. [`NotFound`](crate::ErrorKind::NotFound): there is no such artifact.
+    async fn contents(&self, cx: &Context, artifact: &Artifact, connector: &Arc<dyn Connector>) -> Result<Contents> {
+        let (_, _) = (cx, connector);
+        let kind = serde_json::to_value(artifact.kind).ok().and_then(|v| v.as_str().map(str::to_owned));
+        let message = format!("this builder can't read what is in its {}", kind.unwrap_or_default());
+        Err(Error::new(ErrorKind::Unsupported, "core", "contents", message).with("artifact", &artifact.id))
+    }
 }
 
 /// What an image is made from, and what is wanted of it.

@@ -4,6 +4,8 @@
 //! `towpath`, which re-exports everything here.
 
 mod artifact;
+#[cfg(unix)]
+mod bake;
 mod balancer;
 mod become_choice;
 mod capability;
@@ -42,6 +44,8 @@ mod time;
 pub mod testkit;
 
 pub use artifact::*;
+#[cfg(unix)]
+pub use bake::*;
 pub use balancer::*;
 pub use become_choice::*;
 pub use capability::*;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::equivalence::{Contents, FileEntry, FileKind, GroupEntry, UserEntry};
+use crate::equivalence::facts::Facts;
+use crate::equivalence::{Contents, FileEntry, FileKind};
 use crate::{Become, Connection, Context, Error, ErrorKind, Exec, Result};
 
 /// `$1`: where the system's root is. Answers in sections; the last one is `@end`.
@@ -60,46 +61,14 @@ fn read(text: &str) -> Result<Contents, String> {
     if let Some(odd) = section("odd").first() {
         return Err(format!("a file's name holds a line break, so its files can't be listed: {odd}..."));
     }
-    let mut contents = Contents::default();
-    for line in section("os") {
-        let value = |v: &str| v.trim_matches(['"', '\'']).to_owned();
-        match line.split_once('=') {
-            Some(("ID", v)) => contents.distribution = value(v),
-            Some(("VERSION_ID", v)) => contents.version = value(v),
-            _ => {}
-        }
-    }
-    for line in section("packages") {
-        let mut fields = line.split('\t');
-        if let (Some(name), Some(version)) = (fields.next(), fields.next()) {
-            contents.packages.insert(name.to_owned(), version.to_owned());
-        }
-    }
-    let passwords: BTreeMap<&str, &str> = section("shadow").iter().filter_map(|l| l.split_once(':')).collect();
-    for line in section("passwd") {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, shell] = fields.as_slice() else { continue };
-        let user = UserEntry {
-            uid: (*uid).to_owned(),
-            gid: (*gid).to_owned(),
-            home: (*home).to_owned(),
-            shell: (*shell).to_owned(),
-            password: passwords.get(name).copied().unwrap_or_default().to_owned(),
-        };
-        contents.users.insert((*name).to_owned(), user);
-    }
-    for line in section("group") {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, gid, members] = fields.as_slice() else { continue };
-        let mut members: Vec<String> = members.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect();
-        members.sort();
-        contents.groups.insert((*name).to_owned(), GroupEntry { gid: (*gid).to_owned(), members });
-    }
-    let owners: BTreeMap<String, String> =
-        contents.users.iter().map(|(name, u)| (u.uid.clone(), name.clone())).collect();
-    let groups: BTreeMap<String, String> =
-        contents.groups.iter().map(|(name, g)| (g.gid.clone(), name.clone())).collect();
-    let named = |names: &BTreeMap<String, String>, id: &str| names.get(id).cloned().unwrap_or_else(|| id.to_owned());
+    let mut facts = Facts {
+        os_release: section("os").join("\n"),
+        passwd: section("passwd").join("\n"),
+        group: section("group").join("\n"),
+        ..Facts::default()
+    };
+    facts.passwords = section("shadow").iter().filter_map(|l| l.split_once(':')).map(owned).collect();
+    facts.packages = section("packages").iter().filter_map(|l| l.split_once('\t')).map(owned).collect();
     for line in section("files") {
         let mut fields = line.splitn(6, '\u{1}');
         let mut next = || fields.next().ok_or_else(|| format!("a line of the list of files makes no sense: {line:?}"));
@@ -113,12 +82,12 @@ fn read(text: &str) -> Result<Contents, String> {
         let entry = FileEntry {
             kind,
             mode: format!("{mode:0>4}"),
-            owner: named(&owners, uid),
-            group: named(&groups, gid),
+            owner: uid.to_owned(),
+            group: gid.to_owned(),
             target: (kind == FileKind::Link).then(|| target.to_owned()),
             sha256: None,
         };
-        contents.files.insert(if path.is_empty() { "/".to_owned() } else { path.to_owned() }, entry);
+        facts.files.insert(if path.is_empty() { "/".to_owned() } else { path.to_owned() }, entry);
     }
     for line in section("digests") {
         // A backslash before the digest says that the name has escapes.
@@ -127,33 +96,19 @@ fn read(text: &str) -> Result<Contents, String> {
             return Err(format!("a line of the list of digests makes no sense: {line:?}"));
         };
         let path = if escaped { path.replace("\\\\", "\\") } else { path.to_owned() };
-        if let Some(file) = contents.files.get_mut(&path) {
+        if let Some(file) = facts.files.get_mut(&path) {
             file.sha256 = Some(digest.to_owned());
         }
     }
-    contents.units = units(&contents.files);
-    let without = contents.files.iter().find(|(_, f)| f.kind == FileKind::File && f.sha256.is_none());
+    let without = facts.files.iter().find(|(_, f)| f.kind == FileKind::File && f.sha256.is_none());
     if let Some((path, _)) = without {
         return Err(format!("`{path}` can't be read, or changed meanwhile: read as root, while nothing runs"));
     }
-    Ok(contents)
+    Ok(facts.into_contents())
 }
 
-/// What systemd would do, as the links say that `systemctl enable` and `mask` make.
-fn units(files: &BTreeMap<String, FileEntry>) -> BTreeMap<String, String> {
-    let mut units = BTreeMap::new();
-    for (path, file) in files {
-        let Some(below) = path.strip_prefix("/etc/systemd/system/") else { continue };
-        let Some(target) = &file.target else { continue };
-        match below.split_once('/') {
-            None if target == "/dev/null" => drop(units.insert(below.to_owned(), "masked".to_owned())),
-            Some((folder, unit)) if folder.ends_with(".wants") || folder.ends_with(".requires") => {
-                units.entry(unit.to_owned()).or_insert_with(|| "enabled".to_owned());
-            }
-            _ => {}
-        }
-    }
-    units
+fn owned((a, b): (&str, &str)) -> (String, String) {
+    (a.to_owned(), b.to_owned())
 }
 
 #[cfg(test)]
@@ -222,6 +177,24 @@ mod tests {
             ])
         );
         assert!(!format!("{found:?}").contains("$6$"), "no hash of a password leaves the host");
+    }
+
+    /// Two readers that know nothing of each other: this machine's `sh` on the tree, and an archive that its `tar` made of it.
+    #[test]
+    fn an_archive_of_a_tree_has_the_same_contents() {
+        let dir = tree();
+        std::fs::hard_link(dir.path().join("etc/passwd"), dir.path().join("etc/second-name")).unwrap();
+        std::fs::write(dir.path().join("srv").join("long".repeat(50)), "long names have entries of their own").unwrap();
+        let status = Command::new("mkfifo").arg(dir.path().join("srv/pipe")).status().unwrap();
+        assert!(status.success());
+        for format in ["gnu", "pax"] {
+            let tar = Command::new("tar").args(["--format", format, "-C"]).arg(dir.path()).args(["-c", "."]).output();
+            let archive = tar.unwrap().stdout;
+            let found = Contents::from_tar(std::io::Cursor::new(&archive)).unwrap();
+            assert_eq!(found, gathered(dir.path()).unwrap(), "{format}");
+            let broken = Contents::from_tar(std::io::Cursor::new(archive.get(..archive.len() / 3).unwrap()));
+            assert!(broken.is_err(), "an archive that breaks off is none: {broken:?}");
+        }
     }
 
     #[test]

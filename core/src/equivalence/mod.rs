@@ -5,8 +5,10 @@
 //! for byte.
 
 mod allow;
+mod archive;
 mod compare;
 mod contents;
+mod facts;
 mod gather;
 mod sbom;
 

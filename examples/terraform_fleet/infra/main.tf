@@ -25,12 +25,15 @@ resource "terraform_data" "web" {
   }
   triggers_replace = [var.image]
 
+  # Values go through the environment, quoted: no name or image becomes a piece of script.
   provisioner "local-exec" {
-    command = "docker run --detach --init --network none --label towpath.example=terraform_fleet --name ${self.input.name} ${var.image} sleep infinity"
+    command     = "docker run --detach --init --network none --label towpath.example=terraform_fleet --name \"$NAME\" -- \"$IMAGE\" sleep infinity"
+    environment = { NAME = self.input.name, IMAGE = var.image }
   }
   provisioner "local-exec" {
-    when    = destroy
-    command = "docker rm --force ${self.input.name}"
+    when        = destroy
+    command     = "docker rm --force -- \"$NAME\""
+    environment = { NAME = self.input.name }
   }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use towpath_core::{Applied, Context, Error, ErrorKind, Json, Result};
+use towpath_core::{Applied, Context, Error, ErrorKind, Json, Result, digest_json};
 
 use crate::TerraformConfig;
 use crate::command::{self, Aim};
@@ -13,7 +13,7 @@ use crate::diagnostic::Severity;
 use crate::hosts::meant;
 use crate::provider::TERRAFORM;
 use crate::run::{Ran, Site, Tail};
-use crate::run_folder::{APPLY_LOG, RunFolder};
+use crate::run_folder::{APPLY_LOG, PLAN, RunFolder, VARS};
 use crate::show::SavedPlan;
 use crate::state::State;
 use crate::stream::Seen;
@@ -43,10 +43,10 @@ impl Work<'_> {
     pub(crate) async fn plan(&self, cx: &Context, aim: Aim, folder: &RunFolder) -> Result<Planned> {
         let prepared = self.site.init(cx, self.operation, self.config, false).await?;
         let vars = match self.vars.as_object().is_some_and(|v| !v.is_empty()) {
-            true => Some(folder.write("vars.tfvars.json", self.vars.to_string().as_bytes(), self.operation)?),
+            true => Some(folder.write(VARS, self.vars.to_string().as_bytes(), self.operation)?),
             false => None,
         };
-        let file = folder.path("plan");
+        let file = folder.path(PLAN);
         let argv = command::plan(self.config, aim, vars.as_deref(), &file);
         let mut ran = self.site.follow(cx, self.operation, &argv, &folder.path("plan.jsonl"), true).await?;
         if !ran.status.success() && !prepared {
@@ -65,6 +65,7 @@ impl Work<'_> {
         if aim == Aim::Configured {
             self.check(&saved)?;
         }
+        // Masked when they were read.
         let warnings = ran.seen.diagnostics.iter().map(ToString::to_string).collect();
         Ok(Planned { saved, file, warnings })
     }
@@ -102,9 +103,15 @@ impl Work<'_> {
                 .with("module", self.site.module.display()))
         };
         for name in self.vars.as_object().into_iter().flatten().map(|(name, _)| name) {
-            if !saved.variables().any(|declared| declared == name) {
-                let meant = meant(name, saved.variables());
+            let Some((_, sensitive)) = saved.variables().find(|(declared, _)| declared == name) else {
+                let meant = meant(name, saved.variables().map(|(declared, _)| declared));
                 return invalid(format!("the module declares no variable `{name}`; {meant}"));
+            };
+            // Else plans and errors of the tool would show it.
+            if self.config.secret_vars.contains_key(name) && !sensitive {
+                return invalid(format!(
+                    "`{name}` is given by `secret_vars`, and the module's variable is not secret: declare it with `sensitive = true`"
+                ));
             }
         }
         let here = |e: Error| e.with("module", self.site.module.display());
@@ -118,9 +125,27 @@ impl Work<'_> {
 
     /// Makes a plan and applies it, as an effect: a process that dies meanwhile leaves the tool at work, and the next one finds it.
     pub(crate) async fn apply(&self, cx: &Context, aim: Aim) -> Result<Applied> {
+        if let Some(unsaved) = self.site.unsaved_state() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                TERRAFORM,
+                self.operation,
+                "an earlier run could not save its state, and what it made is known from that file only",
+            )
+            .with("module", self.site.module.display())
+            .with("unsaved_state", unsaved));
+        }
         let intent = json!({"module": self.site.module.display().to_string(), "stack": self.site.stack, "operation": self.operation});
+        // Two configurations of one step must not take each other's work for their own.
+        let which = json!([
+            self.site.module,
+            self.site.data_dir,
+            self.site.stack,
+            self.config.backend,
+            self.config.backend_files
+        ]);
         cx.effect(
-            self.operation,
+            &format!("{}/{}", self.operation, digest_json(&which)),
             intent,
             |cx| async move {
                 let changed = self.plan_and_apply(&cx, aim).await?;
@@ -173,19 +198,10 @@ impl Work<'_> {
 
     fn apply_failed(&self, ran: Ran) -> Error {
         let error = self.site.failed(self.operation, ran, false);
-        let unsaved = self.site.module.join("errored.tfstate");
-        if unsaved.exists() {
-            // The only copy of what exists now.
-            return error.with(
-                "unsaved_state",
-                format!(
-                    "{}: run `{} state push errored.tfstate` in the module before anything else",
-                    unsaved.display(),
-                    self.site.tool.product
-                ),
-            );
+        match self.site.unsaved_state() {
+            Some(unsaved) => error.with("unsaved_state", unsaved),
+            None => error,
         }
-        error
     }
 
     /// After a crash: waits for a tool that is still at work, and reads what it did. `None`: it was not done to the end.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
-use towpath_core::{Error, ErrorKind, Json};
+use towpath_core::{Error, ErrorKind, Json, Masker};
 
 use crate::provider::TERRAFORM;
 
@@ -103,9 +103,13 @@ struct Snippet {
 }
 
 impl Diagnostic {
-    /// Reads one from its JSON. `None` if it is none.
-    pub(crate) fn read(json: &Json) -> Option<Self> {
-        let raw = Raw::deserialize(json).ok()?;
+    /// Reads one from its JSON, without known secrets: it becomes an error, which nobody masks later. `None` if it is none.
+    pub(crate) fn read(json: &Json, masker: &Masker) -> Option<Self> {
+        let mut raw = Raw::deserialize(json).ok()?;
+        let code = raw.snippet.as_mut().and_then(|s| s.code.as_mut());
+        for text in [Some(&mut raw.summary), Some(&mut raw.detail), code].into_iter().flatten() {
+            *text = masker.mask(text).into_owned();
+        }
         let start = raw.range.as_ref().map_or((0, 0), |r| (r.start.line, r.start.column));
         Some(Self {
             severity: if raw.severity == "error" { Severity::Error } else { Severity::Warning },
@@ -194,8 +198,8 @@ mod tests {
     use super::*;
 
     fn of(detail: &str) -> Diagnostic {
-        Diagnostic::read(&json!({"severity": "error", "summary": "Error acquiring the state lock", "detail": detail}))
-            .unwrap()
+        let said = json!({"severity": "error", "summary": "Error acquiring the state lock", "detail": detail});
+        Diagnostic::read(&said, &Masker::default()).unwrap()
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use towpath_core::private_files::write_private;
 use towpath_core::{Context, Result};
 
 use crate::run::Site;
@@ -34,7 +35,7 @@ impl Site {
         }
         // Only the next run's time depends on it.
         if let Some(fingerprint) = current() {
-            let _ = std::fs::write(&stamp, fingerprint);
+            let _ = write_private(&stamp, fingerprint.as_bytes());
         }
         Ok(true)
     }
@@ -50,8 +51,10 @@ impl Site {
         };
         add(self.tool.product, self.tool.version.as_bytes());
         add("backend", serde_json::to_string(&(&config.backend, &config.backend_files)).ok()?.as_bytes());
+        // What somebody prepared by hand since, for another backend.
+        add("prepared", &std::fs::read(self.data_dir.join("terraform.tfstate")).unwrap_or_default());
         for (name, value) in &self.env {
-            // Where state and plugins are depends on them.
+            // Where state and plugins are depends on them. Not on secret ones: a digest of those is for guessing.
             add(&name.to_string_lossy(), value.as_encoded_bytes());
         }
         for file in &config.backend_files {

@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::json;
 use tokio::sync::OnceCell;
 use towpath_core::{
     Applied, Capabilities, Certainty, Context, Destroyed, Error, ErrorKind, Json, Plan, Preflight, Probed, Provisioner,
-    Result,
+    Result, digest_json,
 };
 
 use crate::TerraformConfig;
@@ -55,7 +56,7 @@ impl Terraform {
         if config.parallelism == Some(0) {
             return invalid("`parallelism` must be 1 or more".to_owned());
         }
-        Ok(Self { config, tool: OnceCell::new() })
+        Ok(Self { config: absolute(config)?, tool: OnceCell::new() })
     }
 
     /// The config.
@@ -76,6 +77,17 @@ impl Terraform {
         Ok(planned.saved.drift(&ready.site.stack))
     }
 
+    /// Where the tool keeps what `init` prepared, if the backend's settings are from here: two providers of one module, or a hand that
+    /// prepares it for another backend, must not redirect each other.
+    fn own_data_dir(&self) -> Option<PathBuf> {
+        if self.config.backend.is_empty() && self.config.backend_files.is_empty() {
+            return None;
+        }
+        let digest = digest_json(&json!([self.config.backend, self.config.backend_files]));
+        let short = digest.get(..12).unwrap_or_default();
+        Some(PathBuf::from(".terraform").join("towpath").join(format!("data-{short}")))
+    }
+
     async fn tool(&self, cx: &Context) -> Result<&Tool> {
         self.tool.get_or_try_init(|| Tool::find(cx, &self.config)).await
     }
@@ -83,7 +95,7 @@ impl Terraform {
     async fn ready(&self, cx: &Context, operation: &'static str) -> Result<Ready> {
         cx.check(TERRAFORM, operation)?;
         let tool = self.tool(cx).await?.clone();
-        let module = std::path::absolute(&self.config.module).unwrap_or_else(|_| self.config.module.clone());
+        let module = self.config.module.clone();
         let workspace = self.config.workspace.as_ref().map(|w| w.replace("{environment}", cx.environment()));
         let mut env: Vec<(OsString, OsString)> = Vec::new();
         // No question that nobody would answer, no call home, and advice for programs instead of for people at a terminal.
@@ -91,8 +103,9 @@ impl Terraform {
             env.push((name.into(), value.into()));
         }
         env.extend(self.config.env.iter().map(|(name, value)| (name.into(), value.into())));
+        let mut secret_env: Vec<(OsString, OsString)> = Vec::new();
         for (name, secret) in &self.config.secret_env {
-            env.push((name.into(), cx.resolve(secret).await?.expose().into()));
+            secret_env.push((name.into(), cx.resolve(secret).await?.expose().into()));
         }
         if let Some(workspace) = &workspace {
             env.push(("TF_WORKSPACE".into(), workspace.into()));
@@ -103,8 +116,12 @@ impl Terraform {
             vars.insert(name.clone(), cx.resolve(secret).await?.expose().into());
         }
         let data = self.config.env.get("TF_DATA_DIR").map(PathBuf::from);
-        let data =
-            data.or_else(|| std::env::var_os("TF_DATA_DIR").map(PathBuf::from)).unwrap_or_else(|| ".terraform".into());
+        let data = data.or_else(|| std::env::var_os("TF_DATA_DIR").map(PathBuf::from));
+        let data = data.unwrap_or_else(|| {
+            let Some(own) = self.own_data_dir() else { return ".terraform".into() };
+            env.push(("TF_DATA_DIR".into(), own.clone().into()));
+            own
+        });
         let name = module.file_name().map_or_else(|| "terraform".into(), |n| n.to_string_lossy().into_owned());
         let stack = workspace.map_or_else(|| name.clone(), |w| format!("{name}/{w}"));
         let site = Site {
@@ -112,11 +129,29 @@ impl Terraform {
             data_dir: module.join(data),
             module,
             env,
+            secret_env,
             stack,
             interrupt: Duration::from_secs(self.config.interrupt_s.into()),
         };
         Ok(Ready { site, vars: Json::Object(vars) })
     }
+}
+
+/// With paths that hold wherever the tool runs, and whatever the working directory is by then.
+fn absolute(mut config: TerraformConfig) -> Result<TerraformConfig> {
+    let here = |path: &mut PathBuf| -> Result<()> {
+        *path = std::path::absolute(&*path).map_err(|e| {
+            Error::new(ErrorKind::InvalidInput, TERRAFORM, "config", "a path of the config is none")
+                .with("path", path.display())
+                .caused_by(e)
+        })?;
+        Ok(())
+    };
+    here(&mut config.module)?;
+    config.var_files.iter_mut().chain(&mut config.backend_files).try_for_each(here)?;
+    // A bare name is looked for on `PATH`.
+    config.program.iter_mut().filter(|p| p.components().count() > 1).try_for_each(here)?;
+    Ok(config)
 }
 
 struct Ready {

@@ -23,6 +23,7 @@ pub(crate) struct Site {
     pub(crate) module: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) secret_env: Vec<(OsString, OsString)>,
     /// What plans and events call this configuration.
     pub(crate) stack: String,
     pub(crate) interrupt: Duration,
@@ -36,12 +37,12 @@ pub(crate) struct Ran {
 }
 
 const LOOK_AGAIN: Duration = Duration::from_millis(15);
-const INTERRUPTED: &str = "terraform was interrupted: it has saved its state, and the next run continues from there";
 
 impl Site {
     fn command(&self, argv: &[OsString]) -> Command {
         let mut command = Command::new(&self.tool.program);
-        command.args(argv).current_dir(&self.module).envs(self.env.iter().map(|(k, v)| (k, v))).stdin(Stdio::null());
+        let env = self.env.iter().chain(&self.secret_env).map(|(k, v)| (k, v));
+        command.args(argv).current_dir(&self.module).envs(env).stdin(Stdio::null());
         // A Ctrl-C at the terminal goes to the whole foreground group: the tool must see it once, from here.
         command.process_group(0);
         command
@@ -65,7 +66,7 @@ impl Site {
             .with("module", self.module.display())
             .with("command", shown(argv))
             .with("exit_status", out.status)
-            .caused_by(plain(&String::from_utf8_lossy(&out.stderr))))
+            .caused_by(plain(&cx.masker().mask(&String::from_utf8_lossy(&out.stderr)))))
     }
 
     /// Runs a command that prints events. Its output goes into a file of `folder`, not through a pipe: a pipe to a process that was
@@ -83,9 +84,16 @@ impl Site {
         quiet: bool,
     ) -> Result<Ran> {
         cx.check(TERRAFORM, operation)?;
-        let not_written = |e| self.not_started(operation, e);
-        let out = private_file(log).map_err(not_written)?;
-        let err = private_file(&log.with_extension("err")).map_err(not_written)?;
+        let said = log.with_extension("err");
+        let not_kept = |e| {
+            Error::new(ErrorKind::Storage, TERRAFORM, operation, "what the tool prints can't be kept")
+                .with("file", log.display())
+                .caused_by(e)
+        };
+        let out = private_file(log).map_err(not_kept)?;
+        let err = private_file(&said).map_err(not_kept)?;
+        // Before the tool starts: from then on nothing of this process may fail.
+        let mut tail = Tail::open(log).await.map_err(not_kept)?;
         let mut child = self
             .command(argv)
             .stdout(Stdio::from(out))
@@ -94,7 +102,6 @@ impl Site {
             .map_err(|e| self.not_started(operation, e))?;
         let pid = child.id();
         let mut seen = Seen::default();
-        let mut tail = Tail::open(log).await.map_err(not_written)?;
         let ended = {
             let follow = async {
                 loop {
@@ -108,7 +115,8 @@ impl Site {
             self.until_ended(cx, operation, pid, follow).await?
         };
         tail.lines(|line| seen.take(cx, &self.stack, line, quiet)).await;
-        let stderr = std::fs::read_to_string(log.with_extension("err")).unwrap_or_default();
+        let stderr = std::fs::read(said).unwrap_or_default();
+        let stderr = cx.masker().mask(&String::from_utf8_lossy(&stderr)).into_owned();
         let status = ended.0.map_err(|e| self.not_started(operation, e))?;
         match ended.1 {
             None => Ok(Ran { status, seen, stderr }),
@@ -146,7 +154,8 @@ impl Site {
                     TERRAFORM,
                     operation,
                     format!(
-                        "terraform was interrupted and still runs as process {} after {} s: wait for it, its state is not saved yet",
+                        "{} was interrupted and still runs as process {} after {} s: wait for it, its state is not saved yet",
+                        self.tool.product,
                         pid.unwrap_or_default(),
                         self.interrupt.as_secs()
                     ),
@@ -157,7 +166,16 @@ impl Site {
     }
 
     pub(crate) fn interrupted(&self, operation: &'static str, why: Error, seen: &Seen) -> Error {
-        let mut error = Error::new(why.kind(), TERRAFORM, operation, INTERRUPTED).with("module", self.module.display());
+        let product = self.tool.product;
+        // What it says of its state is the tool's business: that it could not save it is in the file it leaves.
+        let message = match self.unsaved_state() {
+            Some(_) => format!("{product} was interrupted and could not save its state"),
+            None => format!("{product} was interrupted and has ended: the next run continues from its state"),
+        };
+        let mut error = Error::new(why.kind(), TERRAFORM, operation, message).with("module", self.module.display());
+        if let Some(unsaved) = self.unsaved_state() {
+            error = error.with("unsaved_state", unsaved);
+        }
         if !seen.running.is_empty() {
             let resources: Vec<&str> = seen.running.keys().map(String::as_str).collect();
             error = error.with("unfinished", resources.join(" "));
@@ -180,6 +198,18 @@ impl Site {
             .caused_by(plain(&said));
         }
         crate::Diagnostics(ran.seen.diagnostics).into_error(operation, &self.module, untouched)
+    }
+
+    /// The only copy of what exists, where the tool could not save it, and what to do with it.
+    pub(crate) fn unsaved_state(&self) -> Option<String> {
+        let file = self.module.join("errored.tfstate");
+        file.exists().then(|| {
+            format!(
+                "{}: run `{} state push errored.tfstate` in the module, and remove the file, before anything else",
+                file.display(),
+                self.tool.product
+            )
+        })
     }
 
     fn not_started(&self, operation: &'static str, e: std::io::Error) -> Error {
@@ -243,11 +273,14 @@ impl Tail {
         if self.file.read_to_end(&mut new).await.is_err() || new.is_empty() {
             return;
         }
-        self.partial.append(&mut new);
-        while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            each(String::from_utf8_lossy(&line).trim_end());
-        }
+        let Some(end) = new.iter().rposition(|b| *b == b'\n') else {
+            self.partial.append(&mut new);
+            return;
+        };
+        let rest = new.split_off(end + 1);
+        let mut whole = std::mem::replace(&mut self.partial, rest);
+        whole.append(&mut new);
+        String::from_utf8_lossy(&whole).lines().for_each(|line| each(line.trim_end()));
     }
 }
 

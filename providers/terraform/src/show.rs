@@ -74,9 +74,10 @@ impl ChangeOf {
     fn action(&self) -> Action {
         let names: Vec<&str> = self.actions.iter().map(String::as_str).collect();
         match names.as_slice() {
-            ["create", "delete"] | ["delete", "create"] => Action::Replace,
+            ["create", "delete"] | ["delete", "create"] | ["create", "forget"] => Action::Replace,
             [one] => action(one),
-            _ => Action::None,
+            // Whatever a later version has: never "nothing".
+            _ => Action::Update,
         }
     }
 
@@ -133,9 +134,10 @@ pub(crate) fn redacted(value: &Json, sensitive: &Json, unknown: &Json) -> Json {
 }
 
 impl SavedPlan {
-    /// The names of the variables that the root module declares.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
-        self.configuration.root_module.variables.keys().map(String::as_str)
+    /// The variables that the root module declares, and whether they are sensitive.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, bool)> {
+        let declared = self.configuration.root_module.variables.iter();
+        declared.map(|(name, v)| (name.as_str(), v.get("sensitive").and_then(Json::as_bool) == Some(true)))
     }
 
     /// The outputs of the root module, and whether they are sensitive.
@@ -251,6 +253,14 @@ mod tests {
         for actions in [["create", "delete"], ["delete", "create"]] {
             let saved = plan(json!({"actions": actions, "before": {}, "after": {}}));
             assert_eq!((saved.plan("infra").changes[0].action, saved.changed()), (Action::Replace, 1));
+        }
+    }
+
+    #[test]
+    fn an_action_that_nobody_knows_yet_is_not_nothing() {
+        for actions in [json!(["create", "forget"]), json!(["mend"]), json!(["forget", "create", "x"])] {
+            let saved = plan(json!({"actions": actions, "before": {}, "after": {}}));
+            assert!(saved.does_something() && saved.changed() == 1, "{actions}");
         }
     }
 

@@ -35,7 +35,9 @@ pub(crate) fn action(name: &str) -> Action {
         "replace" => Action::Replace,
         "delete" | "remove" | "forget" => Action::Delete,
         "read" | "open" | "renew" | "close" => Action::Run,
-        _ => Action::None,
+        "no-op" | "noop" => Action::None,
+        // Whatever a later version has: never "nothing".
+        _ => Action::Update,
     }
 }
 
@@ -44,7 +46,7 @@ impl Seen {
     pub(crate) fn take(&mut self, cx: &Context, stack: &str, line: &str, quiet: bool) {
         let Ok(json) = serde_json::from_str::<Json>(line) else {
             if !line.trim().is_empty() {
-                self.other.push_str(line);
+                self.other.push_str(&cx.masker().mask(line));
                 self.other.push('\n');
             }
             return;
@@ -53,7 +55,9 @@ impl Seen {
         let hook = text(&json, "/hook/action").unwrap_or_default();
         match text(&json, "/type").unwrap_or_default() {
             "diagnostic" => {
-                let Some(diagnostic) = json.get("diagnostic").and_then(Diagnostic::read) else { return };
+                let Some(diagnostic) = json.get("diagnostic").and_then(|d| Diagnostic::read(d, cx.masker())) else {
+                    return;
+                };
                 if diagnostic.severity == Severity::Warning {
                     cx.warn(format!("{stack}: {diagnostic}"));
                 }

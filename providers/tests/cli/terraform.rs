@@ -90,8 +90,13 @@ fn a_run_that_is_killed_during_an_apply_finds_it_again() {
     first.kill().unwrap();
     assert_eq!(said(first).code, None);
 
-    let second = place.command(&["run", "p.yml", "--json"]).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let mut second = place.command(&["run", "p.yml", "--json", "--journal", "second.jsonl"]).spawn().unwrap();
+    place.wait_for("second.jsonl", &mut second);
+    // Every event is in it when it happens.
+    while !read(&place, "second.jsonl").contains("still runs as process") {
+        assert!(second.try_wait().unwrap().is_none(), "it waits for the tool");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     place.write("infra/go", "");
     let second = said(second).ends(0);
     assert!(second.err.contains("terraform still runs as process"), "{second:?}");

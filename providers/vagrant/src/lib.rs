@@ -3,9 +3,11 @@
 mod boxes;
 mod disk;
 mod files;
+mod machines;
 mod register;
 mod system;
 mod tree;
 
 pub use boxes::{BoxProvider, VagrantBox, VagrantBoxConfig};
+pub use machines::*;
 pub use register::register;

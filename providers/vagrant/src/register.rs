@@ -3,9 +3,10 @@ use std::sync::Arc;
 use towpath_core::Registry;
 
 use crate::boxes::VAGRANT_BOX;
-use crate::{VagrantBox, VagrantBoxConfig};
+use crate::machines::VAGRANT;
+use crate::{Vagrant, VagrantBox, VagrantBoxConfig, VagrantConfig};
 
-/// Adds the image builder `vagrant-box`.
+/// Adds the image builder `vagrant-box` and the provisioner `vagrant`.
 ///
 /// Relative paths in its config start at the folder of the pipeline file.
 pub fn register(registry: &mut Registry) {
@@ -13,4 +14,6 @@ pub fn register(registry: &mut Registry) {
         config.dir = setup.base_dir.join(config.dir);
         Ok(Arc::new(VagrantBox::new(config)?))
     });
+    registry
+        .provisioner(VAGRANT, |config: VagrantConfig, setup| Ok(Arc::new(Vagrant::new(config.based(&setup.base_dir))?)));
 }

@@ -5,6 +5,7 @@ mod base;
 mod changes;
 mod config;
 mod container;
+mod contents;
 mod context;
 mod dockerfile;
 mod finish;
@@ -211,7 +212,7 @@ fn artifact(image: &ImageDefinition, source: (&Chain, Option<&Known>), id: &str)
 #[async_trait]
 impl ImageBuilder for DockerImageBuilder {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&["build", "docker_image", "plan", "probe", "remove"])
+        Capabilities::of(&["build", "contents", "docker_image", "plan", "probe", "remove"])
     }
 
     async fn preflight(&self, cx: &Context) -> Result<Preflight> {
@@ -311,5 +312,18 @@ impl ImageBuilder for DockerImageBuilder {
         let engine = self.engine(cx, "remove").await?;
         sweep::sweep(cx, &engine).await?;
         finish::remove(cx, &engine, &artifact.id).await
+    }
+
+    /// Starts nothing: it reads the exported tree of a container that is only made.
+    async fn contents(
+        &self,
+        cx: &Context,
+        artifact: &Artifact,
+        _connector: &Arc<dyn towpath_core::Connector>,
+    ) -> Result<towpath_core::equivalence::Contents> {
+        cx.check(PROVIDER, "contents")?;
+        let engine = self.engine(cx, "contents").await?;
+        sweep::sweep(cx, &engine).await?;
+        contents::contents(cx, &engine, &self.config, artifact).await
     }
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, missing_docs, clippy::print_stderr)]
 //! Against a real engine.
 
+mod baked;
 mod become_user;
 mod commands;
 mod compose;

@@ -73,16 +73,18 @@ async fn an_apply_that_outlives_its_caller_is_found_again_and_awaited() {
         () = started(&module) => {}
     }
     assert_ne!(at_work(&module), Vec::<String>::new(), "the tool works on");
+    let waited =
+        |e: &towpath_core::Event| matches!(&e.kind, EventKind::Warning { message } if message.contains("still runs"));
+    let said = || module.events.lock().unwrap().iter().any(waited);
     let (applied, ()) = tokio::join!(fleet.apply(&module.cx), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        while !said() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         module.write("go", "");
     });
     let applied = applied.unwrap();
     assert_eq!((applied.changed, applied.environment.resources.len()), (2, 2), "what the surviving tool did");
     assert_eq!(module.read("made"), "quick\nslow\n", "each once");
-    let waited =
-        |e: &towpath_core::Event| matches!(&e.kind, EventKind::Warning { message } if message.contains("still runs"));
-    assert!(module.events.lock().unwrap().iter().any(waited), "and it was said");
     assert!(fleet.plan(&module.cx).await.unwrap().is_empty());
 }
 

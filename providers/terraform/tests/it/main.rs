@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, missing_docs)]
 
+mod apart;
 mod behaviour;
 mod failures;
 mod hosts;

@@ -57,3 +57,48 @@ async fn a_secret_is_in_no_plan_event_environment_or_command_line() {
         std::fs::read_dir(module.path(".terraform/towpath")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["init"], "no plan and no variables are left");
 }
+
+/// A context that knows both secrets, and the config that hands them over.
+fn secrets(module: &Module) -> (towpath_core::Context, towpath_terraform::TerraformConfig) {
+    let cx = towpath_core::Context::builder()
+        .secret("password", Secret::new(SENTINEL))
+        .secret("token", Secret::new(format!("{SENTINEL}-token")))
+        .build();
+    let mut config = module.config().secret_var("password", SecretRef::Given("password".into()));
+    config.secret_env.insert("PROVIDER_TOKEN".into(), SecretRef::Given("token".into()));
+    (cx, config)
+}
+
+#[tokio::test]
+async fn what_a_failing_command_prints_is_masked_in_the_error() {
+    if !terraform() {
+        return;
+    }
+    let module = Module::new(
+        r#"
+        variable "password" { sensitive = true }
+        resource "terraform_data" "db" {
+          input = var.password
+          provisioner "local-exec" { command = "echo \"no way in with $PROVIDER_TOKEN\" >&2; exit 1" }
+        }
+        "#,
+    );
+    let (cx, config) = secrets(&module);
+    let error = Terraform::new(config).unwrap().apply(&cx).await.unwrap_err();
+    let report = error.report();
+    assert!(report.contains("no way in with") && !report.contains(SENTINEL), "{report}");
+    assert!(!format!("{error:?}").contains(SENTINEL), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_secret_for_a_variable_that_is_not_sensitive_is_refused() {
+    if !terraform() {
+        return;
+    }
+    let module = Module::new("variable \"password\" {}\nresource \"terraform_data\" \"db\" { input = var.password }\n");
+    let (cx, config) = secrets(&module);
+    let error = Terraform::new(config).unwrap().apply(&cx).await.unwrap_err();
+    assert_eq!(error.kind(), towpath_core::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("`password`") && error.to_string().contains("sensitive = true"), "{error}");
+    assert!(!module.path("terraform.tfstate").exists(), "nothing was touched");
+}
