@@ -3,5 +3,8 @@
 
 mod behaviour;
 mod boot;
+mod catalogue;
+mod crash;
 mod disk;
+mod machines;
 mod support;

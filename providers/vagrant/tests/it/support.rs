@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use towpath_core::testkit::{OpenSsh, Sshd};
+use towpath_core::testkit::{OpenSsh, SSHD_IMAGE, Sshd};
 use towpath_core::{ArtifactKind, Base, BecomeSpec, Host, ImageDefinition};
+use towpath_vagrant::{DockerSpec, MachineSpec, VagrantConfig};
 
 /// Says that a program is not there, unless it is; where it could have been installed, fails.
 pub(crate) fn has(program: &str, install: &str) -> bool {
@@ -82,4 +83,63 @@ pub(crate) fn raw_disk(artifact: &str, dir: &Path) -> String {
     run("qemu-img", &["check", "-q", &img]);
     run("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", &img, &raw]);
     raw
+}
+
+/// A folder for one test, and Vagrant's own folder for all of them: its lock keeps two from taking the same port.
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) home: PathBuf,
+}
+
+/// `None`, after it has said so, where vagrant or Docker is not there.
+pub(crate) fn place() -> Option<Place> {
+    if !has("vagrant", "vagrant") {
+        return None;
+    }
+    if !output("docker", &["image", "inspect", SSHD_IMAGE]).status.success() {
+        let what = "NOT RUN: vagrant with Docker: install docker.io and debootstrap, start dockerd, run .ci/sshd-image";
+        eprintln!("{what}");
+        assert!(std::env::var_os("TOWPATH_TEST_REQUIRE").is_none(), "{what}");
+        return None;
+    }
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vagrant-home");
+    Some(Place { dir: tempfile::tempdir().unwrap(), home })
+}
+
+impl Place {
+    /// A config that makes containers, and keeps all in this folder.
+    pub(crate) fn config(&self, machine: MachineSpec) -> VagrantConfig {
+        let mut config = VagrantConfig::machines("web", machine).provider("docker");
+        config.state_dir = self.dir.path().join("state");
+        config.home = Some(self.home.clone());
+        config
+    }
+}
+
+/// A container without an SSH server, which is up at once.
+pub(crate) fn plain() -> MachineSpec {
+    let docker = DockerSpec {
+        image: Some(SSHD_IMAGE.into()),
+        cmd: vec!["sleep".into(), "infinity".into()],
+        ..DockerSpec::default()
+    };
+    MachineSpec { docker: Some(docker), ..MachineSpec::default() }
+}
+
+/// One with, for Vagrant's key.
+pub(crate) fn with_ssh() -> MachineSpec {
+    let gems = Path::new("/usr/share/rubygems-integration/all/gems");
+    let mut keys = std::fs::read_dir(gems).unwrap().flatten().map(|e| e.path().join("keys/vagrant.pub"));
+    let key = std::fs::read_to_string(keys.find(|p| p.is_file()).expect("vagrant's keys")).unwrap();
+    let script = format!(
+        "echo '{}' > /home/deploy/.ssh/authorized_keys; chown deploy /home/deploy/.ssh/authorized_keys; exec /usr/sbin/sshd -D -e",
+        key.trim()
+    );
+    let docker = DockerSpec {
+        image: Some(SSHD_IMAGE.into()),
+        cmd: vec!["/bin/sh".into(), "-c".into(), script],
+        has_ssh: true,
+        ..DockerSpec::default()
+    };
+    MachineSpec { docker: Some(docker), ssh_user: Some("deploy".into()), ..MachineSpec::default() }
 }
