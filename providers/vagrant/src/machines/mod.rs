@@ -85,7 +85,10 @@ impl Vagrant {
             env.push((name.into(), cx.resolve(secret).await?.expose().into()));
         }
         let interrupt = Duration::from_secs(config.interrupt_s.into());
-        let site = Site { program: tool.path.clone(), folder, env, interrupt };
+        let of_docker = config.provider.as_deref() == Some("docker");
+        let silent = |spec: &MachineSpec| of_docker && spec.docker.as_ref().is_some_and(|d| !d.has_ssh);
+        let unreachable = config.machines.iter().filter(|(_, spec)| silent(spec)).map(|(name, _)| name.clone()).collect();
+        let site = Site { program: tool.path.clone(), folder, env, interrupt, unreachable };
         Ok((tool, site))
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -30,6 +30,8 @@ pub(super) struct Site {
     pub(super) folder: PathBuf,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) interrupt: Duration,
+    /// Machines that have no SSH server, as their spec says: Vagrant need not be asked about them.
+    pub(super) unreachable: Vec<String>,
 }
 
 /// How a command ended.
@@ -70,16 +72,17 @@ struct OnDrop(Option<i32>);
 
 impl Drop for OnDrop {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            interrupt(group);
+        if let Some(process) = self.0 {
+            interrupt(process);
         }
     }
 }
 
-/// As Ctrl-C would: vagrant then stops what it does and unlocks its machines.
-pub(super) fn interrupt(group: i32) {
+/// Interrupts vagrant, and nothing that it runs: a `docker` that is ended in the middle leaves a container of which vagrant learns
+/// nothing. It finishes the step at hand, then undoes what it did and unlocks its machines.
+pub(super) fn interrupt(process: i32) {
     // Gone already is what is wanted.
-    let _ = killpg(Pid::from_raw(group), Signal::SIGINT);
+    let _ = kill(Pid::from_raw(process), Signal::SIGINT);
 }
 
 fn private(path: &Path) -> io::Result<File> {
@@ -116,8 +119,8 @@ impl Site {
             .process_group(0)
             .spawn()
             .map_err(|e| not_started(operation, &self.program, e))?;
-        let group = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let mut on_drop = OnDrop(group);
+        let process = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let mut on_drop = OnDrop(process);
         let mut follow = Follow { file: File::open(&log).map_err(own)?, rest: Vec::new() };
         let (mut lines, mut printed) = (Vec::new(), Vec::new());
         let mut stop: Option<(ErrorKind, Instant)> = None;
@@ -137,16 +140,16 @@ impl Site {
                     } else {
                         continue;
                     };
-                    group.into_iter().for_each(interrupt);
+                    process.into_iter().for_each(interrupt);
                     stop = Some((kind, Instant::now() + self.interrupt));
                 }
                 Some((kind, until)) if Instant::now() >= until => {
                     on_drop.0 = None;
                     folder.keep = true;
-                    let process = format!("vagrant (process {})", group.unwrap_or_default());
+                    let running = format!("vagrant (process {})", process.unwrap_or_default());
                     let what = "vagrant was interrupted and did not stop in time; it is not killed, since then nobody would know its \
                                 machines: wait for it, the next run does";
-                    return Err(Error::new(kind, VAGRANT, operation, what).with("still_running", process));
+                    return Err(Error::new(kind, VAGRANT, operation, what).with("still_running", running));
                 }
                 Some(_) => {}
             }

@@ -67,6 +67,11 @@ impl Login {
 }
 
 impl Site {
+    /// Those of these machines that may have an SSH server.
+    fn reachable<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        names.filter(|n| !self.unreachable.iter().any(|u| u == n)).collect()
+    }
+
     /// The file of the machines' host keys.
     fn known_hosts(&self) -> PathBuf {
         self.own().join("known_hosts")
@@ -162,6 +167,9 @@ impl Site {
         if all.status.success() {
             return Ok(read(&all));
         }
+        if running.len() == 1 {
+            return if all.failed_with("SSHNotReady") { Ok(Vec::new()) } else { Err(failure::of(cx, operation, &all, &self.folder)) };
+        }
         let mut logins = Vec::new();
         for name in running {
             let ran = self.run(cx, operation, &["ssh-config", name], false).await?;
@@ -179,7 +187,7 @@ impl Site {
     pub(super) async fn learn_host_keys(&self, cx: &Context, operation: &'static str, names: &[&str]) -> Result<()> {
         let path = self.known_hosts();
         let mut known = std::fs::read_to_string(&path).unwrap_or_default();
-        for (name, login) in self.logins(cx, operation, names).await? {
+        for (name, login) in self.logins(cx, operation, &self.reachable(names.iter().copied())).await? {
             let of_machine = format!(" {name}");
             known = known.lines().filter(|l| !l.ends_with(&of_machine)).map(|l| format!("{l}\n")).collect();
             let args = ["ssh", &name, "--no-tty", "-c", "cat /etc/ssh/ssh_host_*_key.pub"];
@@ -205,7 +213,7 @@ impl Site {
 
     /// What is there: hosts of the running machines, resources of all that exist.
     pub(super) async fn environment(&self, cx: &Context, operation: &'static str, machines: &[Machine]) -> Result<Environment> {
-        let running: Vec<&str> = machines.iter().filter(|m| m.runs()).map(|m| m.name.as_str()).collect();
+        let running = self.reachable(machines.iter().filter(|m| m.runs()).map(|m| m.name.as_str()));
         let logins = self.logins(cx, operation, &running).await?;
         let known_hosts = self.known_hosts();
         let hosts = logins.into_iter().map(|(name, login)| host(name, login, &known_hosts)).collect();
