@@ -301,7 +301,8 @@ def aio() -> str:
             else:
                 body += f"    def __init__(self, sync: _{module}.{name}) -> None:\n        self._sync = sync\n"
             body += "\n    def __repr__(self) -> str:\n        return f\"aio.{self._sync!r}\"\n"
-            body += "".join(twin(one, name) for one in handle + verbs(cls))
+            is_handle = any(ast.unparse(base) == "_Handle" for base in cls.bases)
+            body += "".join(twin(one, name) for one in (handle if is_handle else []) + verbs(cls))
         for one in tree.body:
             if isinstance(one, ast.FunctionDef) and one.returns and ast.unparse(one.returns) in classes:
                 if one.name.startswith("_") or module == "connection":

@@ -2,6 +2,7 @@
 //!
 //! Everything crosses as JSON values. `python/towpath` holds the classes that people see.
 
+mod bake;
 mod class;
 mod connection;
 mod engine;
@@ -43,6 +44,8 @@ fn install_launcher(program: OsString, args: Vec<OsString>) {
 mod _towpath {
     #[pymodule_export]
     use super::{install_launcher, main, playbook_main};
+    #[pymodule_export]
+    use crate::bake::bake;
     #[pymodule_export]
     use crate::connection::{Connection, connect};
     #[pymodule_export]

@@ -110,30 +110,34 @@ impl Call {
     }
 
     fn image(&self) -> Result<ImageDefinition> {
-        let image: ImageInput = self.a.get("image")?;
-        let base = match image.base {
-            BaseInput::HostOf { inventory, host } => {
-                let found = host.as_ref().map_or_else(|| inventory.hosts.first(), |name| inventory.host(name));
-                let found = found.ok_or_else(|| {
-                    Error::new(ErrorKind::NotFound, "python", "image", "the inventory has no such host to bake")
-                })?;
-                Base::Host(Box::new(found.clone()))
-            }
-            BaseInput::Host(host) => Base::Host(host),
-            BaseInput::Image(name) => Base::Image(name),
-            BaseInput::Artifact(artifact) => Base::Artifact(artifact),
-        };
-        let registry = self.engine.registry();
-        let made = |c: &pipeline::ProviderRef| registry.make::<dyn Configurator>(&c.provider, &c.config, &self.setup);
-        Ok(ImageDefinition {
-            name: image.name,
-            base,
-            configure: image.configure.iter().map(made).collect::<Result<_>>()?,
-            artifacts: image.artifacts,
-            connector: self.connector(),
-            labels: image.labels,
-        })
+        definition(&self.engine, &self.setup, self.a.get("image")?)
     }
+}
+
+/// Makes an image's configurators and finds its host.
+pub(crate) fn definition(engine: &pipeline::Engine, setup: &Setup, image: ImageInput) -> Result<ImageDefinition> {
+    let base = match image.base {
+        BaseInput::HostOf { inventory, host } => {
+            let found = host.as_ref().map_or_else(|| inventory.hosts.first(), |name| inventory.host(name));
+            let found = found.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "python", "image", "the inventory has no such host to bake")
+            })?;
+            Base::Host(Box::new(found.clone()))
+        }
+        BaseInput::Host(host) => Base::Host(host),
+        BaseInput::Image(name) => Base::Image(name),
+        BaseInput::Artifact(artifact) => Base::Artifact(artifact),
+    };
+    let registry = engine.registry();
+    let made = |c: &pipeline::ProviderRef| registry.make::<dyn Configurator>(&c.provider, &c.config, setup);
+    Ok(ImageDefinition {
+        name: image.name,
+        base,
+        configure: image.configure.iter().map(made).collect::<Result<_>>()?,
+        artifacts: image.artifacts,
+        connector: Arc::clone(&setup.connector),
+        labels: image.labels,
+    })
 }
 
 macro_rules! json {
@@ -179,6 +183,9 @@ impl Object {
             (Self::ImageBuilder(b), "plan") => json!(b.plan(cx, &call.image()?)),
             (Self::ImageBuilder(b), "build") => json!(b.build(cx, &call.image()?)),
             (Self::ImageBuilder(b), "probe") => json!(b.probe(cx, &a.get::<Artifact>("artifact")?)),
+            (Self::ImageBuilder(b), "contents") => {
+                json!(b.contents(cx, &a.get::<Artifact>("artifact")?, &call.connector()))
+            }
             (Self::ImageBuilder(b), "remove") => json!(b.remove(cx, &a.get::<Artifact>("artifact")?)),
 
             (Self::Deployer(d), "capabilities") => to_json(&d.capabilities()),

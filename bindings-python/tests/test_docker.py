@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -49,6 +51,38 @@ def test_a_playbook_and_a_script_are_baked_once(tmp_path: Path) -> None:
         assert all(c.certainty == "will_not" for c in builder.plan(image).changes)
     finally:
         assert builder.remove(made.artifacts[0])
+
+
+def test_two_images_of_one_description_are_the_same_system(tmp_path: Path) -> None:
+    docker = towpath.image_builder(towpath.docker.DockerImage())
+
+    def image(*scripts: str) -> towpath.types.ImageInput:
+        steps = [towpath.script.Script(steps=[{"run": {"script": script}}]) for script in scripts]
+        return towpath.types.ImageInput(
+            name=f"python-{os.getpid()}", base={"image": BASE}, configure=steps, artifacts=["docker_image"]
+        )
+
+    def bake(more: str) -> towpath.Bake:
+        return (
+            towpath.Bake(tmp_path)
+            .image("one", docker, image("echo a >/etc/a; echo b >/etc/b" + more))
+            .image("two", docker, image("echo a >/etc/a", "echo b >/etc/b"))
+        )
+
+    made = bake("").run()
+    assert made.is_equal and "one = two: equal" in str(made), made
+    assert asyncio.run(towpath.aio.Bake(bake("")).run()).artifact("one") == made.artifact("one")
+    assert "bash:amd64" in docker.contents(made.artifact("two"))["packages"]
+    record = Path(made.artifacts[0].record)
+    assert json.loads((record / "provenance.json").read_text())["_type"] == "https://in-toto.io/Statement/v1"
+
+    other = bake("; chmod 600 /etc/a")
+    found = other.run()
+    assert [(d.subject, d.property) for d in found.equivalence.pairs[0].differences] == [("file /etc/a", "mode")]
+    assert not found.is_equal and other.allow("file /etc/a", "a try", property="mode").run().is_equal
+    for report in (made, found):
+        for one in report.artifacts:
+            docker.remove(one.artifact)
 
 
 def test_a_development_environment_comes_and_goes() -> None:

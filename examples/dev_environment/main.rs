@@ -47,7 +47,8 @@ fn pipeline() -> Pipeline {
 async fn run(options: &Options) -> Result<bool> {
     let _ = std::fs::create_dir_all(&options.store);
     let store = towpath::open_store(&format!("sqlite:{}", options.store.join("store.db").display())).await?;
-    let engine = Engine::new(towpath::registry().into(), store).environment("laptop").listener(Arc::new(Progress::stderr()));
+    let engine =
+        Engine::new(towpath::registry().into(), store).environment("laptop").listener(Arc::new(Progress::stderr()));
     let pipeline = pipeline();
     let run = RunOptions::default();
     if options.down {

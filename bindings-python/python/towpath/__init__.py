@@ -45,6 +45,7 @@ from .exceptions import (
 )
 from .pipeline import Pipeline, rollback
 from .providers import (
+    Bake,
     Balancer,
     Configurator,
     Deployer,
@@ -81,6 +82,7 @@ else:
 
 __all__ = [
     "AlreadyExistsError",
+    "Bake",
     "Balancer",
     "BalancerMode",
     "BalancerPolicy",

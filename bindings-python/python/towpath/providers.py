@@ -14,6 +14,7 @@ from .types import (
     Artifact,
     Backend,
     BackendState,
+    BakeReport,
     Built,
     Capabilities,
     Configured,
@@ -145,10 +146,55 @@ class ImageBuilder(_Handle):
         found = self._call("probe", cancel, artifact=artifact)
         return None if found is None else Artifact.of(found)
 
+    def contents(self, artifact: Artifact, *, cancel: Optional[Cancel] = None) -> Dict[str, Any]:
+        """Reads what is in an artifact: packages, files, users, groups, units. Raises `UnsupportedError` where a builder can't."""
+        found: Dict[str, Any] = self._call("contents", cancel, artifact=artifact)
+        return found
+
     def remove(self, artifact: Artifact, *, cancel: Optional[Cancel] = None) -> bool:
         """Removes an artifact. Gives False if it did not exist."""
         removed: bool = self._call("remove", cancel, artifact=artifact)
         return removed
+
+
+class Bake:
+    """Bakes one system by several builders, keeps where each artifact came from below `dir`, and compares what is in them.
+
+    `Bake("bakes").image("docker", builder, image).image("box", other, other_image).run()`
+    """
+
+    def __init__(self, dir: Union[str, os.PathLike[str]]) -> None:
+        self._dir = os.fspath(dir)
+        self._builders: List[_towpath.Provider] = []
+        self._images: List[Tuple[str, ImageInput]] = []
+        self._allow: List[Dict[str, Any]] = []
+        self._sources: List[str] = []
+
+    def __repr__(self) -> str:
+        return f"Bake({self._dir!r}, images={[label for label, _ in self._images]})"
+
+    def image(self, label: str, builder: ImageBuilder, image: ImageInput) -> Bake:
+        """Wants this image of this builder. `label` names it in the report and in the folder of records."""
+        self._builders.append(builder._native)
+        self._images.append((label, image))
+        return self
+
+    def allow(self, subject: str, reason: str, *, property: Optional[str] = None) -> Bake:
+        """Allows a difference more, beside the usual ones: `allow("file /etc/build", "holds the day")`."""
+        rule = {"subject": subject, "reason": reason}
+        self._allow.append({**rule, "property": property} if property else rule)
+        return self
+
+    def source(self, checkout: Union[str, os.PathLike[str]]) -> Bake:
+        """Records the commit of a Git checkout that playbooks or roles come from."""
+        self._sources.append(os.fspath(checkout))
+        return self
+
+    def run(self, *, cancel: Optional[Cancel] = None) -> BakeReport:
+        """Builds what is missing, all builders at once, writes the records, and compares. A difference raises nothing."""
+        wanted = {"dir": self._dir, "images": self._images, "allow": self._allow, "sources": self._sources}
+        report, text = _towpath.bake(self._builders, plain(wanted), cancel)
+        return BakeReport.of({**report, "text": text})
 
 
 class Deployer(_Handle):

@@ -152,6 +152,71 @@ class Built(Data):
     changed: int
 
 
+class Difference(Data):
+    """A difference between two systems that no rule allows."""
+
+    subject: str
+    property: str
+    left: Optional[str]
+    right: Optional[str]
+
+
+class Tolerated(Data):
+    """A rule that allowed differences, and how many."""
+
+    rule: Dict[str, Any]
+    count: int
+
+
+class Equivalence(Data):
+    """Two systems compared by packages, files, users, groups and units."""
+
+    left: str
+    right: str
+    compared: int
+    differences: List[Difference]
+    tolerated: List[Tolerated]
+
+
+class EquivalenceReport(Data):
+    """Each of several systems compared with the first one."""
+
+    pairs: List[Equivalence]
+
+
+class BakedArtifact(Data):
+    """An artifact of a `Bake`, and the folder of its record."""
+
+    label: str
+    artifact: Artifact
+    built: bool
+    record: str
+
+
+class BakeReport(Data):
+    """What `Bake.run` made, or found made. `str(report)` is for people."""
+
+    artifacts: List[BakedArtifact]
+    equivalence: EquivalenceReport
+    not_compared: List[List[str]]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all could be compared and are the same system."""
+        return not self.not_compared and not any(pair.differences for pair in self.equivalence.pairs)
+
+    def artifact(self, label: str) -> Artifact:
+        """The artifact of this label. Raises KeyError."""
+        for one in self.artifacts:
+            if one.label == label:
+                return one.artifact
+        raise KeyError(label)
+
+
 class Staged(Data):
     """What `Deployer.stage` did."""
 
@@ -396,6 +461,8 @@ __all__ = [
     "Applied",
     "Backend",
     "BackendState",
+    "BakeReport",
+    "BakedArtifact",
     "Built",
     "Capabilities",
     "Change",

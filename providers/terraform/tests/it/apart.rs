@@ -3,7 +3,7 @@
 use towpath_core::{ErrorKind, Provisioner};
 use towpath_terraform::{Terraform, TerraformConfig};
 
-use crate::module::{Module, terraform};
+use crate::module::{Module, program, terraform};
 
 /// State in a file that the config names.
 const WITH_BACKEND: &str = r#"
@@ -46,7 +46,7 @@ async fn a_module_that_somebody_prepared_by_hand_for_another_state_does_not_redi
     let module = Module::new(WITH_BACKEND);
     let site = Terraform::new(with_state(&module, "ours.tfstate")).unwrap();
     site.apply(&module.cx).await.unwrap();
-    let by_hand = std::process::Command::new("terraform")
+    let by_hand = std::process::Command::new(program())
         .args(["init", "-input=false", "-reconfigure", "-backend-config=path=theirs.tfstate"])
         .current_dir(module.path(""))
         .env("TF_CLI_CONFIG_FILE", module.folder().join("terraformrc"))

@@ -88,7 +88,7 @@ async fn a_missing_module_or_program_says_what_to_do() {
     }
     assert!(!module.folder().join("infar").exists(), "it was not made either");
     let found = module.terraform().preflight(&module.cx).await.unwrap();
-    assert!(found.ok[0].starts_with("terraform 1."), "{found:?}");
+    assert!(found.ok[0].starts_with("terraform 1.") || found.ok[0].starts_with("tofu 1."), "{found:?}");
 }
 
 #[tokio::test]

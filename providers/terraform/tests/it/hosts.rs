@@ -4,7 +4,7 @@ use serde_json::json;
 use towpath_core::{Action, Certainty, Context, ErrorKind, EventKind, Provisioner};
 use towpath_terraform::{HostsFrom, Terraform};
 
-use crate::module::{Module, terraform};
+use crate::module::{Module, program, terraform};
 
 const FLEET: &str = r#"
 variable "n" { type = number }
@@ -101,9 +101,9 @@ async fn a_workspace_of_its_own_for_each_environment() {
 /// A program that writes down how it was called, then is the real one.
 fn recording(module: &Module) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
-    let path = module.folder().join("terraform");
+    let path = module.folder().join(std::path::Path::new(&program()).file_name().unwrap());
     let calls = module.folder().join("calls");
-    let script = format!("#!/bin/sh\necho \"$1\" >>'{}'\nexec terraform \"$@\"\n", calls.display());
+    let script = format!("#!/bin/sh\necho \"$1\" >>'{}'\nexec '{}' \"$@\"\n", calls.display(), program());
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path

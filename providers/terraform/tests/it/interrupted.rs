@@ -5,7 +5,7 @@ use std::time::Duration;
 use towpath_core::{ErrorKind, EventKind, Provisioner};
 use towpath_terraform::Terraform;
 
-use crate::module::{Module, terraform};
+use crate::module::{Module, program, terraform};
 
 /// One resource is made at once, the other waits until the test lets it go on.
 const SLOW: &str = r#"
@@ -33,7 +33,7 @@ fn at_work(module: &Module) -> Vec<String> {
             found.push(std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " "));
         }
     }
-    found.retain(|line| line.contains("terraform"));
+    found.retain(|line| line.contains("terraform") || line.contains("tofu"));
     found
 }
 
@@ -123,8 +123,8 @@ async fn a_tool_that_does_not_end_is_named_and_not_killed() {
     }
     let module = Module::new(SLOW);
     // One that does not care about the interrupt.
-    let deaf = module.folder().join("terraform");
-    std::fs::write(&deaf, "#!/bin/sh\ntrap '' INT\nterraform \"$@\"\n").unwrap();
+    let deaf = module.folder().join(std::path::Path::new(&program()).file_name().unwrap());
+    std::fs::write(&deaf, format!("#!/bin/sh\ntrap '' INT\n'{}' \"$@\"\n", program())).unwrap();
     std::fs::set_permissions(&deaf, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut config = module.config();
     config.program = Some(deaf);

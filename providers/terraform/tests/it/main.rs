@@ -4,6 +4,8 @@
 
 mod apart;
 mod behaviour;
+mod docker_provider;
+mod download;
 mod failures;
 mod hosts;
 mod interrupted;

@@ -12,9 +12,14 @@ pub(crate) struct Module {
     pub(crate) cx: Context,
 }
 
+/// The program that is tested: `TOWPATH_TEST_TERRAFORM`, or `terraform`.
+pub(crate) fn program() -> String {
+    std::env::var("TOWPATH_TEST_TERRAFORM").unwrap_or_else(|_| "terraform".to_owned())
+}
+
 /// Whether the tool is there. Says what to install if not.
 pub(crate) fn terraform() -> bool {
-    let there = Command::new("terraform").arg("version").output().is_ok_and(|o| o.status.success());
+    let there = Command::new(program()).arg("version").output().is_ok_and(|o| o.status.success());
     if !there {
         let what = "NOT RUN: Terraform: install terraform 1.9 or later and put it on PATH";
         // No Debian package has it, so a test command can't install it.
@@ -53,7 +58,7 @@ impl Module {
         let rc = self.dir.path().join("terraformrc");
         std::fs::write(&rc, "").unwrap();
         let mut config = Terraform::module(self.path("")).env("TF_CLI_CONFIG_FILE", rc.to_str().unwrap());
-        config.program = Some("terraform".into());
+        config.program = Some(program().into());
         config
     }
 

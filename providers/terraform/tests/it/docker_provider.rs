@@ -1,0 +1,76 @@
+//! Real containers by the Docker provider. It is built by `.ci/tofu`, which takes its time: the full tier has it.
+
+use std::process::Command;
+
+use towpath_core::{Action, Provisioner};
+use towpath_terraform::{HostsFrom, Terraform};
+
+use crate::module::{Module, terraform};
+
+const IMAGE: &str = "towpath/debian:bookworm-4";
+
+fn containers(name: &str) -> String {
+    let out = Command::new("docker").args(["ps", "-aq", "--filter", &format!("name=^{name}$")]).output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn containers_come_are_mended_and_go() {
+    let Some(mirror) = std::env::var_os("TOWPATH_TEST_TERRAFORM_MIRROR") else {
+        eprintln!("NOT RUN: the Docker provider of Terraform: ./test full builds it with Go 1.25 or later");
+        return;
+    };
+    if !terraform() {
+        return;
+    }
+    let name = format!("towpath-terraform-{}", std::process::id());
+    let module = Module::new(&format!(
+        r#"
+        terraform {{
+          required_providers {{
+            docker = {{ source = "mirror.test/kreuzwerker/docker" }}
+          }}
+        }}
+        resource "docker_container" "web" {{
+          count        = 2
+          name         = "{name}-${{count.index + 1}}"
+          image        = "{IMAGE}"
+          command      = ["sleep", "infinity"]
+          network_mode = "none"
+          must_run     = true
+        }}
+        output "web" {{
+          value = {{ for c in docker_container.web : c.name => {{ address = c.id, image = c.image }} }}
+        }}
+        "#
+    ));
+    let rc = module.folder().join("mirror.rc");
+    let mirror = mirror.to_string_lossy().into_owned();
+    let text = format!(
+        "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n    include = [\"*/*/*\"]\n  }}\n}}\n"
+    );
+    std::fs::write(&rc, text).unwrap();
+    let config = module.config().env("TF_CLI_CONFIG_FILE", rc.to_str().unwrap()).hosts(HostsFrom::output("web"));
+    let fleet = Terraform::new(config).unwrap();
+
+    let made = fleet.apply(&module.cx).await.unwrap();
+    assert_eq!((made.changed, made.environment.inventory.hosts.len()), (2, 2));
+    let first = made.environment.inventory.host(&format!("{name}-1")).unwrap();
+    let id = first.connection.address.clone().unwrap();
+    assert!(id.starts_with(&containers(&format!("{name}-1"))), "{id}");
+    assert!(fleet.plan(&module.cx).await.unwrap().is_empty());
+
+    let gone = Command::new("docker").args(["rm", "-f", &id]).output().unwrap();
+    assert!(gone.status.success(), "{gone:?}");
+    let drift = fleet.drift(&module.cx).await.unwrap();
+    assert_eq!(drift.changes.len(), 1, "{drift:?}");
+    assert_eq!(
+        (drift.changes[0].subject.as_str(), drift.changes[0].action),
+        ("docker_container.web[0]", Action::Delete)
+    );
+    assert_eq!(fleet.apply(&module.cx).await.unwrap().changed, 1);
+    assert_ne!(containers(&format!("{name}-1")), "");
+
+    assert_eq!(fleet.destroy(&module.cx).await.unwrap().changed, 2);
+    assert_eq!(containers(&format!("{name}-1")) + &containers(&format!("{name}-2")), "");
+}
