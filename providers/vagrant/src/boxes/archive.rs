@@ -160,6 +160,61 @@ pub(super) fn write(path: &Path, metadata: &str, vagrantfile: &str, disk: Option
     Ok(hex::encode(digest.finalize()))
 }
 
+/// Reads gzip of stored blocks.
+struct Unstored<R> {
+    from: R,
+    left: usize,
+    last: bool,
+}
+
+impl<R: Read> Unstored<R> {
+    fn new(mut from: R) -> io::Result<Self> {
+        let mut head = [0; 10];
+        from.read_exact(&mut head)?;
+        if !head.starts_with(&[0x1f, 0x8b, 8, 0]) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is no box that this builder made"));
+        }
+        Ok(Self { from, left: 0, last: false })
+    }
+}
+
+impl<R: Read> Read for Unstored<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.left == 0 {
+            if self.last {
+                return Ok(0);
+            }
+            let mut head = [0; 5];
+            self.from.read_exact(&mut head)?;
+            let [kind, a, b, ..] = head;
+            if kind > 1 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the box was packed by somebody else"));
+            }
+            self.last = kind == 1;
+            self.left = u16::from_le_bytes([a, b]).into();
+        }
+        let most = out.len().min(self.left);
+        let n = self.from.read(out.get_mut(..most).unwrap_or_default())?;
+        self.left -= n;
+        if n == 0 && most > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) }
+    }
+}
+
+/// Copies the disk of a box into `to`.
+pub(super) fn unpack_disk(path: &Path, to: &Path) -> io::Result<()> {
+    let file = io::BufReader::with_capacity(256 << 10, File::open(path)?);
+    let mut archive = tar::Archive::new(Unstored::new(file)?);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if *entry.path_bytes() == *b"box.img" {
+            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            io::copy(&mut entry, &mut out)?;
+            return Ok(());
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the box has no disk"))
+}
+
 /// The digest of a file as hex. `None`: there is no such file.
 pub(super) fn digest(path: &Path) -> io::Result<Option<String>> {
     let mut file = match File::open(path) {
@@ -210,5 +265,8 @@ mod tests {
         let out = std::process::Command::new("tar").arg("-tvzf").arg(&a).output().unwrap();
         let listed = String::from_utf8(out.stdout).unwrap();
         assert!(out.status.success() && listed.contains("200000") && listed.contains("box.img"), "{listed}");
+        let again = dir.path().join("again");
+        unpack_disk(&a, &again).unwrap();
+        assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&disk).unwrap());
     }
 }

@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::json;
+use towpath_core::equivalence::Contents;
 use towpath_core::{
-    Action, Artifact, ArtifactKind, Built, Capabilities, Change, Context, Error, ErrorKind, ImageBuilder,
+    Action, Artifact, ArtifactKind, Built, Capabilities, Change, Connector, Context, Error, ErrorKind, ImageBuilder,
     ImageDefinition, Json, Plan, Preflight, Provenance, Provisioner, Result,
 };
 
@@ -24,6 +25,7 @@ use self::bake::Material;
 use self::definition::{Source, reference_key, source, targets, tree_key};
 use self::machine::{Machine, Machines};
 use self::store::{Record, Store};
+use crate::disk::Tools;
 use crate::files::{blocking, storage};
 
 /// Name of the image builder in the registry and in errors.
@@ -167,7 +169,11 @@ fn internal(message: &str) -> Error {
 #[async_trait]
 impl ImageBuilder for VagrantBox {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&["build", "plan", "probe", "remove", "vagrant_box"])
+        let mut verbs = vec!["build", "plan", "probe", "remove", "vagrant_box"];
+        if self.config.provider == BoxProvider::Libvirt {
+            verbs.push("contents");
+        }
+        Capabilities::of(&verbs)
     }
 
     async fn preflight(&self, cx: &Context) -> Result<Preflight> {
@@ -310,6 +316,40 @@ impl ImageBuilder for VagrantBox {
         .with("path", path.display())
         .with("expected", &artifact.digest)
         .with("found", format!("sha256:{found}")))
+    }
+
+    /// Reads them from the box's disk, without booting it.
+    async fn contents(&self, cx: &Context, artifact: &Artifact, _: &Arc<dyn Connector>) -> Result<Contents> {
+        cx.check(VAGRANT_BOX, "contents")?;
+        let store = Store::new(&self.config, &artifact.name, "contents")?;
+        let (path, _, provider) = store.own("contents", artifact)?;
+        let fail = |kind, message: &str| Error::new(kind, VAGRANT_BOX, "contents", message).with("path", path.display());
+        if provider != BoxProvider::Libvirt.as_str() {
+            return Err(fail(ErrorKind::Unsupported, "the box holds the name of a Docker image only: read what is in that"));
+        }
+        if !path.is_file() {
+            return Err(fail(ErrorKind::NotFound, "there is no such box: build it again"));
+        }
+        let tools = Tools::find("contents")?;
+        // Beside the boxes, where there is room for one; whatever a crash leaves there the next one removes who has the lock.
+        let _lock = store.lock(cx, "contents").await?;
+        let work = store.work()?;
+        let read = async {
+            let (from, disk) = (path.clone(), work.join("box.img"));
+            let to = disk.clone();
+            let unpacked = blocking(move || archive::unpack_disk(&from, &to)).await.and_then(|r| r);
+            unpacked.map_err(|e| storage("contents", &path, e))?;
+            let tree = crate::disk::tree(cx, &tools, &disk, &work).await?;
+            let contents = blocking(move || Contents::from_tar(tree)).await.and_then(|r| r);
+            contents.map_err(|e| {
+                let unsupported = e.kind() == std::io::ErrorKind::Unsupported;
+                let kind = if unsupported { ErrorKind::Unsupported } else { ErrorKind::Protocol };
+                fail(kind, "what is in the box can't be read").caused_by(e)
+            })
+        };
+        let read = read.await;
+        let _ = std::fs::remove_dir_all(&work);
+        read
     }
 
     async fn remove(&self, cx: &Context, artifact: &Artifact) -> Result<bool> {

@@ -5,7 +5,7 @@ mod grub;
 mod tools;
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,27 @@ impl DiskIdentity {
 
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Reads the tree of a disk that was made here, as an archive in a file without a name. Writes into `folder`.
+pub(crate) async fn tree(cx: &Context, tools: &Tools, qcow2: &Path, folder: &Path) -> Result<File> {
+    let own = |e| storage("contents", folder, e);
+    let raw = folder.join("disk.raw");
+    let args = ["convert", "-q", "-f", "qcow2", "-O", "raw"];
+    let mut args: Vec<&std::ffi::OsStr> = args.iter().map(std::ffi::OsStr::new).collect();
+    args.extend([qcow2.as_os_str(), raw.as_os_str()]);
+    tools.run(cx, &tools.qemu_img, &args).await?;
+    let path = folder.join("tree.tar");
+    blocking(move || -> io::Result<File> {
+        let tar = create(&path)?;
+        std::fs::remove_file(&path)?;
+        ext4::to_tar(&File::open(&raw)?, PARTITION, io::BufWriter::with_capacity(1 << 20, &tar))?;
+        (&tar).rewind()?;
+        Ok(tar)
+    })
+    .await
+    .and_then(|r| r)
+    .map_err(own)
 }
 
 /// Makes the disk `qcow2`, with files of its own in the same folder. All of them are the caller's to remove.

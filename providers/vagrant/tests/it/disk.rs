@@ -1,9 +1,13 @@
 //! A real tree made a disk.
 
-use towpath_core::{Context, ImageBuilder as _};
+use std::sync::Arc;
+
+use towpath_core::equivalence::Contents;
+use towpath_core::testkit::OpenSsh;
+use towpath_core::{Become, Connector, Context, ImageBuilder as _};
 use towpath_vagrant::{VagrantBox, VagrantBoxConfig};
 
-use crate::support::{bootable, host_image, raw_disk, run};
+use crate::support::{as_root, bootable, host_image, raw_disk, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_becomes_a_sound_disk_with_owners_modes_devices_and_attributes() {
@@ -60,4 +64,24 @@ E",
     assert!(!ask("ls -p /etc/ssh").contains("ssh_host_"));
     assert!(ask("cat /home/vagrant/.ssh/authorized_keys").contains("vagrant insecure public key"));
     assert!(ask("stat /home/vagrant/.ssh/authorized_keys").contains("User:  1002"));
+
+    // What is in the box is what is on the host, but for what makes it a machine of its own.
+    let connector: Arc<dyn Connector> = Arc::new(OpenSsh);
+    let boxed = builder.contents(&cx, &built.artifacts[0], &connector).await.unwrap();
+    let connection = connector.connect(&cx, &as_root(&sshd)).await.unwrap();
+    let host = Contents::of(&cx, connection.as_ref(), "/", Some(Become::root())).await.unwrap();
+    connection.close().await;
+    assert_eq!(boxed.packages, host.packages);
+    let own = |path: &str| {
+        ["/var/log/", "/var/tmp/", "/var/cache/", "/etc/ssh/ssh_host_", "/boot/grub", "/home/vagrant", "/etc/systemd/system/"]
+            .iter()
+            .any(|p| path.starts_with(p))
+            || ["/.dockerenv", "/etc/fstab", "/etc/group", "/etc/gshadow", "/etc/hostname", "/etc/hosts", "/etc/machine-id",
+                "/etc/network/interfaces", "/etc/passwd", "/etc/resolv.conf", "/etc/shadow", "/etc/sudoers.d/vagrant",
+                "/var/lib/dbus/machine-id"].contains(&path)
+    };
+    let all = host.files.keys().chain(boxed.files.keys());
+    let differs: Vec<_> = all.filter(|p| !own(p) && host.files.get(*p) != boxed.files.get(*p)).collect();
+    assert!(differs.is_empty(), "{:?}", differs.iter().map(|p| (p, host.files.get(*p), boxed.files.get(*p))).collect::<Vec<_>>());
+    assert!(boxed.files.len() > 5000);
 }

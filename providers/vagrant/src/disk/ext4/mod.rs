@@ -6,6 +6,7 @@
 mod bytes;
 mod geometry;
 mod inode;
+mod reader;
 mod superblock;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::os::unix::fs::FileExt as _;
 
 use self::geometry::{BLOCK, Blocks, Extent, FIRST_INODE, GROUP_INODES, Geometry};
 use self::inode::{Inode, Map};
+pub(crate) use self::reader::to_tar;
 use self::superblock::Usage;
 use crate::tree::{Kind, Node, Tree};
 

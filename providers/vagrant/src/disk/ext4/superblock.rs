@@ -74,6 +74,14 @@ pub(super) fn superblock(
     out.0
 }
 
+/// Says whether a superblock is one of those that are written here, by its features and sizes.
+pub(super) fn is_ours(head: &[u8]) -> bool {
+    let number = |at: usize| head.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+    number(56) & 0xffff == 0xef53
+        && [number(92), number(96), number(100)] == [COMPATIBLE, INCOMPATIBLE, READ_ONLY_COMPATIBLE]
+        && [number(24), number(32), number(40)] == [2, GROUP_BLOCKS, GROUP_INODES]
+}
+
 pub(super) fn descriptors(geometry: &Geometry, usage: &[Usage]) -> Vec<u8> {
     let mut out = Bytes::zeroes(geometry.descriptor_blocks() as usize * BLOCK as usize);
     for (group, used) in (0..geometry.groups).zip(usage) {
