@@ -21,7 +21,8 @@ fn ready() -> bool {
     }
     let there = output("docker", &["image", "inspect", BASE]).status.success();
     if !there {
-        let what = "NOT RUN: boxes from containers: install docker.io and debootstrap, start dockerd, run .ci/box-image";
+        let what =
+            "NOT RUN: boxes from containers: install docker.io and debootstrap, start dockerd, run .ci/box-image";
         eprintln!("{what}");
         assert!(std::env::var_os("TOWPATH_TEST_REQUIRE").is_none(), "{what}");
     }
@@ -103,7 +104,8 @@ async fn a_box_is_baked_in_a_container_that_is_gone_afterwards() {
     // A builder that can make no machine says that none is needed.
     let broken = |_| Err(Error::new(ErrorKind::Internal, "test", "machine", "a machine was wanted"));
     let spec = json!({"pull": "never", "containers": {"box": {"image": "{base}", "command": ["sleep", "infinity"]}}});
-    let broken = VagrantBox::new(VagrantBoxConfig::new(dir.path().join("boxes"))).unwrap().with_machine(broken, spec).unwrap();
+    let broken =
+        VagrantBox::new(VagrantBoxConfig::new(dir.path().join("boxes"))).unwrap().with_machine(broken, spec).unwrap();
     let from = std::time::Instant::now();
     let again = broken.build(&cx, &image).await.unwrap();
     eprintln!("reused in {:?}", from.elapsed());

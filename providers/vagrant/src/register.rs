@@ -14,6 +14,7 @@ pub fn register(registry: &mut Registry) {
         config.dir = setup.base_dir.join(config.dir);
         Ok(Arc::new(VagrantBox::new(config)?))
     });
-    registry
-        .provisioner(VAGRANT, |config: VagrantConfig, setup| Ok(Arc::new(Vagrant::new(config.based(&setup.base_dir))?)));
+    registry.provisioner(VAGRANT, |config: VagrantConfig, setup| {
+        Ok(Arc::new(Vagrant::new(config.based(&setup.base_dir))?))
+    });
 }

@@ -47,7 +47,10 @@ fn check(tree: &Tree, config: &VagrantBoxConfig, image: &str) -> Result<Kernel> 
     }
     let own = |e| refuse(ErrorKind::InvalidInput, "the tree's files can't be read".into()).caused_by(e);
     if !system::is_x86_64(tree).map_err(own)? {
-        return Err(refuse(ErrorKind::Unsupported, "libvirt boxes are made for x86-64 only, and this tree is for another".into()));
+        return Err(refuse(
+            ErrorKind::Unsupported,
+            "libvirt boxes are made for x86-64 only, and this tree is for another".into(),
+        ));
     }
     Kernel::newest(tree).ok_or_else(|| refuse(ErrorKind::Internal, "a kernel that was there is gone".into()))
 }
@@ -128,7 +131,8 @@ async fn libvirt(
         .with("tree_bytes", tree.bytes()));
     }
     let disk = disk::make(cx, &tools, tree, &identity, bytes, work).await?;
-    let metadata = json!({"provider": "libvirt", "format": "qcow2", "virtual_size": config.disk_gib, "architecture": "amd64"});
+    let metadata =
+        json!({"provider": "libvirt", "format": "qcow2", "virtual_size": config.disk_gib, "architecture": "amd64"});
     Ok((format!("{metadata:#}\n"), LIBVIRT.to_owned(), Some(disk)))
 }
 

@@ -169,7 +169,9 @@ impl VagrantBoxConfig {
         if let Some(name) = self.box_name.as_deref().filter(|n| {
             n.is_empty() || !n.chars().all(plain) || n.split('/').count() > 2 || n.split('/').any(str::is_empty)
         }) {
-            return invalid(format!("`box_name` must be `name` or `owner/name` of letters, digits and `._-`, not {name:?}"));
+            return invalid(format!(
+                "`box_name` must be `name` or `owner/name` of letters, digits and `._-`, not {name:?}"
+            ));
         }
         if let Some(url) = self.url.as_deref().filter(|u| !u.contains("://") || u.contains(char::is_whitespace)) {
             return invalid(format!("`url` must be a URL, as `https://boxes.example.com/web`, not {url:?}"));

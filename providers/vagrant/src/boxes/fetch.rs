@@ -14,8 +14,7 @@ const TAR: &str = include_str!("tar.sh");
 /// The script, with what it leaves out in front: the content of folders, and what the config names.
 fn script(config: &VagrantBoxConfig) -> String {
     let inside = LEFT_OUT.iter().map(|p| format!("--wildcards --exclude=.{p}/* --no-wildcards"));
-    let mut words: Vec<String> =
-        inside.flat_map(|w| w.split(' ').map(shell_quote).collect::<Vec<_>>()).collect();
+    let mut words: Vec<String> = inside.flat_map(|w| w.split(' ').map(shell_quote).collect::<Vec<_>>()).collect();
     words.extend(config.exclude.iter().map(|p| shell_quote(&format!("--exclude=.{}", p.trim_end_matches('/')))));
     format!("exclude={}\n{TAR}", shell_quote(&words.join(" ")))
 }

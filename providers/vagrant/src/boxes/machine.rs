@@ -92,7 +92,8 @@ impl Machines {
         let environment = format!("towpath-box-{short}");
         let record = store.dir.join("machine.json");
         // Before the machine: whatever is made after this is found.
-        write_json(&record, &Record { environment: environment.clone(), spec }).map_err(|e| storage("build", &record, e))?;
+        write_json(&record, &Record { environment: environment.clone(), spec })
+            .map_err(|e| storage("build", &record, e))?;
         // Its effects are not those of the run: a resumed run must not take a machine for granted that was thrown away.
         let attempt = format!("machine/{:016x}", rand::random::<u64>());
         let cx = cx.for_environment(&environment).scoped(&attempt);

@@ -20,8 +20,8 @@ use towpath_core::{
     ImageDefinition, Json, Plan, Preflight, Provenance, Provisioner, Result,
 };
 
-pub use self::config::{BoxProvider, VagrantBoxConfig};
 use self::bake::Material;
+pub use self::config::{BoxProvider, VagrantBoxConfig};
 use self::definition::{Source, reference_key, source, targets, tree_key};
 use self::machine::{Machine, Machines};
 use self::store::{Record, Store};
@@ -102,7 +102,8 @@ impl VagrantBox {
     }
 
     async fn reference_key(&self, cx: &Context, image: &ImageDefinition, reference: &str) -> Result<String> {
-        let machine = self.machines.as_ref().map(Machines::spec).filter(|_| self.config.provider == BoxProvider::Libvirt);
+        let machine =
+            self.machines.as_ref().map(Machines::spec).filter(|_| self.config.provider == BoxProvider::Libvirt);
         reference_key(cx, &self.config, image, reference, machine).await
     }
 
@@ -154,7 +155,12 @@ impl VagrantBox {
     }
 
     /// Configures a throw-away machine and reads its tree.
-    async fn tree_of_machine(&self, image: &ImageDefinition, machine: &Machine, host: &towpath_core::Host) -> Result<Material> {
+    async fn tree_of_machine(
+        &self,
+        image: &ImageDefinition,
+        machine: &Machine,
+        host: &towpath_core::Host,
+    ) -> Result<Material> {
         let cx = machine.cx();
         self.configure(cx, image, host).await?;
         let (tree, digest) = fetch::tree(cx, &self.config, image.connector.as_ref(), host).await?;
@@ -323,9 +329,13 @@ impl ImageBuilder for VagrantBox {
         cx.check(VAGRANT_BOX, "contents")?;
         let store = Store::new(&self.config, &artifact.name, "contents")?;
         let (path, _, provider) = store.own("contents", artifact)?;
-        let fail = |kind, message: &str| Error::new(kind, VAGRANT_BOX, "contents", message).with("path", path.display());
+        let fail =
+            |kind, message: &str| Error::new(kind, VAGRANT_BOX, "contents", message).with("path", path.display());
         if provider != BoxProvider::Libvirt.as_str() {
-            return Err(fail(ErrorKind::Unsupported, "the box holds the name of a Docker image only: read what is in that"));
+            return Err(fail(
+                ErrorKind::Unsupported,
+                "the box holds the name of a Docker image only: read what is in that",
+            ));
         }
         if !path.is_file() {
             return Err(fail(ErrorKind::NotFound, "there is no such box: build it again"));

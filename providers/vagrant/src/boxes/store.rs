@@ -183,7 +183,13 @@ impl Store {
     /// # Errors
     ///
     /// [`AlreadyExists`](ErrorKind::AlreadyExists): the version is there, with another content.
-    pub(super) fn version(&self, operation: &'static str, wanted: Option<&str>, provider: &str, key: &str) -> Result<String> {
+    pub(super) fn version(
+        &self,
+        operation: &'static str,
+        wanted: Option<&str>,
+        provider: &str,
+        key: &str,
+    ) -> Result<String> {
         let catalogue = Catalogue::read(&self.catalogue()).map_err(|e| storage(operation, &self.catalogue(), e))?;
         let own = self.records().into_iter().find(|(path, _)| *path == self.record(key)).map(|(_, r)| r);
         let own = own.filter(|r| r.provider == provider);
@@ -210,7 +216,14 @@ impl Store {
     ///
     /// First the file, then the record, then the catalogue: wherever it ends, the catalogue lists only whole boxes, and the
     /// next build goes on.
-    pub(super) fn publish(&self, key: &str, made: &Path, digest: &str, name: (&str, &str), base: &str) -> io::Result<Record> {
+    pub(super) fn publish(
+        &self,
+        key: &str,
+        made: &Path,
+        digest: &str,
+        name: (&str, &str),
+        base: &str,
+    ) -> io::Result<Record> {
         let (version, provider) = name;
         let path = self.dir.join(self.file_name(version, provider));
         fs::rename(made, &path)?;
@@ -237,7 +250,8 @@ impl Store {
     pub(super) fn own(&self, operation: &'static str, artifact: &Artifact) -> Result<(PathBuf, String, String)> {
         let path = PathBuf::from(&artifact.id);
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let parts = name.strip_prefix(&format!("{}-", self.image)).and_then(|n| n.strip_suffix(".box")?.split_once('-'));
+        let parts =
+            name.strip_prefix(&format!("{}-", self.image)).and_then(|n| n.strip_suffix(".box")?.split_once('-'));
         match parts.filter(|(v, p)| Version::parse(v).is_some() && matches!(*p, "libvirt" | "docker")) {
             Some((version, provider))
                 if artifact.kind == ArtifactKind::VagrantBox && path.parent() == Some(self.dir.as_path()) =>

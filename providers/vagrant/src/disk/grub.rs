@@ -11,8 +11,20 @@ use crate::files::storage;
 
 /// What the core needs until it has read the menu, and what the menu needs: nothing is read from the box's own folder.
 const MODULES: [&str; 14] = [
-    "biosdisk", "part_msdos", "ext2", "search", "search_fs_uuid", "normal", "configfile", "linux", "test", "echo",
-    "serial", "terminal", "gzio", "minicmd",
+    "biosdisk",
+    "part_msdos",
+    "ext2",
+    "search",
+    "search_fs_uuid",
+    "normal",
+    "configfile",
+    "linux",
+    "test",
+    "echo",
+    "serial",
+    "terminal",
+    "gzio",
+    "minicmd",
 ];
 
 /// Where a boot sector has the jump over its check for floppies. Source: GRUB, `GRUB_BOOT_MACHINE_DRIVE_CHECK`.

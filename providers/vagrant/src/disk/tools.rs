@@ -47,7 +47,8 @@ impl Tools {
                 format!("a libvirt box needs {what}, which is not there: {INSTALL}"),
             )
         };
-        let has_loader = |p: &&&str| Path::new(p).join("boot.img").is_file() && Path::new(p).join("kernel.img").is_file();
+        let has_loader =
+            |p: &&&str| Path::new(p).join("boot.img").is_file() && Path::new(p).join("kernel.img").is_file();
         Ok(Self {
             qemu_img: find(&["qemu-img"]).ok_or_else(|| missing("`qemu-img`"))?,
             grub_mkimage: find(&["grub-mkimage", "grub2-mkimage"]).ok_or_else(|| missing("`grub-mkimage`"))?,

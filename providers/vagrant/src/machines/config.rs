@@ -249,14 +249,18 @@ impl VagrantConfig {
 
     pub(super) fn check(&self) -> Result<()> {
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidInput, VAGRANT, "config", message));
-        if self.dir.is_some() == !self.machines.is_empty() {
+        if self.dir.is_some() != self.machines.is_empty() {
             return invalid("give either `dir`, a folder with a Vagrantfile, or `machines`".into());
         }
         if !self.only.is_empty() && self.dir.is_none() {
-            return invalid("`only` chooses machines of `dir`: of `machines`, leave out those that are not wanted".into());
+            return invalid(
+                "`only` chooses machines of `dir`: of `machines`, leave out those that are not wanted".into(),
+            );
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if let Some(name) = self.machines.keys().find(|n| n.is_empty() || n.starts_with(['-', '.']) || !n.chars().all(plain)) {
+        if let Some(name) =
+            self.machines.keys().find(|n| n.is_empty() || n.starts_with(['-', '.']) || !n.chars().all(plain))
+        {
             return invalid(format!("a machine's name is letters, digits and `._-`, not {name:?}"));
         }
         for (name, machine) in &self.machines {
@@ -265,7 +269,10 @@ impl VagrantConfig {
                 return invalid(format!("the machine `{name}` needs a `box`, or a `docker` with an `image`"));
             }
             if let Some(folder) = machine.folders.iter().find(|f| !f.guest.starts_with('/')) {
-                return invalid(format!("the folder {:?} of the machine `{name}` must be an absolute path", folder.guest));
+                return invalid(format!(
+                    "the folder {:?} of the machine `{name}` must be an absolute path",
+                    folder.guest
+                ));
             }
         }
         if !self.boxes.is_empty() && self.provider.is_none() {

@@ -27,15 +27,32 @@ fn meaning(class: &str) -> (ErrorKind, bool, &'static str) {
         "PluginNotInstalled" | "PluginMissingLocalError" | "PluginMissingRequiredSetting" => {
             (ErrorKind::ToolMissing, false, "a plugin of vagrant is not there: install it")
         }
-        "ConfigInvalid" | "MachineNotFound" | "NoEnvironmentError" | "VagrantfileLoadError" | "VagrantfileNameError"
-        | "VagrantfileSyntaxError" | "ConfigUpgradeErrors" | "BoxVersionInvalid" | "BoxChecksumInvalidType"
-        | "BoxMetadataMalformed" | "BoxMetadataMalformedVersion" | "BoxMetadataMissingRequiredFields" => {
+        "ConfigInvalid"
+        | "MachineNotFound"
+        | "NoEnvironmentError"
+        | "VagrantfileLoadError"
+        | "VagrantfileNameError"
+        | "VagrantfileSyntaxError"
+        | "ConfigUpgradeErrors"
+        | "BoxVersionInvalid"
+        | "BoxChecksumInvalidType"
+        | "BoxMetadataMalformed"
+        | "BoxMetadataMalformedVersion"
+        | "BoxMetadataMissingRequiredFields" => {
             (ErrorKind::InvalidInput, false, "the Vagrantfile or a catalogue is wrong")
         }
-        "BoxAddShortNotFound" | "BoxAddNoMatchingProvider" | "BoxAddNoMatchingVersion" | "BoxNotFound"
-        | "BoxNotFoundWithProvider" | "BoxNotFoundWithProviderAndVersion" | "BoxFileNotExist" | "BoxMetadataFileNotFound" => {
-            (ErrorKind::NotFound, false, "there is no such box: look at its name, version and provider, or name its catalogue in `boxes`")
-        }
+        "BoxAddShortNotFound"
+        | "BoxAddNoMatchingProvider"
+        | "BoxAddNoMatchingVersion"
+        | "BoxNotFound"
+        | "BoxNotFoundWithProvider"
+        | "BoxNotFoundWithProviderAndVersion"
+        | "BoxFileNotExist"
+        | "BoxMetadataFileNotFound" => (
+            ErrorKind::NotFound,
+            false,
+            "there is no such box: look at its name, version and provider, or name its catalogue in `boxes`",
+        ),
         "DownloaderError" | "BoxMetadataDownloadError" => (ErrorKind::Unreachable, true, "a box can't be fetched"),
         "VMBootTimeout" | "SSHConnectionTimeout" => (ErrorKind::Timeout, true, "a machine does not answer in time"),
         "SSHAuthenticationFailed" => (ErrorKind::Denied, false, "a machine does not accept the key"),

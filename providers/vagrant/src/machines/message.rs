@@ -44,7 +44,8 @@ mod tests {
     /// Recorded from Vagrant 2.3.4.
     #[test]
     fn recorded_lines_are_read() {
-        let line = Line::parse("1795703463,web,state-human-long,Run `vagrant up` to\\ncreate%!(VAGRANT_COMMA) only").unwrap();
+        let line =
+            Line::parse("1795703463,web,state-human-long,Run `vagrant up` to\\ncreate%!(VAGRANT_COMMA) only").unwrap();
         assert_eq!((line.target.as_str(), line.kind.as_str()), ("web", "state-human-long"));
         assert_eq!(line.field(0), "Run `vagrant up` to\ncreate, only");
         let line = Line::parse("1795703497,,error-exit,Vagrant::Errors::ProviderNotFound,text").unwrap();

@@ -87,7 +87,8 @@ impl Vagrant {
         let interrupt = Duration::from_secs(config.interrupt_s.into());
         let of_docker = config.provider.as_deref() == Some("docker");
         let silent = |spec: &MachineSpec| of_docker && spec.docker.as_ref().is_some_and(|d| !d.has_ssh);
-        let unreachable = config.machines.iter().filter(|(_, spec)| silent(spec)).map(|(name, _)| name.clone()).collect();
+        let unreachable =
+            config.machines.iter().filter(|(_, spec)| silent(spec)).map(|(name, _)| name.clone()).collect();
         let site = Site { program: tool.path.clone(), folder, env, interrupt, unreachable };
         Ok((tool, site))
     }
@@ -111,7 +112,10 @@ impl Provisioner for Vagrant {
 
     async fn preflight(&self, cx: &Context) -> Result<Preflight> {
         let (tool, site) = self.ready(cx, "preflight").await?;
-        let mut found = Preflight { ok: vec![format!("vagrant {} at {}", tool.version, tool.path.display())], warnings: Vec::new() };
+        let mut found = Preflight {
+            ok: vec![format!("vagrant {} at {}", tool.version, tool.path.display())],
+            warnings: Vec::new(),
+        };
         if self.config.dir.is_some() {
             site.ok(cx, "preflight", &["validate"], false).await?;
             found.ok.push(format!("Vagrantfile {}", site.folder.join("Vagrantfile").display()));

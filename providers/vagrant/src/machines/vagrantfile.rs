@@ -11,7 +11,8 @@ fn quoted(text: &str) -> String {
 
 /// The Vagrantfile.
 pub(super) fn of(machines: &IndexMap<String, MachineSpec>) -> String {
-    let mut out = "# Made by towpath from the typed spec; changes here are lost.\nVagrant.configure('2') do |config|\n".to_owned();
+    let mut out = "# Made by towpath from the typed spec; changes here are lost.\nVagrant.configure('2') do |config|\n"
+        .to_owned();
     out.push_str("  config.vm.synced_folder '.', '/vagrant', disabled: true\n");
     for (name, machine) in machines {
         out.push_str(&format!("  config.vm.define {} do |machine|\n", quoted(name)));

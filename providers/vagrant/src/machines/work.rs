@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use towpath_core::pipeline::nearest;
-use towpath_core::{
-    Action, Applied, Change, Context, Destroyed, Error, ErrorKind, Plan, Probed, Result, digest_json,
-};
+use towpath_core::{Action, Applied, Change, Context, Destroyed, Error, ErrorKind, Plan, Probed, Result, digest_json};
 
 use super::VAGRANT;
 use super::config::{BoxSource, VagrantConfig};
@@ -50,7 +48,9 @@ impl<'a> Work<'a> {
 
     fn write_specs(&self, specs: &BTreeMap<String, String>) -> Result<()> {
         let path = self.site.own().join("specs.json");
-        private_dir(&self.site.own()).and_then(|()| write_json(&path, specs)).map_err(|e| storage(self.operation, &path, e))
+        private_dir(&self.site.own())
+            .and_then(|()| write_json(&path, specs))
+            .map_err(|e| storage(self.operation, &path, e))
     }
 
     fn digest(&self, name: &str) -> Option<String> {

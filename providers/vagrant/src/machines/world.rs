@@ -168,7 +168,11 @@ impl Site {
             return Ok(read(&all));
         }
         if running.len() == 1 {
-            return if all.failed_with("SSHNotReady") { Ok(Vec::new()) } else { Err(failure::of(cx, operation, &all, &self.folder)) };
+            return if all.failed_with("SSHNotReady") {
+                Ok(Vec::new())
+            } else {
+                Err(failure::of(cx, operation, &all, &self.folder))
+            };
         }
         let mut logins = Vec::new();
         for name in running {
@@ -212,7 +216,12 @@ impl Site {
     }
 
     /// What is there: hosts of the running machines, resources of all that exist.
-    pub(super) async fn environment(&self, cx: &Context, operation: &'static str, machines: &[Machine]) -> Result<Environment> {
+    pub(super) async fn environment(
+        &self,
+        cx: &Context,
+        operation: &'static str,
+        machines: &[Machine],
+    ) -> Result<Environment> {
         let running = self.reachable(machines.iter().filter(|m| m.runs()).map(|m| m.name.as_str()));
         let logins = self.logins(cx, operation, &running).await?;
         let known_hosts = self.known_hosts();

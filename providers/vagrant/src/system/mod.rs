@@ -46,7 +46,11 @@ pub(crate) fn lacks(tree: &Tree, vagrant_user: bool) -> Vec<Lack> {
         (init, "systemd as /sbin/init", "systemd-sysv"),
         (udev, "systemd-udevd", "udev"),
         (tree.has(&["usr/sbin/sshd"]), "an SSH server", "openssh-server"),
-        (network::Network::of(tree).is_some(), "something that asks for an address by DHCP", "ifupdown isc-dhcp-client"),
+        (
+            network::Network::of(tree).is_some(),
+            "something that asks for an address by DHCP",
+            "ifupdown isc-dhcp-client",
+        ),
         (!vagrant_user || tree.has(&["usr/bin/sudo"]), "sudo, for the user `vagrant`", "sudo"),
     ];
     needs.into_iter().filter(|(there, ..)| !there).map(|(_, what, packages)| Lack { what, packages }).collect()
@@ -97,7 +101,8 @@ pub(crate) fn prepare(tree: &mut Tree, kernel: &Kernel, wanted: &Wanted) -> io::
         tree.put("etc/hostname", file(0o644, format!("{}\n", wanted.name)));
     }
     if tree.find("etc/hosts").is_none() {
-        let text = format!("127.0.0.1 localhost\n127.0.1.1 {}\n::1 localhost ip6-localhost ip6-loopback\n", wanted.name);
+        let text =
+            format!("127.0.0.1 localhost\n127.0.1.1 {}\n::1 localhost ip6-localhost ip6-loopback\n", wanted.name);
         tree.put("etc/hosts", file(0o644, text));
     }
     tree.put("etc/systemd/system/towpath-host-keys.service", file(0o644, FIRST_BOOT.to_owned()));

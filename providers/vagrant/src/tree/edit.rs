@@ -111,7 +111,8 @@ impl Tree {
             at = self.follow(&way).unwrap_or_else(|| way.trim_start_matches('/').as_bytes().to_vec());
             self.nodes.entry(at.clone()).or_insert_with(|| Node::folder(0o755, node.time));
         }
-        let path = if at.is_empty() { name.as_bytes().to_vec() } else { [at.as_slice(), b"/", name.as_bytes()].concat() };
+        let path =
+            if at.is_empty() { name.as_bytes().to_vec() } else { [at.as_slice(), b"/", name.as_bytes()].concat() };
         self.nodes.insert(path, node);
     }
 

@@ -38,7 +38,9 @@ impl Tree {
                     Some(Found::Node(node)) => node,
                     _ => {
                         let name = String::from_utf8_lossy(path).into_owned();
-                        return Err(io::Error::other(format!("/{name} is a link to a file that is not in the archive")));
+                        return Err(io::Error::other(format!(
+                            "/{name} is a link to a file that is not in the archive"
+                        )));
                     }
                 },
             };

@@ -1,8 +1,7 @@
 //! What of a running system is no part of a box.
 
 /// Folders whose content is the running system's.
-pub(crate) const LEFT_OUT: [&str; 7] =
-    ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/cache/apt/archives"];
+pub(crate) const LEFT_OUT: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/cache/apt/archives"];
 
 /// Folders whose own folders stay, since services expect them, while the files in them are left out.
 const EMPTIED: [&str; 3] = ["/var/log", "/var/cache/apt", "/var/lib/dhcp"];

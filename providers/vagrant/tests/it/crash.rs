@@ -97,7 +97,8 @@ async fn a_killed_build_leaves_a_whole_catalogue() {
     }
     let built = builder(dir.path()).build(&cx, &image("web", base(999_999))).await.unwrap();
     assert_eq!(built.changed, 1);
-    let left: Vec<_> = std::fs::read_dir(catalogue.parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(catalogue.parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(!left.iter().any(|n| n.to_string_lossy().starts_with(".new-")), "{left:?}");
     assert!(std::fs::metadata(&catalogue).is_ok());
 }

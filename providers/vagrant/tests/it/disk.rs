@@ -7,7 +7,7 @@ use towpath_core::testkit::OpenSsh;
 use towpath_core::{Become, Connector, Context, ImageBuilder as _};
 use towpath_vagrant::{VagrantBox, VagrantBoxConfig};
 
-use crate::support::{as_root, bootable, host_image, raw_disk, run};
+use crate::support::{as_root, bootable, has, host_image, raw_disk, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_becomes_a_sound_disk_with_owners_modes_devices_and_attributes() {
@@ -65,6 +65,18 @@ E",
     assert!(ask("cat /home/vagrant/.ssh/authorized_keys").contains("vagrant insecure public key"));
     assert!(ask("stat /home/vagrant/.ssh/authorized_keys").contains("User:  1002"));
 
+    if has("vagrant", "vagrant") {
+        let catalogue = builder.catalogue("web").unwrap().display().to_string();
+        let home = dir.path().join("vagrant-home").display().to_string();
+        let env =
+            ["-u", "VAGRANT_CWD", &format!("VAGRANT_HOME={home}"), "VAGRANT_CHECKPOINT_DISABLE=1", "vagrant", "box"]
+                .map(str::to_owned);
+        let vagrant =
+            |more: &[&str]| run("env", &env.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>());
+        vagrant(&["add", "--machine-readable", "--provider", "libvirt", "--box-version", "1.0.0", &catalogue]);
+        let listed = vagrant(&["list", "--machine-readable"]);
+        assert!(listed.contains(",box-name,web") && listed.contains(",box-provider,libvirt"), "{listed}");
+    }
     // What is in the box is what is on the host, but for what makes it a machine of its own.
     let connector: Arc<dyn Connector> = Arc::new(OpenSsh);
     let boxed = builder.contents(&cx, &built.artifacts[0], &connector).await.unwrap();
@@ -73,15 +85,41 @@ E",
     connection.close().await;
     assert_eq!(boxed.packages, host.packages);
     let own = |path: &str| {
-        ["/var/log/", "/var/tmp/", "/var/cache/", "/etc/ssh/ssh_host_", "/boot/grub", "/home/vagrant", "/etc/systemd/system/"]
-            .iter()
-            .any(|p| path.starts_with(p))
-            || ["/.dockerenv", "/etc/fstab", "/etc/group", "/etc/gshadow", "/etc/hostname", "/etc/hosts", "/etc/machine-id",
-                "/etc/network/interfaces", "/etc/passwd", "/etc/resolv.conf", "/etc/shadow", "/etc/sudoers.d/vagrant",
-                "/var/lib/dbus/machine-id"].contains(&path)
+        [
+            "/var/log/",
+            "/var/tmp/",
+            "/var/cache/",
+            "/etc/ssh/ssh_host_",
+            "/boot/grub",
+            "/home/vagrant",
+            "/etc/systemd/system/",
+        ]
+        .iter()
+        .any(|p| path.starts_with(p))
+            || [
+                "/.dockerenv",
+                "/etc/fstab",
+                "/etc/group",
+                "/etc/gshadow",
+                "/etc/hostname",
+                "/etc/hosts",
+                "/etc/machine-id",
+                "/etc/network/interfaces",
+                "/etc/passwd",
+                "/etc/resolv.conf",
+                "/etc/shadow",
+                "/etc/sudoers.d/vagrant",
+                "/usr/sbin/docker-init",
+                "/var/lib/dbus/machine-id",
+            ]
+            .contains(&path)
     };
     let all = host.files.keys().chain(boxed.files.keys());
     let differs: Vec<_> = all.filter(|p| !own(p) && host.files.get(*p) != boxed.files.get(*p)).collect();
-    assert!(differs.is_empty(), "{:?}", differs.iter().map(|p| (p, host.files.get(*p), boxed.files.get(*p))).collect::<Vec<_>>());
+    assert!(
+        differs.is_empty(),
+        "{:?}",
+        differs.iter().map(|p| (p, host.files.get(*p), boxed.files.get(*p))).collect::<Vec<_>>()
+    );
     assert!(boxed.files.len() > 5000);
 }

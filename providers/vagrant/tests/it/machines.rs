@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use towpath_core::testkit::OpenSsh;
 use towpath_core::testkit::provisioner::ProvisionerFixture;
-use towpath_core::{
-    Action, Connector as _, Context, Environment, ErrorKind, Exec, Provisioner as _, Resource,
-};
+use towpath_core::{Action, Connector as _, Context, Environment, ErrorKind, Exec, Provisioner as _, Resource};
 use towpath_vagrant::{Vagrant, VagrantConfig};
 
 use crate::support::{output, place, plain, run, with_ssh};
@@ -71,8 +69,7 @@ async fn another_spec_replaces_a_machine_and_one_that_is_left_out_goes() {
     let mut other = plain();
     other.docker.as_mut().unwrap().env.insert("COLOUR".into(), "it's \"blue\" #{1}".into());
     let vagrant = Vagrant::new(place.config(other)).unwrap();
-    let actions: Vec<_> =
-        vagrant.plan(&cx).await.unwrap().changes.into_iter().map(|c| (c.target, c.action)).collect();
+    let actions: Vec<_> = vagrant.plan(&cx).await.unwrap().changes.into_iter().map(|c| (c.target, c.action)).collect();
     assert_eq!(actions, [("db".to_owned(), Action::Delete), ("web".to_owned(), Action::Replace)]);
     let second = vagrant.apply(&cx).await.unwrap();
     assert_eq!(second.changed, 2);

@@ -95,7 +95,7 @@ fn number(tree: &Tree, inodes: u32) -> io::Result<BTreeMap<&[u8], u32>> {
 /// How many more names each file has.
 fn link_counts(tree: &Tree) -> BTreeMap<&[u8], u16> {
     let mut counts = BTreeMap::new();
-    for (_, node) in tree.nodes() {
+    for node in tree.nodes().values() {
         if let Kind::Link(to) = &node.kind {
             *counts.entry(to.as_slice()).or_insert(0_u16) += 1;
         }
@@ -213,7 +213,8 @@ impl Writer<'_> {
         let mut links = 1 + more;
         let (bits, (map, mut blocks)) = match &node.kind {
             Kind::Folder => {
-                let folders = entries.iter().filter(|(_, kind, name)| *kind == 2 && name != b".." && name != b".").count();
+                let folders =
+                    entries.iter().filter(|(_, kind, name)| *kind == 2 && name != b".." && name != b".").count();
                 // Too many to be counted: 1 says so (dir_nlink).
                 links = if folders + 2 < 65_000 { folders as u16 + 2 } else { 1 };
                 let bytes = inode::folder_blocks(entries);
@@ -242,8 +243,7 @@ impl Writer<'_> {
             blocks += 1;
         }
         let mode = bits | (node.mode & 0o7777) as u16;
-        let inode =
-            Inode { mode, uid: node.uid, gid: node.gid, size, links, time: node.time, blocks, attributes, map };
+        let inode = Inode { mode, uid: node.uid, gid: node.gid, size, links, time: node.time, blocks, attributes, map };
         self.put_inode(number, &inode)
     }
 

@@ -21,12 +21,7 @@ pub(super) struct Usage {
     pub(super) folders: u32,
 }
 
-pub(super) fn superblock(
-    geometry: &Geometry,
-    usage: &[Usage],
-    identity: &Identity,
-    journal: (&[u8], u64),
-) -> Vec<u8> {
+pub(super) fn superblock(geometry: &Geometry, usage: &[Usage], identity: &Identity, journal: (&[u8], u64)) -> Vec<u8> {
     let mut out = Bytes::zeroes(1024);
     let used_blocks: u32 = usage.iter().map(|u| u.blocks).sum();
     let used_inodes: u32 = usage.iter().map(|u| u.inodes).sum();
