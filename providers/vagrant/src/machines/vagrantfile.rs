@@ -1,6 +1,10 @@
 //! Makes a Vagrantfile of a spec.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
 use indexmap::IndexMap;
+use sha2::{Digest as _, Sha256};
 
 use super::config::MachineSpec;
 
@@ -9,14 +13,21 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// The Vagrantfile.
-pub(super) fn of(machines: &IndexMap<String, MachineSpec>) -> String {
+/// What the container of a machine is called: nobody else's is, so one that Vagrant has lost can be told to be ours. Vagrant's own names
+/// end in the time, and two environments of the same second would want the same.
+pub(super) fn container(folder: &Path, machine: &str) -> String {
+    let of_folder = hex::encode(Sha256::digest(folder.as_os_str().as_bytes()));
+    format!("towpath-vagrant-{}-{machine}", of_folder.get(..12).unwrap_or_default())
+}
+
+/// The Vagrantfile in this folder.
+pub(super) fn of(folder: &Path, machines: &IndexMap<String, MachineSpec>) -> String {
     let mut out = "# Made by towpath from the typed spec; changes here are lost.\nVagrant.configure('2') do |config|\n"
         .to_owned();
     out.push_str("  config.vm.synced_folder '.', '/vagrant', disabled: true\n");
     for (name, machine) in machines {
         out.push_str(&format!("  config.vm.define {} do |machine|\n", quoted(name)));
-        for line in lines(machine) {
+        for line in lines(machine, &container(folder, name)) {
             out.push_str(&format!("    {line}\n"));
         }
         out.push_str("  end\n");
@@ -25,7 +36,7 @@ pub(super) fn of(machines: &IndexMap<String, MachineSpec>) -> String {
     out
 }
 
-fn lines(machine: &MachineSpec) -> Vec<String> {
+fn lines(machine: &MachineSpec, container: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut set = |name: &str, value: &Option<String>| {
         if let Some(value) = value {
@@ -58,6 +69,7 @@ fn lines(machine: &MachineSpec) -> Vec<String> {
     }
     if let Some(docker) = &machine.docker {
         lines.push("machine.vm.provider 'docker' do |provider|".into());
+        lines.push(format!("  provider.name = {}", quoted(container)));
         lines.extend(docker.image.as_ref().map(|i| format!("  provider.image = {}", quoted(i))));
         if !docker.cmd.is_empty() {
             let words: Vec<String> = docker.cmd.iter().map(|w| quoted(w)).collect();
@@ -79,7 +91,7 @@ mod tests {
     #[test]
     fn nothing_gets_out_of_its_quotes() {
         let spec = MachineSpec { hostname: Some(r"a'; exit \' #{x}".into()), ..MachineSpec::default() };
-        let text = of(&IndexMap::from([("web".to_owned(), spec)]));
+        let text = of(Path::new("/a"), &IndexMap::from([("web".to_owned(), spec)]));
         assert!(text.contains(r"machine.vm.hostname = 'a\'; exit \\\' #{x}'"), "{text}");
     }
 }

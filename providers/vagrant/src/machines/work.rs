@@ -186,6 +186,9 @@ impl<'a> Work<'a> {
             }
             self.write_specs(&specs)?;
         }
+        for name in todo.create.iter().chain(&todo.replace) {
+            self.remove_lost_container(cx, name).await?;
+        }
         let mut args = vec!["up"];
         args.extend(self.config.provider.iter().flat_map(|p| ["--provider", p.as_str()]));
         if !self.config.provision {
@@ -197,9 +200,30 @@ impl<'a> Work<'a> {
         self.site.learn_host_keys(cx, self.operation, &names).await
     }
 
+    /// A container that was made for this machine, and of which Vagrant does not know: it was killed before it wrote that down.
+    async fn remove_lost_container(&self, cx: &Context, name: &str) -> Result<()> {
+        let is_container = self.config.machines.get(name).is_some_and(|m| m.docker.is_some());
+        if !is_container || self.config.provider.as_deref() != Some("docker") {
+            return Ok(());
+        }
+        let container = vagrantfile::container(&self.site.folder, name);
+        let docker = |args: [&str; 3]| {
+            let mut command = tokio::process::Command::new("docker");
+            command.args(args).envs(self.site.env.iter().map(|(k, v)| (k, v))).kill_on_drop(true);
+            command.stdin(std::process::Stdio::null());
+            async move { Ok(command.output().await.is_ok_and(|out| out.status.success())) }
+        };
+        // Without a `docker`, `up` says so.
+        if cx.guard(VAGRANT, self.operation, docker(["container", "inspect", &container])).await? {
+            cx.warn(format!("removing the container {container}, which an interrupted vagrant had left"));
+            cx.guard(VAGRANT, self.operation, docker(["rm", "-f", &container])).await?;
+        }
+        Ok(())
+    }
+
     fn write_vagrantfile(&self) -> Result<()> {
         let path = self.site.folder.join("Vagrantfile");
-        let text = vagrantfile::of(&self.config.machines);
+        let text = vagrantfile::of(&self.site.folder, &self.config.machines);
         if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }

@@ -59,6 +59,13 @@ async fn a_killed_apply_is_found_again() {
     assert_eq!(applied.environment.inventory.hosts.len(), 1);
     assert_eq!(containers(folder), 1);
     let id = applied.environment.resources[0].id.clone();
+    // As if vagrant itself had been killed before it wrote down what it had made.
+    std::fs::remove_dir_all(folder.join("state/crash/.vagrant/machines/web")).unwrap();
+    let again = vagrant.apply(&cx).await.unwrap();
+    assert_eq!(again.changed, 1);
+    assert_ne!(again.environment.resources[0].id, id);
+    assert!(!run("docker", &["ps", "-aq", "--no-trunc"]).contains(&id), "the lost container was removed");
+    let id = again.environment.resources[0].id.clone();
     assert_eq!(vagrant.apply(&cx).await.unwrap().changed, 0);
     assert_eq!(vagrant.destroy(&cx).await.unwrap().changed, 1);
     let left = run("docker", &["ps", "-aq", "--no-trunc"]);

@@ -132,7 +132,7 @@ pub(crate) fn with_ssh() -> MachineSpec {
     let mut keys = std::fs::read_dir(gems).unwrap().flatten().map(|e| e.path().join("keys/vagrant.pub"));
     let key = std::fs::read_to_string(keys.find(|p| p.is_file()).expect("vagrant's keys")).unwrap();
     let script = format!(
-        "echo '{}' > /home/deploy/.ssh/authorized_keys; chown deploy /home/deploy/.ssh/authorized_keys; exec /usr/sbin/sshd -D -e",
+        "cd /home/deploy/.ssh; [ -s authorized_keys ] || echo '{}' > authorized_keys; chown deploy /home/deploy/.ssh/authorized_keys; exec /usr/sbin/sshd -D -e",
         key.trim()
     );
     let docker = DockerSpec {
