@@ -206,6 +206,13 @@ impl Context {
         Self { shared: Arc::new(shared), ..self.clone() }
     }
 
+    /// A context of another environment: for a throw-away machine that a build works in.
+    #[must_use]
+    pub fn for_environment(&self, name: &str) -> Self {
+        let shared = Shared { environment: name.to_owned(), ..Shared::clone(&self.shared) };
+        Self { shared: Arc::new(shared), ..self.clone() }
+    }
+
     /// A context that must be done within `d`, or by its own deadline if that is sooner.
     #[must_use]
     pub fn with_timeout(&self, d: Duration) -> Self {
