@@ -104,7 +104,9 @@ impl<'a> Guest<'a> {
             if !may_change || begun.elapsed() >= limit {
                 return Err(error.with("instance", &self.id).with("region", &self.bake.ec2.region));
             }
-            cx.sleep(PROVIDER, "build", config.wait.pause().min(Duration::from_secs(5))).await?;
+            // Each attempt costs a small machine that boots more than a question costs AWS.
+            let pause = config.wait.pause().clamp(Duration::from_millis(500), Duration::from_secs(5));
+            cx.sleep(PROVIDER, "build", pause).await?;
         }
     }
 
