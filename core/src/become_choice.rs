@@ -5,7 +5,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Become, BecomeSpec, Context, Host, Result};
+use crate::{Become, BecomeMethod, BecomeSpec, Context, Host, Result};
 
 /// Whom commands on a host become: `true` for whom the host's connection names, else root through sudo; `false` for the one who
 /// logs in; or a user of its own.
@@ -33,8 +33,10 @@ impl BecomeChoice {
             Some(Self::Spec(spec)) => Some(spec.clone()),
         };
         let Some(spec) = spec else { return Ok(None) };
-        // sudo asks for the password of the one who logs in, whoever is to be become.
-        let password = spec.password.or_else(|| own.and_then(|o| o.password.clone()));
+        // sudo asks for the password of the one who logs in, whoever is to be become. su asks for that of the other one.
+        let sudo = |s: &&BecomeSpec| s.method == BecomeMethod::Sudo;
+        let shared = own.filter(sudo).filter(|_| sudo(&&spec)).and_then(|o| o.password.clone());
+        let password = spec.password.or(shared);
         BecomeSpec { password, ..spec }.resolve(cx).await.map(Some)
     }
 }
@@ -70,6 +72,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{Secret, SecretRef};
 
     #[test]
     fn a_choice_is_a_switch_or_a_user() {
@@ -96,5 +99,27 @@ mod tests {
         assert_eq!(who(Some(BecomeChoice::Switch(false)), &host).await, None);
         let app = BecomeChoice::Spec(BecomeSpec { user: "app".into(), ..BecomeSpec::default() });
         assert_eq!(who(Some(app), &host).await.as_deref(), Some("app"));
+    }
+
+    #[tokio::test]
+    async fn only_sudo_shares_a_password() {
+        let cx = Context::builder().secret("own", Secret::new("the connection's")).build();
+        let mut host = Host::default();
+        for (of_host, of_step, shared) in [
+            (BecomeMethod::Sudo, BecomeMethod::Sudo, true),
+            (BecomeMethod::Su, BecomeMethod::Sudo, false),
+            (BecomeMethod::Sudo, BecomeMethod::Su, false),
+            (BecomeMethod::Su, BecomeMethod::Su, false),
+        ] {
+            let own =
+                BecomeSpec { method: of_host, password: Some(SecretRef::Given("own".into())), ..BecomeSpec::default() };
+            host.connection.r#become = Some(own);
+            let spec = BecomeSpec { user: "app".into(), method: of_step, ..BecomeSpec::default() };
+            let to = BecomeChoice::resolve(Some(&BecomeChoice::Spec(spec)), &cx, &host).await.unwrap().unwrap();
+            assert_eq!(to.password.is_some(), shared, "{of_host:?} {of_step:?}");
+            // Whom the connection names is become as it says.
+            let own = BecomeChoice::resolve(Some(&BecomeChoice::Switch(true)), &cx, &host).await.unwrap().unwrap();
+            assert!(own.password.is_some(), "{of_host:?}");
+        }
     }
 }

@@ -206,6 +206,13 @@ impl Context {
         Self { shared: Arc::new(shared), ..self.clone() }
     }
 
+    /// A context of another environment: for a throw-away machine that a build works in.
+    #[must_use]
+    pub fn for_environment(&self, name: &str) -> Self {
+        let shared = Shared { environment: name.to_owned(), ..Shared::clone(&self.shared) };
+        Self { shared: Arc::new(shared), ..self.clone() }
+    }
+
     /// A context that must be done within `d`, or by its own deadline if that is sooner.
     #[must_use]
     pub fn with_timeout(&self, d: Duration) -> Self {
@@ -311,7 +318,7 @@ impl Context {
         self.emit(EventKind::Warning { message: message.into() });
     }
 
-    /// Masks this value in all output from now on. One shorter than [`crate::MASK_MIN_BYTES`] gives a warning.
+    /// Masks this value, and each of its lines, in all output from now on. One shorter than [`crate::MASK_MIN_BYTES`] gives a warning.
     pub fn learn_secret(&self, secret: &Secret) {
         if !self.shared.masker.learn(secret) && !secret.expose().is_empty() {
             self.warn(format!(
@@ -429,6 +436,11 @@ impl Context {
     /// Reads a note of this effect, also one of a process before the crash.
     pub fn recall(&self, name: &str) -> Option<Json> {
         self.shared.journal.effect(&self.scope).notes.get(name).cloned()
+    }
+
+    /// Whether the effect of this key is finished, so that it would be replayed and not done: nothing has to be made ready for it.
+    pub fn is_done(&self, key: &str) -> bool {
+        self.shared.run.is_some() && self.shared.journal.effect(&self.path(key)).result.is_some()
     }
 
     fn replay<T: DeserializeOwned>(&self, result: Json) -> Result<T> {

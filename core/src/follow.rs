@@ -1,9 +1,10 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Connection, Context, Error, ErrorKind, Exec, ExitStatus, Process, Result};
+use crate::{Connection, Context, Error, ErrorKind, EventKind, Exec, ExitStatus, Process, Result};
 
 /// After its end: how long output may be on its way, or a child in the background may hold the pipe.
 const GRACE: Duration = Duration::from_secs(2);
@@ -11,8 +12,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Most bytes of one line that are kept; the rest of it is dropped.
 const MOST: usize = 1 << 20;
 
+/// How many of the last lines an error shows.
+const TAIL: usize = 20;
+
+/// Longest line that is shown, in bytes.
+const LONGEST: usize = 16 << 10;
+
 /// Runs a command on a host, hands every line of its output to `see` (`true`: of standard error), and gives its status. A daemon that
-/// keeps the pipe does not hold it.
+/// keeps the pipe does not hold it, not even one that prints without end. Once the status is known a cancel or the deadline only ends
+/// the waiting for more output.
 ///
 /// Lines are neither masked nor told to anybody: that is the caller's business.
 ///
@@ -42,17 +50,35 @@ pub async fn follow_lines(
                 Some(ended) if !out.open && !err.open => return ended,
                 still => status = still,
             }
-            tokio::select! {
+            // Where something is always there to be read, nothing else would get its turn, not even the clock.
+            tokio::task::coop::consume_budget().await;
+            // Output comes last, for the same reason.
+            let why = tokio::select! {
                 biased;
-                () = cx.cancelled(), if status.is_none() => break Lost::Cancelled,
-                () = at(until), if status.is_none() => break Lost::Late,
-                line = out.next(), if out.open => line.iter().for_each(|l| see(false, l)),
-                line = err.next(), if err.open => line.iter().for_each(|l| see(true, l)),
                 ended = &mut wait, if status.is_none() => {
                     status = Some(ended);
                     grace = Some(Instant::now() + GRACE);
+                    continue;
                 }
-                () = at(grace) => (out.open, err.open) = (false, false),
+                () = at(grace) => {
+                    (out.open, err.open) = (false, false);
+                    continue;
+                }
+                () = cx.cancelled() => Lost::Cancelled,
+                () = at(until) => Lost::Late,
+                line = out.next(), if out.open => {
+                    line.iter().for_each(|l| see(false, l));
+                    continue;
+                }
+                line = err.next(), if err.open => {
+                    line.iter().for_each(|l| see(true, l));
+                    continue;
+                }
+            };
+            match status {
+                // It is over; only what its children print is not waited for.
+                Some(ended) => return ended,
+                None => break why,
             }
         }
     };
@@ -96,7 +122,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { read, buffer: Vec::new(), skipping: false, open: true }
     }
 
-    /// The next line without its end; `None`, once, when there is no more.
+    /// The next line without its end; `None` when there is no more, and for a part of a line that was too long.
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
@@ -118,6 +144,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 let rest = std::mem::take(&mut self.buffer);
                 return (!rest.is_empty() && !self.skipping).then(|| text(&rest));
             }
+            if self.skipping {
+                return None;
+            }
         }
     }
 }
@@ -126,18 +155,65 @@ fn text(line: &[u8]) -> String {
     String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned()
 }
 
+/// The last lines of a command, for an error.
+#[derive(Debug, Default)]
+pub struct Tail(VecDeque<String>);
+
+impl Tail {
+    /// A line as it may be shown: without known secrets, and not too long. Masked before it is cut, so that no part of a secret is left
+    /// at the end.
+    pub fn shown(cx: &Context, line: &str) -> String {
+        let mut line = cx.masker().mask(line).into_owned();
+        if let Some(at) = line.char_indices().map(|(i, _)| i).find(|i| *i >= LONGEST) {
+            line.truncate(at);
+            line.push_str("...");
+        }
+        line
+    }
+
+    /// Keeps a line that [`shown`](Self::shown) gave. If `tell`, listeners get it, too.
+    pub fn add(&mut self, cx: &Context, from_err: bool, line: String, tell: bool) {
+        if self.0.len() == TAIL {
+            self.0.pop_front();
+        }
+        if tell {
+            let stream = if from_err { "stderr" } else { "stdout" };
+            cx.emit(EventKind::Output { stream: stream.to_owned(), line: line.clone() });
+        }
+        self.0.push_back(line);
+    }
+
+    /// Whether nothing was printed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All that was kept.
+    pub fn text(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::{Endpoint, ExecOutput, ProcessControl, PutOptions, RemoteGroup, Source, Stream};
 
-    /// A host on which every command is over at once, but a daemon that it started holds its pipes.
+    /// A host on which a daemon holds the pipes of every command.
     #[derive(Debug)]
-    struct Daemons;
+    struct Daemons {
+        /// Whether the command itself is over at once.
+        over: bool,
+        /// What the daemon prints, over and over.
+        prints: Option<&'static str>,
+    }
 
-    /// Keeps the other ends of the pipes open.
-    struct Held(#[allow(dead_code, reason = "only kept")] [tokio::io::DuplexStream; 2]);
+    /// A daemon that prints and holds the pipes.
+    struct Held {
+        over: bool,
+        _daemon: tokio::task::JoinHandle<()>,
+    }
 
     #[async_trait::async_trait]
     impl ProcessControl for Held {
@@ -146,7 +222,10 @@ mod tests {
         }
 
         async fn wait(&mut self) -> Result<ExitStatus> {
-            Ok(ExitStatus::Code(3))
+            match self.over {
+                true => Ok(ExitStatus::Code(3)),
+                false => std::future::pending().await,
+            }
         }
 
         async fn end(&mut self) -> Result<()> {
@@ -170,9 +249,20 @@ mod tests {
 
         async fn spawn(&self, _: &Context, _: &Exec) -> Result<Process> {
             use tokio::io::AsyncWriteExt as _;
-            let ((mut out, stdout), (err, stderr)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+            let ((mut out, stdout), (err, stderr)) = (tokio::io::duplex(1 << 16), tokio::io::duplex(64));
             out.write_all(b"started\n").await.expect("there is room");
-            let control = Box::new(Held([out, err]));
+            let prints = self.prints;
+            let daemon = tokio::spawn(async move {
+                let _held = err;
+                while let Some(text) = prints {
+                    // Until nobody reads any more.
+                    if out.write_all(text.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+                std::future::pending().await
+            });
+            let control = Box::new(Held { over: self.over, _daemon: daemon });
             Ok(Process {
                 stdin: Box::new(tokio::io::sink()),
                 stdout: Box::new(stdout),
@@ -203,10 +293,66 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_daemon_that_keeps_the_pipes_is_not_waited_for() {
         let mut seen = Vec::new();
-        let (cx, exec) = (Context::new(), Exec::script(""));
-        let status = follow_lines(&cx, &Daemons, &exec, "test", |err, line| seen.push((err, line.to_owned()))).await;
+        let (cx, exec, host) = (Context::new(), Exec::script(""), Daemons { over: true, prints: None });
+        let status = follow_lines(&cx, &host, &exec, "test", |err, line| seen.push((err, line.to_owned()))).await;
         assert_eq!(status.expect("it ends"), ExitStatus::Code(3));
         assert_eq!(seen, [(false, "started".to_owned())]);
+    }
+
+    /// Follows a command beside a daemon that prints faster than it is read. Fails where that has no end.
+    async fn followed(cx: Context, over: bool, exec: Exec, prints: &'static str) -> (Result<ExitStatus>, usize) {
+        let host = Daemons { over, prints: Some(prints) };
+        let mut seen = 0;
+        let following = follow_lines(&cx, &host, &exec, "test", |_, _| {
+            seen += 1;
+            // As a listener that has something to do.
+            std::thread::sleep(Duration::from_micros(20));
+        });
+        let status = tokio::time::timeout(Duration::from_secs(60), following).await.expect("it comes to an end");
+        (status, seen)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_daemon_that_prints_without_end_holds_nothing() {
+        // Whole lines, and one line that never ends.
+        for prints in ["y\n", "yyyyyyyy"] {
+            let (status, seen) = followed(Context::new(), true, Exec::script(""), prints).await;
+            assert_eq!(status.expect("it ends"), ExitStatus::Code(3), "{prints:?}");
+            assert!(seen > 0, "what it prints at first is seen");
+
+            let exec = Exec::script("").timeout(Duration::from_millis(300));
+            let (status, _) = followed(Context::new(), false, exec, prints).await;
+            assert_eq!(status.unwrap_err().kind(), ErrorKind::Timeout, "{prints:?}");
+
+            let (cx, token) = Context::new().child();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                token.cancel();
+            });
+            let (status, _) = followed(cx, false, Exec::script(""), prints).await;
+            assert_eq!(status.unwrap_err().kind(), ErrorKind::Cancelled, "{prints:?}");
+        }
+    }
+
+    /// What has happened is told, whoever wants to stop.
+    #[tokio::test]
+    async fn a_cancel_after_the_end_only_ends_the_waiting() {
+        let (cx, token) = Context::new().child();
+        token.cancel();
+        let (status, _) = followed(cx, true, Exec::script(""), "y\n").await;
+        assert_eq!(status.expect("it was over"), ExitStatus::Code(3));
+    }
+
+    #[test]
+    fn a_tail_is_short_and_masked() {
+        let cx = Context::new();
+        cx.learn_secret(&crate::Secret::new("hidden-value"));
+        let long = Tail::shown(&cx, &format!("{}hidden-value", "x".repeat(LONGEST - 2)));
+        assert!(long.ends_with("x**...") && long.len() < LONGEST + 10, "{}", long.len());
+        let mut tail = Tail::default();
+        assert!(tail.is_empty());
+        (0..30).for_each(|n| tail.add(&cx, false, n.to_string(), false));
+        assert_eq!(tail.text().lines().collect::<Vec<_>>(), (10..30).map(|n| n.to_string()).collect::<Vec<_>>());
     }
 
     #[tokio::test]

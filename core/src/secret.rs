@@ -144,28 +144,18 @@ impl PartialOrd for ByLength {
 }
 
 impl Masker {
-    /// Masks `secret` from now on. Gives `false`, and masks nothing, if it is shorter than [`MASK_MIN_BYTES`].
+    /// Masks `secret` from now on, and every line of one that has several: commands print line by line, so it is never seen whole.
+    /// Gives `false`, and masks nothing, if it is shorter than [`MASK_MIN_BYTES`]; a line that is shorter is left out.
     pub fn learn(&self, secret: &Secret) -> bool {
         let value = secret.expose();
         if value.len() < MASK_MIN_BYTES {
             return false;
         }
         let mut forms = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let json = serde_json::to_string(value).unwrap_or_default();
-        let json = json.trim_matches('"').to_owned();
-        let url: String = value
-            .bytes()
-            .map(|b| match b {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
-                _ => format!("%{b:02X}"),
-            })
-            .collect();
-        forms.insert(ByLength(value.to_owned()));
-        for form in base64_forms(value.as_bytes()) {
-            forms.insert(ByLength(form));
+        forms.extend(forms_of(value).into_iter().map(ByLength));
+        for line in value.lines().map(str::trim).filter(|l| *l != value && l.len() >= MASK_MIN_BYTES) {
+            forms.extend(forms_of(line).into_iter().map(ByLength));
         }
-        forms.insert(ByLength(json));
-        forms.insert(ByLength(url));
         true
     }
 
@@ -205,6 +195,21 @@ impl Masker {
     }
 }
 
+/// A value as it is, and in its base64, JSON and URL forms.
+fn forms_of(value: &str) -> Vec<String> {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let url = value
+        .bytes()
+        .map(|b| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect();
+    let mut forms = base64_forms(value.as_bytes());
+    forms.extend([value.to_owned(), json.trim_matches('"').to_owned(), url]);
+    forms
+}
+
 /// A secret in the middle of a longer base64 text starts at any of three bit offsets; each has its own spelling.
 fn base64_forms(value: &[u8]) -> Vec<String> {
     let mut forms = Vec::new();
@@ -228,5 +233,23 @@ fn base64_forms(value: &[u8]) -> Vec<String> {
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Masker(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_several_lines_is_masked_line_by_line() {
+        let masker = Masker::default();
+        let key = "-----BEGIN KEY-----\r\n  first-of-the-key\nshort\n\nlast-of-the-key\n-----END KEY-----\n";
+        assert!(masker.learn(&Secret::new(key)), "a short line is no short secret");
+        let said = masker.mask("a first-of-the-key, last-of-the-key% and short").into_owned();
+        assert_eq!(said, "a ***, ***% and short");
+        let line = base64::engine::general_purpose::STANDARD.encode("last-of-the-key");
+        assert!(!masker.mask(&line).contains(line.trim_end_matches('=')), "its other forms, too");
+        assert_eq!(masker.mask(key), MASK, "whole it is one");
+        assert!(!masker.learn(&Secret::new("a\nb")));
     }
 }

@@ -30,6 +30,8 @@ pub use towpath_sql as sql;
 pub use towpath_ssh as ssh;
 #[cfg(feature = "terraform")]
 pub use towpath_terraform as terraform;
+#[cfg(feature = "vagrant")]
+pub use towpath_vagrant as vagrant;
 
 /// What most programs need.
 pub mod prelude {
@@ -65,6 +67,8 @@ pub fn registry() -> Registry {
     towpath_ssh::register(&mut registry);
     #[cfg(feature = "terraform")]
     towpath_terraform::register(&mut registry);
+    #[cfg(feature = "vagrant")]
+    towpath_vagrant::register(&mut registry);
     registry
 }
 

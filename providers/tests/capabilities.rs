@@ -8,7 +8,8 @@
     feature = "local",
     feature = "playbook",
     feature = "ssh",
-    feature = "terraform"
+    feature = "terraform",
+    feature = "vagrant"
 ))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
@@ -44,6 +45,7 @@ fn config(role: Role, name: &str) -> Json {
         (Role::Configurator, "script") => json!({"steps": [{"run": {"script": "true"}}]}),
         (Role::Configurator, "chef") => json!({"run_list": ["web"], "cookbook_paths": ["."]}),
         (Role::Provisioner, "docker") => json!({"containers": {"web": {"image": "debian"}}}),
+        (Role::Provisioner, "vagrant") => json!({"machines": {"web": {"box": "debian/bookworm64"}}}),
         (Role::Provisioner, "terraform") => json!({"module": "infra"}),
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
@@ -52,6 +54,7 @@ fn config(role: Role, name: &str) -> Json {
         | (Role::Connector | Role::ImageBuilder, "docker")
         | (Role::ImageBuilder, "aws")
         | (Role::ImageBuilder, "local-archive")
+        | (Role::ImageBuilder, "local-archive" | "vagrant-box")
         | (Role::Connector, "ssh") => json!({}),
         _ => panic!("{} `{name}` is new: give its smallest config here", role.as_str()),
     }

@@ -55,7 +55,7 @@ class Chef(Config):
         of Chef then stop and ask.
     extra_arguments: More arguments for Chef, after those that are always given. Others on the host can see
         them.
-    staging_directory: The folder on the host that gets everything. A new one with a random name in `/tmp` if
+    staging_directory: The folder on the host that gets everything. A new one below `/tmp/towpath-chef-UID` if
         not given, removed after the run whatever happens. One that is given stays, so that only what has
         changed is sent next time; secrets in it are removed.
     become: Whom Chef becomes. As the host's connection says if not given; `true` for root, which most

@@ -31,8 +31,10 @@ class RunConfig(Data):
     cwd: Working directory on the host, of guards too. The user's home if not given.
     become: Whom it becomes.
     timeout_s: Most seconds that it may take, and most that its guards may take. No limit if not given.
-    creates: Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`.
-    removes: Does not run if this path does not exist. May be a shell pattern.
+    creates: Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`. A relative one starts
+        at the working directory.
+    removes: Does not run if this path does not exist. May be a shell pattern. A relative one starts at the
+        working directory.
     unless: Does not run if this shell command succeeds. A plan runs it too, so it must change nothing.
     only_if: Does not run if this shell command fails. A plan runs it too, so it must change nothing.
     if_changed: Does not run unless one of these steps before it has changed something on this host: a restart
@@ -40,7 +42,8 @@ class RunConfig(Data):
         run that has failed since does not count.
     ok_statuses: Exit statuses that are no failure. `0` if not given.
     changed_when_status: Exit statuses that say that something was changed; they are no failures. Any success
-        if not given; if empty, the script counts as changing nothing.
+        if not given; if empty, the script counts as changing nothing. A plan promises nothing about the steps
+        after it all the same, unless a guard keeps it from running.
     fill: Replaces `{{ variable }}` in `args`, `env`, `cwd` and guards by the host's variables. Never in the
         script's text: give it what it needs as an argument or in its environment.
     sensitive: Shows nothing of its output.
@@ -110,9 +113,9 @@ class UploadConfig(Data):
     directory_mode: Permission bits of the folders that a source folder gives. `"0755"` for new ones if not
         given.
     parents: Makes the folder that `path` is in, with mode 0755, if it is missing.
-    backup: Keeps a file that is replaced beside it, as `NAME.DIGEST~`.
+    backup: Keeps a file that is replaced beside it, as `NAME.~1~`, `NAME.~2~` and so on.
     fill: Replaces `{{ variable }}` in the content and in `path` by the host's variables.
-    sensitive: Shows nothing of the content in plans.
+    sensitive: Shows nothing of the content in plans, not even its digest.
     become: Whom it becomes.
     """
 

@@ -140,7 +140,7 @@ fn put_script(path: &str, size: u64, options: &PutOptions, random: &str) -> Stri
         (owner, group) => {
             let group = group.as_ref().map(|g| format!(":{g}")).unwrap_or_default();
             format!(
-                "chown -- {} \"$t\" || exit 47\n",
+                "chown -h -- {} \"$t\" || exit 47\n",
                 shell_quote(&format!("{}{group}", owner.as_deref().unwrap_or("")))
             )
         }
@@ -161,7 +161,8 @@ true >"$t" || {{ [ -w "$d" ] || exit 43; exit 48; }}
 cat >"$t" || exit 48
 [ "$(wc -c <"$t")" -eq {size} ] || exit 48
 [ -n "$m" ] || {{ [ -f "$f" ] && m=$(stat -L -c %a -- "$f" 2>/dev/null || stat -L -f %Lp -- "$f"); }}
-{owner}chmod -- "${{m:-600}}" "$t" || exit 47
+{owner}# Where others may write, somebody may have put a link there meanwhile.
+[ ! -L "$t" ] && chmod -- "${{m:-600}}" "$t" || exit 47
 mv -f -- "$t" "$f" || exit 48
 trap - EXIT"#,
         path = shell_quote(path),

@@ -8,23 +8,25 @@
 use crate::{Become, BecomeMethod, Error, ErrorKind, Exec, Program, RemoteGroup, Result, shell_quote};
 
 /// Needs only what every POSIX shell has built in, and Linux's /proc for the group; elsewhere the group is unknown.
-const WRAPPER: &str = r#"g=0 s=0 b=-
-if read -r l 2>/dev/null </proc/$$/stat; then
-set -- ${l##*) }; g=$3
-if [ "$g" != $$ ]; then read -r l 2>/dev/null </proc/$g/stat && set -- ${l##*) } || g=0; fi
-shift 9; shift 9; s=$2
-read -r b 2>/dev/null </proc/sys/kernel/random/boot_id || b=-
+///
+/// Its variables have names that nobody else gives one: what is called so in the host's own environment would be gone for the command.
+const WRAPPER: &str = r#"_g=0 _s=0 _b=-
+if read -r _l 2>/dev/null </proc/$$/stat; then
+set -- ${_l##*) }; _g=$3
+if [ "$_g" != $$ ]; then read -r _l 2>/dev/null </proc/$_g/stat && set -- ${_l##*) } || _g=0; fi
+shift 9; shift 9; _s=$2
+read -r _b 2>/dev/null </proc/sys/kernel/random/boot_id || _b=-
 fi
-printf '\n%s %s %s %s\n' $t $g $s $b >&2
-while IFS= read -r l; do [ "$l" = $t ] && break; done
-p=
-while IFS= read -r l; do
-[ "$l" = $t ] && break
-p="$p$l
+printf '\n%s %s %s %s\n' $_t $_g $_s $_b >&2
+while IFS= read -r _l; do [ "$_l" = $_t ] && break; done
+_p=
+while IFS= read -r _l; do
+[ "$_l" = $_t ] && break
+_p="$_p$_l
 "
 done
-[ "$l" = $t ] || exit 125
-eval "$p""#;
+[ "$_l" = $_t ] || exit 125
+eval "$_p""#;
 
 /// A command, ready for a host.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ pub enum Start {
 pub fn wrap(provider: &'static str, exec: &Exec, start: Start, random: fn() -> String) -> Result<Wrapped> {
     let invalid = |message| Error::new(ErrorKind::InvalidInput, provider, "exec", message);
     let (token, prompt) = (random(), format!("[{}] ", random()));
-    let text = format!("t={token}\n{WRAPPER}");
+    let text = format!("_t={token}\n{WRAPPER}");
     let argv = match &exec.r#become {
         None => ["/bin/sh", "-c", &text].map(str::to_owned).into(),
         Some(to) if to.user.is_empty() || to.user.starts_with('-') => {
@@ -115,7 +117,7 @@ fn become_argv(to: &Become, prompt: &str, text: &str) -> Vec<String> {
 }
 
 fn header(exec: &Exec, token: &str, start: Start) -> std::result::Result<Vec<u8>, (&'static str, Option<String>)> {
-    let mut text = format!("{token}\nunset t g s b l p; set --\n");
+    let mut text = format!("{token}\nunset _t _g _s _b _l _p; set --\n");
     for (name, value) in &exec.env {
         if !is_variable(name) {
             return Err(("the name of an environment variable is not one", Some(name.clone())));
@@ -214,4 +216,27 @@ exit 0"#,
         group.started,
         shell_quote(&group.boot)
     )
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// What is in the host's own environment reaches a command as it is, whatever it is called.
+    #[test]
+    fn the_environment_comes_through() {
+        let names: Vec<String> = ('a'..='z').map(|c| c.to_string()).collect();
+        let check = format!(r#"for name in {}; do eval "printf '%s ' \"\$$name\""; done"#, names.join(" "));
+        let wrapped = wrap("test", &Exec::script(check), Start::AsConnected, || "r4nd0m".into()).unwrap();
+        let mut command = Command::new(&wrapped.argv[0]);
+        command.args(&wrapped.argv[1..]).envs(names.iter().map(|n| (n, n)));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&wrapped.header).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout).trim_end(), names.join(" "));
+    }
 }

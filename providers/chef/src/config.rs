@@ -92,7 +92,7 @@ pub struct ChefConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_arguments: Vec<String>,
 
-    /// The folder on the host that gets everything. A new one with a random name in `/tmp` if not given, removed after the run whatever
+    /// The folder on the host that gets everything. A new one below `/tmp/towpath-chef-UID` if not given, removed after the run whatever
     /// happens. One that is given stays, so that only what has changed is sent next time; secrets in it are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staging_directory: Option<String>,

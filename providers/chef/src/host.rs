@@ -1,13 +1,13 @@
 //! One run of Chef on one host.
 
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
-    Action, Become, Change, Connection, Connector, Context, Error, ErrorKind, EventKind, Exec, ExitStatus, Host,
-    HostSummary, Json, Result, Secret, TaskStatus, follow_lines, shell_quote,
+    Action, Become, Change, Connection, Connector, Context, Error, ErrorKind, EventKind, ExitStatus, Host, HostSummary,
+    Json, Result, Secret, Tail, TaskStatus, follow_lines, shell_quote,
 };
 
 use crate::load::Part;
@@ -16,14 +16,8 @@ use crate::settings::{self, BAG_SECRET, HANDLER, NODE, VALIDATION_KEY};
 use crate::stage::Staging;
 use crate::{CHEF, ChefConfig};
 
-/// How many of the last lines an error shows.
-const TAIL: usize = 20;
-
 /// Most resources that a journal keeps of a run.
 const LISTED: usize = 200;
-
-/// Longest line that is shown.
-const LONGEST: usize = 16 << 10;
 
 /// A host with all that Chef needs there.
 pub(crate) struct Job<'a> {
@@ -60,7 +54,7 @@ struct Updated {
 struct Ended {
     status: ExitStatus,
     report: Option<Report>,
-    tail: Vec<String>,
+    tail: Tail,
     staging: String,
 }
 
@@ -71,10 +65,13 @@ impl Job<'_> {
         let started = Instant::now();
         let mut sums = HostSummary::default();
         let intent = json!({ "run": self.config.program(), "run_list": self.config.run_list });
+        let unreached = AtomicBool::new(false);
+        let lost = &unreached;
         // Chef looks before it changes anything, so that it can be run again.
         let done: Result<Converged> = cx
             .effect_idempotent(&self.key, intent, |cx| async move {
-                let connection = self.connect(&cx, connector).await?;
+                let connection =
+                    self.connect(&cx, connector).await.inspect_err(|_| lost.store(true, Ordering::Relaxed))?;
                 let ended = self.run(&cx, &*connection, false).await;
                 connection.close().await;
                 self.judge(&cx, ended?)
@@ -102,17 +99,9 @@ impl Job<'_> {
             }
             Err(e) => {
                 let e = e.with_missing("host", &self.host.name).with_missing("task", self.config.program());
-                let status = match e.kind() {
-                    ErrorKind::Cancelled => None,
-                    ErrorKind::Unreachable => Some(TaskStatus::Unreachable),
-                    _ => Some(TaskStatus::Failed),
-                };
-                match status {
-                    Some(TaskStatus::Unreachable) => sums.unreachable = 1,
-                    Some(_) => sums.failed = 1,
-                    None => {}
-                }
+                let status = TaskStatus::of_failure(&e, unreached.load(Ordering::Relaxed));
                 if let Some(status) = status {
+                    sums.count(status);
                     let (task, file) = (e.get("task").unwrap_or_default().to_owned(), e.get("file").map(str::to_owned));
                     self.tell(&cx, &task, file, status, json!({ "msg": e.report() }), seconds);
                 }
@@ -130,7 +119,7 @@ impl Job<'_> {
         let ended = self.run(&cx, &*connection, true).await;
         connection.close().await;
         let ended = ended.map_err(named)?;
-        if !well(&ended.status) {
+        if !ended.well() {
             return Err(named(self.failure(&cx, &ended)));
         }
         let host = &self.host.name;
@@ -193,30 +182,28 @@ impl Job<'_> {
         ];
         files.extend(self.bag_secret.as_ref().map(|s| (BAG_SECRET, s.expose().to_owned())));
         files.extend(self.validation_key.as_ref().map(|s| (VALIDATION_KEY, s.expose().to_owned())));
-        staging.write(cx, &files).await?;
-
         let mut argv = staging.chef.clone();
         argv.extend(settings::arguments(self.config, &staging.path, why_run));
-        let mut exec = Exec::argv(argv);
-        exec.r#become.clone_from(&self.to);
+        let mut exec = staging.command(&files, &argv)?;
         exec.timeout = self.config.timeout_s.map(Duration::from_secs);
         exec.env.extend(self.config.chef_license.map(|l| ("CHEF_LICENSE".to_owned(), l.as_str().to_owned())));
         exec.label = Some(format!("{} of {}", self.config.program(), shell_quote(&self.config.run_list.join(","))));
-        let mut tail = VecDeque::new();
+        let mut tail = Tail::default();
+        let mut arrived = true;
         let status = follow_lines(cx, connection, &exec, CHEF, |from_err, line| {
-            // Masked before it is cut, so that no part of a secret is left at the end.
-            let mut line = cx.masker().mask(line).into_owned();
-            if let Some(at) = line.char_indices().map(|(i, _)| i).find(|i| *i >= LONGEST) {
-                line.truncate(at);
+            if line == staging.name {
+                arrived = false;
+                return;
             }
-            if tail.len() == TAIL {
-                tail.pop_front();
-            }
-            tail.push_back(line.clone());
-            let stream = if from_err { "stderr" } else { "stdout" };
-            cx.emit(EventKind::Output { stream: stream.to_owned(), line });
+            let line = Tail::shown(cx, line);
+            tail.add(cx, from_err, line, true);
         })
         .await?;
+        if !arrived {
+            let message = "the settings did not arrive whole, or can't be written on the host";
+            let error = Error::new(ErrorKind::ToolFailed, CHEF, "apply", message);
+            return Err(if tail.is_empty() { error } else { error.caused_by(tail.text()) });
+        }
         let report = match staging.report(cx).await? {
             Some(bytes) => match serde_json::from_slice(&bytes) {
                 Ok(report) => Some(report),
@@ -227,11 +214,11 @@ impl Job<'_> {
             },
             None => None,
         };
-        Ok(Ended { status, report, tail: tail.into(), staging: staging.path.clone() })
+        Ok(Ended { status, report, tail, staging: staging.path.clone() })
     }
 
     fn judge(&self, cx: &Context, ended: Ended) -> Result<Converged> {
-        if !well(&ended.status) {
+        if !ended.well() {
             // What it changed before it failed is not in any result.
             for resource in ended.report.iter().flat_map(|r| r.updated.iter().take(LISTED)) {
                 let file = self.place(resource, &ended.staging);
@@ -246,9 +233,6 @@ impl Job<'_> {
             cx.warn("Chef left no report of its resources: the run counts as one change");
             return Ok(Converged { total: None, changed: 1, updated: Vec::new() });
         };
-        if !report.success {
-            cx.warn("Chef's report says that the run failed, its exit status that it went well");
-        }
         let updated =
             |r: &Resource| Updated { title: r.title(), action: r.action.clone(), file: self.place(r, &ended.staging) };
         Ok(Converged {
@@ -263,6 +247,9 @@ impl Job<'_> {
         let mut error = Error::new(ErrorKind::ToolFailed, CHEF, "apply", format!("{} failed", self.config.program()))
             .with("exit_status", &ended.status);
         let report = ended.report.as_ref();
+        if ended.status.is_success() {
+            error = error.with("reported_by", "the report handler");
+        }
         let resource = report.and_then(|r| r.failed.first());
         if let Some(resource) = resource {
             error = error.with("task", mask(&resource.title()));
@@ -273,7 +260,8 @@ impl Job<'_> {
             error = error.with("file", place);
         }
         let said = report.and_then(|r| r.exception.as_ref()).map(|e| format!("{}: {}", e.class, e.message));
-        let cause: Vec<String> = said.into_iter().chain(ended.tail.iter().cloned()).collect();
+        let last = Some(ended.tail.text()).filter(|_| !ended.tail.is_empty());
+        let cause: Vec<String> = said.into_iter().chain(last).collect();
         if cause.is_empty() { error } else { error.caused_by(mask(&cause.join("\n"))) }
     }
 
@@ -291,7 +279,10 @@ impl Job<'_> {
     }
 }
 
-/// Success, or success with the wish for a reboot. Source: Chef RFC 062, "Exit Status".
-fn well(status: &ExitStatus) -> bool {
-    matches!(status, ExitStatus::Code(0 | 35 | 37))
+impl Ended {
+    /// Success, or success with the wish for a reboot, and no report that knows better: settings and handlers of the user's own decide about the exit
+    /// status, too. Source: Chef RFC 062, "Exit Status".
+    fn well(&self) -> bool {
+        matches!(self.status, ExitStatus::Code(0 | 35 | 37)) && self.report.as_ref().is_none_or(|r| r.success)
+    }
 }

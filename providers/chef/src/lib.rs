@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod host;
 mod load;
+mod metadata;
 mod provider;
 mod register;
 mod report;

@@ -1,15 +1,15 @@
 //! Reads the folders of this machine that go to the host, all of them before any host is touched.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use towpath_core::local_tree::{self, unreadable, walk};
 use towpath_core::pipeline::nearest;
 use towpath_core::{Error, ErrorKind, Result};
 
 use crate::check::Item;
+use crate::metadata::{Named, of_json, of_ruby};
 use crate::{CHEF, ChefConfig};
 
 /// A folder that goes to the host.
@@ -87,12 +87,24 @@ fn read(config: &ChefConfig, base_dir: &Path) -> Result<Vec<Part>> {
 
 /// What a run list names must be there, where all of it comes from here.
 fn run_list(config: &ChefConfig, parts: &[Part]) -> Result<()> {
-    let cookbooks = cookbooks(parts);
+    let cookbooks = cookbooks(parts)?;
     for text in &config.run_list {
         match Item::parse(text)? {
             Item::Cookbook(name) if !config.cookbook_paths.is_empty() && config.remote_cookbook_paths.is_empty() => {
-                if !cookbooks.contains(&name) {
-                    return Err(missing("cookbook", &name, cookbooks.iter().map(String::as_str)).with("run_list", text));
+                if !cookbooks.names.contains(&name) {
+                    let there = cookbooks.names.iter().map(String::as_str);
+                    let error = missing("cookbook", &name, there).with("run_list", text);
+                    return Err(match cookbooks.computed {
+                        None => error,
+                        Some(place) => {
+                            let message = format!(
+                                "no cookbook is known to be called `{name}`, and the name of one is computed, so that only Chef can tell: write \
+                                 it as a plain string"
+                            );
+                            let error = Error::new(ErrorKind::InvalidInput, CHEF, "load", message);
+                            error.with("file", place).with("run_list", text)
+                        }
+                    });
                 }
             }
             Item::Role(name) => {
@@ -123,77 +135,49 @@ fn named(here: bool, parts: &[Part], part: &str, name: &str, what: &str) -> Resu
     if names.contains(name) { Ok(()) } else { Err(missing(what, name, names.into_iter())) }
 }
 
-/// Names of cookbooks: those of their folders, and those that their metadata give.
-fn cookbooks(parts: &[Part]) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// Names of cookbooks.
+#[derive(Debug, Default)]
+struct Cookbooks {
+    /// Those of their folders, and those that their metadata give.
+    names: BTreeSet<String>,
+    /// Where a name is that only Ruby can find.
+    computed: Option<String>,
+}
+
+fn cookbooks(parts: &[Part]) -> Result<Cookbooks> {
+    let mut all = Cookbooks::default();
     for part in parts.iter().filter(|p| p.name.starts_with("cookbooks-")) {
-        names.extend(part.folders.iter().filter(|f| !f.contains('/')).cloned());
+        all.names.extend(part.folders.iter().filter(|f| !f.contains('/')).cloned());
         for file in &part.files {
-            let Some((_, "metadata.rb" | "metadata.json")) = file.below.split_once('/') else { continue };
-            let text = std::fs::read_to_string(&file.path).unwrap_or_default();
-            if file.below.ends_with(".json") {
-                let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                names.extend(json.get("name").and_then(|n| n.as_str()).map(str::to_owned));
-            } else {
-                let name = |line: &str| {
-                    let rest = line.trim().strip_prefix("name")?;
-                    let own = rest.starts_with([' ', '\t', '(', '\'', '"']);
-                    own.then(|| rest.trim_matches(['\'', '"', '(', ')', ' ', '\t']).to_owned())
-                };
-                names.extend(text.lines().find_map(name));
+            let Some((_, kind @ ("metadata.rb" | "metadata.json"))) = file.below.split_once('/') else { continue };
+            let bytes = std::fs::read(&file.path).map_err(|e| unreadable(CHEF, "file", &file.path, e))?;
+            let text = String::from_utf8_lossy(&bytes);
+            let named = if kind == "metadata.rb" { of_ruby(&text) } else { of_json(&text, &file.path)? };
+            match named {
+                Named::Not => {}
+                Named::As(name) => drop(all.names.insert(name)),
+                Named::Computed(line) => {
+                    all.computed.get_or_insert_with(|| format!("{}:{line}", file.path.display()));
+                }
             }
         }
     }
-    names
+    Ok(all)
 }
 
 fn folder(name: String, source: &Path, base_dir: &Path) -> Result<Part> {
     let path = base_dir.join(source);
-    match std::fs::metadata(&path) {
-        Ok(there) if there.is_dir() => {}
-        Ok(_) => return Err(wrong("this is no folder", &path)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let entries = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
-            let names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
-            let own = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            return Err(missing("folder", own, names.iter().map(String::as_str)).with("file", path.display()));
-        }
-        Err(e) => return Err(wrong("it can't be read", &path).caused_by(e)),
+    if !std::fs::metadata(&path).map_err(|e| unreadable(CHEF, "folder", &path, e))?.is_dir() {
+        return Err(wrong("this is no folder", &path));
     }
     let mut part = Part { name, source: source.display().to_string(), folders: Vec::new(), files: Vec::new() };
-    // Links are followed: what they lead to is sent.
-    for entry in walkdir::WalkDir::new(&path).min_depth(1).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|e| wrong("it can't be read", e.path().unwrap_or(path.as_path())).caused_by(e))?;
-        let below = entry.path().strip_prefix(&path).unwrap_or(entry.path());
-        let Some(below) = below.to_str().filter(|b| !b.chars().any(|c| c.is_control() || c == '\\')) else {
-            return Err(wrong("its name is no UTF-8, or has control characters", entry.path()));
-        };
-        let unreadable = |e: std::io::Error| wrong("it can't be read", entry.path()).caused_by(e);
-        let there = entry.metadata().map_err(|e| unreadable(e.into()))?;
-        if there.is_dir() {
-            part.folders.push(below.to_owned());
-        } else if there.is_file() {
-            part.files.push(File {
-                below: below.to_owned(),
-                path: entry.path().to_owned(),
-                digest: digest_of(entry.path()).map_err(unreadable)?,
-                executable: there.permissions().mode() & 0o100 != 0,
-            });
+    for entry in walk(CHEF, &path, |c| c.is_control() || c == '\\')? {
+        if entry.folder {
+            part.folders.push(entry.below);
         } else {
-            return Err(wrong("it is neither a file nor a folder", entry.path()));
+            let (digest, _) = local_tree::digest(CHEF, &entry.path)?;
+            part.files.push(File { below: entry.below, path: entry.path, digest, executable: entry.executable });
         }
     }
     Ok(part)
-}
-
-fn digest_of(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0u8; 1 << 16]);
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(hex::encode(hash.finalize()));
-        }
-        hash.update(buffer.get(..n).unwrap_or_default());
-    }
 }

@@ -1,11 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 use serde_json::json;
 use towpath_core::{
-    Action, BecomeChoice, Capabilities, Change, Configurator, Configured, Context, Plan, Preflight, Result, Secret,
-    SecretRef, Targets, digest_json,
+    Action, BecomeChoice, Capabilities, Change, Configurator, Configured, Context, FORKS, Plan, Preflight, Result,
+    Secret, SecretRef, Targets, digest_json, each_host,
 };
 
 use crate::host::Job;
@@ -78,18 +77,15 @@ impl Chef {
     }
 
     fn forks(&self) -> usize {
-        self.config.forks.unwrap_or(50)
+        self.config.forks.unwrap_or(FORKS)
     }
 }
 
 async fn secret(cx: &Context, wanted: Option<&SecretRef>) -> Result<Option<Secret>> {
-    let Some(wanted) = wanted else { return Ok(None) };
-    let value = cx.resolve(wanted).await?;
-    // Chef prints line by line, so a key would never be seen whole.
-    for line in value.expose().lines().map(str::trim).filter(|l| *l != value.expose()) {
-        cx.masker().learn(&Secret::new(line));
+    match wanted {
+        Some(wanted) => cx.resolve(wanted).await.map(Some),
+        None => Ok(None),
     }
-    Ok(Some(value))
 }
 
 #[async_trait]
@@ -119,7 +115,7 @@ impl Configurator for Chef {
         }
         let connector = &*targets.connector;
         let work: Vec<_> = jobs.iter().map(|job| job.why_run(cx, connector)).collect();
-        let planned: Vec<_> = futures::stream::iter(work).buffered(self.forks()).collect().await;
+        let planned = each_host(self.forks(), work).await;
         Configured::plan_of_hosts(jobs.iter().map(|job| job.host.name.clone()).zip(planned))
     }
 
@@ -131,8 +127,7 @@ impl Configurator for Chef {
         let cx = &cx.scoped(CHEF);
         let connector = &*targets.connector;
         let work: Vec<_> = jobs.iter().map(|job| job.apply(cx, connector)).collect();
-        let ended = futures::stream::iter(work).buffered(self.forks()).collect().await;
-        Configured::of_hosts(ended)
+        Configured::of_hosts(each_host(self.forks(), work).await)
     }
 
     async fn digest(&self, _: &Context) -> Result<String> {

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use towpath_core::{Artifact, ArtifactKind, Error, ErrorKind, Provenance, Result};
+use towpath_core::{Artifact, ArtifactKind, Error, ErrorKind, Provenance, Result, RunId};
 
 use crate::output::Raw;
 use crate::provider::PACKER;
@@ -35,11 +36,21 @@ fn kind(raw: &Raw) -> Option<ArtifactKind> {
 }
 
 /// An artifact's name, provenance and place, which Packer does not know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Making {
     pub(crate) name: String,
     pub(crate) provenance: Provenance,
     pub(crate) working_dir: PathBuf,
+    /// The run of a pipeline that it belongs to.
+    pub(crate) run: Option<RunId>,
+}
+
+impl Making {
+    /// Of a run that has written down nothing but its content key.
+    pub(crate) fn unknown(name: &str, content_key: String, working_dir: &Path) -> Self {
+        let provenance = Provenance { content_key, ..Provenance::default() };
+        Self { name: name.to_owned(), provenance, working_dir: working_dir.to_owned(), run: None }
+    }
 }
 
 /// What came of a run's artifacts.
@@ -95,25 +106,32 @@ pub(crate) fn collect(raws: &[Raw], making: &Making) -> Result<Made> {
 /// An image's own id is its digest. A tag has the digest of the image that its build made.
 fn of_docker(raw: &Raw, all: &[Raw]) -> String {
     let ids = std::iter::once(raw).chain(all.iter().filter(|other| other.build == raw.build));
-    let mut digests = ids.map(|r| r.id.as_str()).filter(|id| is_digest(id));
+    let mut digests = ids.map(|r| r.id.as_str()).filter(|id| is_image_id(id));
     digests.next().map_or_else(|| of_text(&raw.id), str::to_owned)
 }
 
-fn is_digest(id: &str) -> bool {
+/// Says whether this is the id of a Docker image, and no name.
+pub(crate) fn is_image_id(id: &str) -> bool {
     id.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// The digest of what can't be read from here: that of its id, which names it for good.
-fn of_text(id: &str) -> String {
+pub(crate) fn of_text(id: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(id)))
 }
 
-/// The digest of a file, `None` if there is none. A folder is none.
+/// The digest of a file, `None` if there is none. A folder is none, and a pipe or device, which may never end.
 pub(crate) fn of_file(path: &Path) -> io::Result<Option<String>> {
+    let is_none = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    match path.metadata() {
+        Ok(meta) if meta.is_file() => {}
+        Ok(_) => return Ok(None),
+        Err(e) if is_none(&e) => return Ok(None),
+        Err(e) => return Err(e),
+    }
     let mut file = match File::open(path) {
-        Ok(file) if file.metadata()?.is_dir() => return Ok(None),
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if is_none(&e) => return Ok(None),
         Err(e) => return Err(e),
     };
     let mut digest = Sha256::new();
@@ -165,8 +183,7 @@ mod tests {
             raw("qemu", "packer.post-processor.checksum", "", &["disk"]),
             raw("null", "fnoeding.null", "Null", &[]),
         ];
-        let making =
-            Making { name: "web".into(), provenance: Provenance::default(), working_dir: dir.path().to_owned() };
+        let making = Making::unknown("web", String::new(), dir.path());
         let made = collect(&raws, &making).unwrap();
         let path = |f: &str| dir.path().join(f).display().to_string();
         let got: Vec<_> = made.artifacts.iter().map(|a| (a.kind, a.id.clone())).collect();

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use towpath_core::{Error, ErrorKind, Json, Result, SecretRef};
+use towpath_core::{ArtifactKind, Error, ErrorKind, Json, Result, SecretRef};
 
 use crate::Definition;
 use crate::provider::PACKER;
@@ -137,10 +137,21 @@ pub enum Reuse {
     /// looked at, since Packer has no verb for it.
     #[default]
     Recorded,
-    /// Only when all of them can be looked at: files.
+    /// Only when all of them can be looked at, and are there: files, and Docker images where the program `docker` is.
     Verified,
     /// Never: every call builds.
     Never,
+}
+
+impl Reuse {
+    /// Says whether an artifact of this kind is looked at before it is taken.
+    pub(crate) fn looks_at(self, kind: ArtifactKind) -> bool {
+        match kind {
+            ArtifactKind::Ami => false,
+            ArtifactKind::DockerImage => self == Self::Verified,
+            _ => true,
+        }
+    }
 }
 
 fn here() -> PathBuf {
@@ -260,7 +271,7 @@ impl PackerConfig {
         }
         if let Some(name) = given.chain(self.vars.keys()).find(|n| !is_identifier(n)) {
             return invalid(format!(
-                "`{name}` can't be the name of a variable: letters, digits and `_`, a letter first"
+                "`{name}` can't be the name of a variable: letters, digits, `_` and `-`, a letter or `_` first"
             ));
         }
         // Packer's own separator; it has no escape.
@@ -275,6 +286,9 @@ impl PackerConfig {
         }
         if let Some(name) = self.env.keys().find(|n| n.is_empty() || n.contains(['=', '\0'])) {
             return invalid(format!("`env` can't set a variable called {name:?}"));
+        }
+        if let Some((name, _)) = self.env.iter().find(|(_, value)| value.contains('\0')) {
+            return invalid(format!("the value of `{name}` in `env` has a NUL in it, which no environment can hold"));
         }
         Ok(())
     }

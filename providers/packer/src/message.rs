@@ -33,7 +33,7 @@ impl Line {
 }
 
 /// Undoes Packer's escapes. It writes a backslash as it is, so `\n` in a text can't be told from a line's end: both are one.
-fn unescape(field: &str) -> String {
+pub(crate) fn unescape(field: &str) -> String {
     field.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "\r")
 }
 

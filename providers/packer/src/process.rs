@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use towpath_core::{Context, Error, Result, Retry};
+
+use crate::provider::PACKER;
+use crate::work::Work;
 
 /// Environment variable of Packer and all that it starts. Its value is random for each run and recorded before, so that
 /// a process is found even if towpath died before it learnt its id.
@@ -61,7 +65,7 @@ pub(crate) fn find(token: &str) -> Vec<Process> {
     found
 }
 
-/// Interrupts the group of the oldest one, as Ctrl-C would, and the others.
+/// Interrupts a group of processes, as Ctrl-C would.
 pub(crate) fn interrupt(group: i32) {
     // Gone already is what is wanted.
     let _ = killpg(Pid::from_raw(group), Signal::SIGINT);
@@ -95,21 +99,34 @@ pub(crate) struct Ended {
 
 /// Ends a run whose towpath is gone: an interrupt, so that Packer removes what its builders made, and a kill if that takes
 /// longer than `grace`.
-pub(crate) async fn end(token: &str, grace: Duration) -> Ended {
-    let processes = find(token);
+///
+/// # Errors
+///
+/// A cancel or the deadline: what was interrupted cleans up still, and whoever comes next must look after it.
+pub(crate) async fn end(cx: &Context, operation: &'static str, work: &Work, grace: Duration) -> Result<Ended> {
+    let processes = find(&work.token);
     let mut ended = Ended { found: processes.iter().map(|p| p.name()).collect(), ..Ended::default() };
-    let Some(first) = processes.first().copied() else { return ended };
-    // Packer leads a group of its own; a child of it is found first only if Packer itself is gone.
-    let group = stat(first.pid).and_then(|f| f.get(2)?.parse().ok()).unwrap_or(first.pid);
-    let leader_is_ours = processes.iter().any(|p| p.pid == group);
-    if leader_is_ours {
-        interrupt(group);
-        let until = tokio::time::Instant::now() + grace;
-        while Process::is_alive(first) && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    if let Some(first) = processes.first().copied() {
+        // Packer leads a group of its own; a child of it is found first only if Packer itself is gone.
+        let group = stat(first.pid).and_then(|f| f.get(2)?.parse().ok()).unwrap_or(first.pid);
+        let leader_is_ours = processes.iter().any(|p| p.pid == group);
+        if leader_is_ours {
+            work.interrupt(group);
+            let until = tokio::time::Instant::now() + grace;
+            while Process::is_alive(first) && tokio::time::Instant::now() < until {
+                if let Err(e) = cx.check(PACKER, operation) {
+                    let what = "asked to stop while packer, whose towpath is gone, was cleaning up; the next build of this image looks after it";
+                    let error = Error::new(e.kind(), PACKER, operation, what).with("still_running", first.name());
+                    return Err(if e.retry() == Retry::Later { error.retry_later() } else { error });
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
+        ended.killed = !leader_is_ours || first.is_alive();
+        ended.left = kill_all(&work.token).await;
     }
-    ended.killed = !leader_is_ours || first.is_alive();
-    ended.left = kill_all(token).await;
-    ended
+    if ended.left.is_empty() && work.is_running() {
+        ended.left.push("packer, on another machine, in another container or of another user".to_owned());
+    }
+    Ok(ended)
 }

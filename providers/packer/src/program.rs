@@ -10,9 +10,13 @@ use std::time::Duration;
 use tokio::process::Command;
 use towpath_core::{Context, Error, ErrorKind, Json, Preflight, Result};
 
+use crate::artifact::unreadable;
 use crate::diagnostic::tool_failed;
+use crate::files::blocking;
 use crate::message::Line;
+use crate::plugins::Wanted;
 use crate::provider::PACKER;
+use crate::references::{self, Template};
 use crate::run::environment;
 use crate::{Definition, PackerConfig, PostProcessor, Provisioner, Source};
 
@@ -20,6 +24,8 @@ use crate::{Definition, PackerConfig, PostProcessor, Provisioner, Source};
 const OLDEST: Version = Version(1, 6, 0);
 /// Has `packer init`. Source: Packer documentation, "init command".
 pub(crate) const WITH_INIT: Version = Version(1, 7, 0);
+/// Has `packer plugins installed`. Source: Packer's change log, 1.8.
+const WITH_LIST: Version = Version(1, 8, 0);
 /// Has no plugin of a cloud or hypervisor built in any more. Source: Packer's change "Remove bundled plugins", 1.10.
 const WITHOUT_PLUGINS: Version = Version(1, 10, 0);
 
@@ -40,7 +46,7 @@ impl std::fmt::Display for Version {
 }
 
 impl Version {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         // Behind a hyphen or plus: pre-release and build.
         let mut parts = text.trim().trim_start_matches('v').split(['-', '+']).next()?.split('.');
         let mut next = || parts.next().map(|p| p.parse().ok());
@@ -65,12 +71,13 @@ pub(crate) fn find(config: &PackerConfig, program: &Path) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| runs(p))
 }
 
-async fn ask(
+/// Asks a program something that it answers at once.
+pub(crate) async fn ask(
     cx: &Context,
     config: &PackerConfig,
     program: &Path,
     operation: &'static str,
-    args: &[&str],
+    args: &[impl AsRef<OsStr>],
 ) -> Result<std::process::Output> {
     let run =
         Command::new(program).args(args).envs(environment(config)).stdin(Stdio::null()).kill_on_drop(true).output();
@@ -80,7 +87,7 @@ async fn ask(
                 .with("program", program.display())
         })?;
         out.map_err(|e| {
-            Error::new(ErrorKind::ToolMissing, PACKER, operation, format!("packer can't be started: {INSTALL}"))
+            Error::new(ErrorKind::ToolMissing, PACKER, operation, "the program can't be started")
                 .with("program", program.display())
                 .caused_by(e)
         })
@@ -109,6 +116,18 @@ pub(crate) async fn packer(cx: &Context, config: &PackerConfig, operation: &'sta
             ),
             &path,
         )),
+    }
+}
+
+/// Which plugins a build would take that were installed by address, as they are since 1.7.
+pub(crate) fn wanted(config: &PackerConfig, program: &Program, template: &Template) -> Wanted {
+    let named = |names: BTreeSet<String>| if program.version < WITH_INIT { BTreeSet::new() } else { names };
+    match &config.definition {
+        Some(definition) => Wanted::Named(named(needs(definition).0.into_iter().map(str::to_owned).collect())),
+        None if template.required_plugins || program.version < WITH_INIT => {
+            Wanted::Named(named(template.plugins.clone()))
+        }
+        None => Wanted::Any,
     }
 }
 
@@ -187,13 +206,74 @@ fn installed(output: &str) -> BTreeSet<String> {
     found
 }
 
+async fn plugins_there(cx: &Context, config: &PackerConfig, program: &Program) -> Result<BTreeSet<String>> {
+    let out = ask(cx, config, &program.path, "preflight", &["plugins", "installed", "-machine-readable"]).await?;
+    if !out.status.success() {
+        let text = String::from_utf8_lossy(&out.stderr);
+        return Err(tool_failed(cx, "preflight", "packer can't list its plugins", out.status, &text));
+    }
+    Ok(installed(&String::from_utf8_lossy(&out.stdout)))
+}
+
+/// What becomes of the plugins that a template requires.
+async fn of_template(cx: &Context, config: &PackerConfig, program: &Program, found: &mut Preflight) -> Result<()> {
+    let Some(path) = config.template.clone().filter(|t| t.exists()) else { return Ok(()) };
+    let (at, dir, vars) = (path.clone(), config.working_dir.clone(), config.vars.clone());
+    let read = blocking(move || references::read(&at, &dir, &vars)).await.and_then(|read| read);
+    let template = read.map_err(|e| unreadable("preflight", &path, e))?;
+    if !template.required_plugins {
+        return Ok(());
+    }
+    let quoted =
+        |names: &mut dyn Iterator<Item = &String>| names.map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
+    let all = quoted(&mut template.plugins.iter());
+    let missing = |what: String| Err(Error::new(ErrorKind::ToolMissing, PACKER, "preflight", what));
+    if program.version < WITH_INIT {
+        return missing(format!(
+            "the template requires plugins ({all}), which packer {} does not know: install packer {WITH_INIT} or later, or take \
+             `required_plugins` out of the template where they are built in",
+            program.version
+        ));
+    }
+    if config.init {
+        found.ok.push(format!("plugins {all}: `packer init` installs what is missing when the image is built"));
+        return Ok(());
+    }
+    if program.version < WITH_LIST {
+        found.warnings.push(format!(
+            "`init` is off, and packer {} can't tell whether the template's plugins are there: {all}",
+            program.version
+        ));
+        return Ok(());
+    }
+    let there = plugins_there(cx, config, program).await?;
+    let mut absent = template.plugins.iter().filter(|p| !there.contains(short(p)));
+    let absent = quoted(&mut absent);
+    if absent.is_empty() {
+        found.ok.push(format!("plugins {all}"));
+        return Ok(());
+    }
+    missing(format!(
+        "the template's plugins {absent} are not there: run `packer init {}`, or leave `init` on",
+        towpath_core::shell_quote(&path.display().to_string())
+    ))
+}
+
+/// The name of a plugin by its address: `docker`.
+fn short(address: &str) -> &str {
+    address.rsplit('/').next().unwrap_or_default()
+}
+
 /// Looks whether everything is there that a build needs on this machine.
 pub(crate) async fn preflight(cx: &Context, config: &PackerConfig) -> Result<Preflight> {
     let program = packer(cx, config, "preflight").await?;
     let mut found = Preflight::default();
     found.ok.push(format!("packer {} at {}", program.version, program.path.display()));
     let missing = |what: String| Error::new(ErrorKind::ToolMissing, PACKER, "preflight", what);
-    let Some(definition) = &config.definition else { return Ok(found) };
+    let Some(definition) = &config.definition else {
+        of_template(cx, config, &program, &mut found).await?;
+        return Ok(found);
+    };
     let (plugins, programs) = needs(definition);
     for name in programs {
         let at = find(config, Path::new(&name)).or_else(|| {
@@ -212,14 +292,8 @@ pub(crate) async fn preflight(cx: &Context, config: &PackerConfig) -> Result<Pre
     if program.version < WITHOUT_PLUGINS || plugins.is_empty() {
         return Ok(found);
     }
-    let out = ask(cx, config, &program.path, "preflight", &["plugins", "installed", "-machine-readable"]).await?;
-    if !out.status.success() {
-        let text = String::from_utf8_lossy(&out.stderr);
-        return Err(tool_failed(cx, "preflight", "packer can't list its plugins", out.status, &text));
-    }
-    let there = installed(&String::from_utf8_lossy(&out.stdout));
-    let absent: Vec<&str> =
-        plugins.into_iter().filter(|p| !there.contains(p.rsplit('/').next().unwrap_or_default())).collect();
+    let there = plugins_there(cx, config, &program).await?;
+    let absent: Vec<&str> = plugins.into_iter().filter(|p| !there.contains(short(p))).collect();
     if absent.is_empty() {
         found.ok.push(format!("plugins: {}", there.into_iter().collect::<Vec<_>>().join(", ")));
         return Ok(found);

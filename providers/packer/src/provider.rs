@@ -5,16 +5,18 @@ use async_trait::async_trait;
 use serde_json::json;
 use towpath_core::{
     Action, Artifact, ArtifactKind, Base, Built, Capabilities, Change, Context, Error, ErrorKind, ImageBuilder,
-    ImageDefinition, Json, Plan, Preflight, Result,
+    ImageDefinition, Json, Plan, Preflight, Result, digest_json,
 };
 
-use crate::PackerConfig;
-use crate::artifact::{is_file, kind_name, of_file, unreadable};
+use crate::artifact::{kind_name, of_file, unreadable};
 use crate::build::Image;
+use crate::docker::{self, Images};
 use crate::files::{blocking, remove, storage};
 use crate::program;
-use crate::record::Records;
+use crate::record::{Holder, Records, once};
 use crate::vars::check_files;
+use crate::work;
+use crate::{Definition, PackerConfig};
 
 /// Name of the image builder in the registry and in errors.
 pub(crate) const PACKER: &str = "packer";
@@ -66,7 +68,18 @@ impl Packer {
     pub async fn recorded(&self, cx: &Context, image: &str) -> Result<Vec<Artifact>> {
         check_name(image, "recorded")?;
         let all = self.records(image).all(cx).await?;
-        Ok(all.into_iter().flat_map(|(_, record)| record.artifacts).collect())
+        Ok(once(all.into_iter().flat_map(|(_, record)| record.artifacts).collect()))
+    }
+
+    /// How a source names an artifact: that of an AMI is its id alone, without the region. A Docker image that is not pulled is here,
+    /// and has an id that never means another one.
+    fn reference(&self, artifact: &Artifact) -> String {
+        let local = self.config.definition.as_ref().is_some_and(Definition::pulls_no_base);
+        match artifact.kind {
+            ArtifactKind::Ami => artifact.id.rsplit(':').next().unwrap_or_default().to_owned(),
+            ArtifactKind::DockerImage if local && docker::check("build", artifact).is_ok() => artifact.digest.clone(),
+            _ => artifact.id.clone(),
+        }
     }
 
     fn records(&self, image: &str) -> Records {
@@ -107,7 +120,7 @@ impl Packer {
         }
         let (base, key) = match &image.base {
             Base::Image(name) => (name.clone(), json!(name)),
-            Base::Artifact(artifact) => (reference(artifact), json!([artifact.id, artifact.digest])),
+            Base::Artifact(artifact) => (self.reference(artifact), json!([artifact.id, artifact.digest])),
             Base::Host(_) => {
                 return unsupported("packer starts from images, not from hosts: name an image as the base".into());
             }
@@ -135,14 +148,6 @@ impl Packer {
     }
 }
 
-/// How a source names an artifact: that of an AMI is its id alone, without the region.
-fn reference(artifact: &Artifact) -> String {
-    match artifact.kind {
-        ArtifactKind::Ami => artifact.id.rsplit(':').next().unwrap_or_default().to_owned(),
-        _ => artifact.id.clone(),
-    }
-}
-
 fn check_name(name: &str, operation: &'static str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
     if !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(plain) {
@@ -152,14 +157,26 @@ fn check_name(name: &str, operation: &'static str) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidInput, PACKER, operation, what).with("image", name))
 }
 
-/// An AMI or a Docker image: Packer makes them, and has no verb that looks at them.
+/// An AMI: Packer makes them, and has no verb that looks at them.
 fn beyond(operation: &'static str, artifact: &Artifact) -> Error {
-    let provider = if artifact.kind == ArtifactKind::Ami { "aws" } else { "docker" };
-    let message = format!(
-        "packer has no command that looks at or removes a `{}`: use the provider `{provider}`",
-        kind_name(artifact.kind)
-    );
-    Error::new(ErrorKind::Unsupported, PACKER, operation, message).with("artifact", &artifact.id)
+    let what = "packer has no command that looks at or removes an `ami`: use the provider `aws`";
+    Error::new(ErrorKind::Unsupported, PACKER, operation, what).with("artifact", &artifact.id)
+}
+
+/// What an artifact is, to those who look at it.
+enum Place {
+    /// A file of this machine.
+    File(PathBuf),
+    /// An image of the Docker engine.
+    Docker,
+}
+
+fn place(operation: &'static str, artifact: &Artifact) -> Result<Place> {
+    match artifact.kind {
+        ArtifactKind::Ami => Err(beyond(operation, artifact)),
+        ArtifactKind::DockerImage => docker::check(operation, artifact).map(|()| Place::Docker),
+        _ => Ok(Place::File(PathBuf::from(&artifact.id))),
+    }
 }
 
 #[async_trait]
@@ -167,7 +184,7 @@ impl ImageBuilder for Packer {
     fn capabilities(&self) -> Capabilities {
         let kinds = self.kinds();
         let mut verbs = vec!["plan".to_owned(), "build".to_owned()];
-        if kinds.iter().any(|k| is_file(*k)) {
+        if kinds.iter().any(|k| *k != ArtifactKind::Ami) {
             verbs.extend(["probe".to_owned(), "remove".to_owned()]);
         }
         verbs.extend(kinds.into_iter().map(kind_name));
@@ -194,16 +211,23 @@ impl ImageBuilder for Packer {
     async fn plan(&self, cx: &Context, image: &ImageDefinition) -> Result<Plan> {
         cx.check(PACKER, "plan")?;
         let this = self.image("plan", image)?;
-        let content = this.content("plan").await?;
+        let program = program::packer(cx, &self.config, "plan").await?;
+        let content = this.content("plan", &program).await?;
         let mut plan = Plan { warnings: content.warnings(), ..Plan::default() };
+        if work::has_abandoned(&this.dir()) {
+            plan.warnings.push(
+                "a run of packer whose towpath is gone is left: the build ends it first, or takes what it has finished"
+                    .into(),
+            );
+        }
         let subjects: Vec<String> = match image.artifacts.as_slice() {
             [] => vec![format!("image {}", image.name)],
             kinds => kinds.iter().map(|k| format!("{} {}", kind_name(*k), image.name)).collect(),
         };
-        let found = this.reusable(cx, &content).await?;
+        let found = this.reusable(cx, &content).await?.map(|record| record.artifacts);
         if let Some(artifacts) = &found {
             this.wanted("plan", artifacts)?;
-        } else if let Some(warning) = this.check_template(cx, &content).await? {
+        } else if let Some(warning) = this.check_template(cx, &program, &content).await? {
             plan.warnings.push(warning);
         }
         for (n, subject) in subjects.into_iter().enumerate() {
@@ -213,10 +237,9 @@ impl ImageBuilder for Packer {
                     let of_kind = artifacts.iter().filter(|a| kind.is_none_or(|k| a.kind == *k));
                     let before: Vec<Json> = of_kind.map(|a| json!({"id": a.id, "digest": a.digest})).collect();
                     let mut change = Change::will_not(&image.name, subject).from_to(Some(before.into()), None);
-                    if artifacts.iter().any(|a| !is_file(a.kind)) {
-                        change.reason = Some(
-                            "it is recorded; whether AMIs and Docker images exist still, packer can't tell".into(),
-                        );
+                    if artifacts.iter().any(|a| !self.config.reuse.looks_at(a.kind)) {
+                        let what = "it is recorded; whether AMIs and Docker images exist still was not looked at";
+                        change.reason = Some(what.into());
                     }
                     change
                 }
@@ -230,15 +253,25 @@ impl ImageBuilder for Packer {
     async fn build(&self, cx: &Context, image: &ImageDefinition) -> Result<Built> {
         cx.check(PACKER, "build")?;
         let this = self.image("build", image)?;
-        let content = this.content("build").await?;
+        let program = program::packer(cx, &self.config, "build").await?;
+        let mut content = this.content("build", &program).await?;
         for warning in content.warnings() {
             cx.warn(warning);
         }
-        if let Some(artifacts) = this.reusable(cx, &content).await? {
-            this.tidy(cx, &content).await?;
-            return Ok(Built { artifacts: this.wanted("build", &artifacts)?, changed: 0 });
+        let mut found = this.reusable(cx, &content).await?;
+        if found.is_none() {
+            let key = content.key.clone();
+            content = this.with_plugins(cx, &program, content).await?;
+            if content.key != key {
+                found = this.reusable(cx, &content).await?;
+            }
         }
-        let outcome = this.build(cx, &content).await?;
+        // What an earlier process of this run has built is not reused, but finished: by the journal, with its events.
+        if let Some(record) = found.filter(|record| !record.is_of_run(cx)) {
+            this.tidy(cx, &content).await?;
+            return Ok(Built { artifacts: this.wanted("build", &record.artifacts)?, changed: 0 });
+        }
+        let outcome = this.build(cx, &program, &content).await?;
         let artifacts = this.wanted("build", &outcome.artifacts)?;
         let changed = match outcome.built {
             // A run without artifacts, of the source `null`, did something all the same.
@@ -250,10 +283,23 @@ impl ImageBuilder for Packer {
 
     async fn probe(&self, cx: &Context, artifact: &Artifact) -> Result<Option<Artifact>> {
         cx.check(PACKER, "probe")?;
-        if !is_file(artifact.kind) {
-            return Err(beyond("probe", artifact));
-        }
-        let path = PathBuf::from(&artifact.id);
+        let path = match place("probe", artifact)? {
+            Place::File(path) => path,
+            Place::Docker => {
+                return match Images::list(cx, &self.config, "probe").await?.look(artifact) {
+                    Ok(there) => Ok(there.then(|| artifact.clone())),
+                    Err(other) => Err(Error::new(
+                        ErrorKind::Conflict,
+                        PACKER,
+                        "probe",
+                        "the name means another image now; build the image again, or remove that name",
+                    )
+                    .with("image", &artifact.id)
+                    .with("expected", &artifact.digest)
+                    .with("found", other)),
+                };
+            }
+        };
         let at = path.clone();
         let found = blocking(move || of_file(&at)).await.and_then(|r| r).map_err(|e| unreadable("probe", &path, e))?;
         match found {
@@ -273,42 +319,86 @@ impl ImageBuilder for Packer {
 
     async fn remove(&self, cx: &Context, artifact: &Artifact) -> Result<bool> {
         cx.check(PACKER, "remove")?;
-        if !is_file(artifact.kind) {
-            return Err(beyond("remove", artifact));
-        }
+        let place = place("remove", artifact)?;
         check_name(&artifact.name, "remove")?;
-        let path = Path::new(&artifact.id);
         let records = self.records(&artifact.name);
-        if !records.knows(cx, artifact).await? {
-            if !path.exists() {
-                return Ok(false);
-            }
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                PACKER,
-                "remove",
-                "the file is none that this builder made, as far as its records say; remove it by hand if it is to go",
-            )
-            .with("path", path.display()));
+        let dir = self.config.state_dir.join(&artifact.name);
+        // A build would write its records at the same time.
+        let _lock = if dir.is_dir() { Some(work::lock(cx, &dir, "remove").await?) } else { None };
+        match place {
+            Place::Docker => self.remove_image(cx, &records, artifact).await,
+            Place::File(path) => remove_file(cx, &records, artifact, &path).await,
         }
-        let there = remove(path).map_err(|e| storage("remove", path, e))?;
-        records.forget(cx, artifact).await?;
+    }
+}
+
+impl Packer {
+    async fn remove_image(&self, cx: &Context, records: &Records, artifact: &Artifact) -> Result<bool> {
+        let all = records.of_image(cx, &artifact.digest).await?;
+        if all.is_empty() {
+            return match Images::list(cx, &self.config, "remove").await?.is_there(&artifact.digest) {
+                true => Err(foreign("image").with("image", &artifact.id)),
+                false => Ok(false),
+            };
+        }
+        let ours: Vec<String> = all.iter().map(|a| a.id.clone()).collect();
+        let there = docker::remove(cx, &self.config, artifact, &ours).await?;
+        // The image is gone under all of its names.
+        for gone in &all {
+            records.forget(cx, gone).await?;
+        }
         Ok(there)
     }
 }
 
+async fn remove_file(cx: &Context, records: &Records, artifact: &Artifact, path: &Path) -> Result<bool> {
+    match records.holder(cx, artifact).await? {
+        Holder::Nobody if path.exists() => Err(foreign("file").with("path", path.display())),
+        Holder::Nobody => Ok(false),
+        // A later build has written there: the artifact that was to go is gone, and what is there is not meant.
+        Holder::Another => records.forget_replaced(cx, artifact).await.map(|()| false),
+        Holder::Given => {
+            let there = path.exists();
+            let key = format!("remove/{}", digest_json(&json!([artifact.id, artifact.digest])));
+            let gone = |_| async { remove(path).map_err(|e| storage("remove", path, e)) };
+            cx.effect_idempotent(&key, json!({"remove": artifact.id}), gone).await?;
+            // It may have been built again since an earlier removal by the same run.
+            remove(path).map_err(|e| storage("remove", path, e))?;
+            records.forget(cx, artifact).await?;
+            Ok(there)
+        }
+    }
+}
+
+fn foreign(what: &str) -> Error {
+    let what = format!(
+        "the {what} is none that this builder made, as far as its records say; remove it by hand if it is to go"
+    );
+    Error::new(ErrorKind::InvalidInput, PACKER, "remove", what)
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::{Docker, Source};
 
     #[test]
     fn an_artifact_is_named_as_sources_name_it() {
-        let of = |kind, id: &str| {
-            let (name, digest, id) = (String::new(), String::new(), id.to_owned());
-            reference(&Artifact { name, kind, id, digest, provenance: towpath_core::Provenance::default() })
+        let image = format!("sha256:{}", "a1".repeat(32));
+        let pulling = |pull| {
+            let source = Source::Docker(Docker { pull, ..Docker::default() });
+            Packer::new(PackerConfig::definition(Definition::new([source]))).unwrap()
         };
-        assert_eq!(of(ArtifactKind::Ami, "eu-west-1:ami-1"), "ami-1");
-        assert_eq!(of(ArtifactKind::Ami, "ami-1"), "ami-1");
-        assert_eq!(of(ArtifactKind::DockerImage, "web:1"), "web:1");
+        let of = |packer: &Packer, kind, id: &str| {
+            let (name, id) = (String::new(), id.to_owned());
+            let provenance = towpath_core::Provenance::default();
+            packer.reference(&Artifact { name, kind, id, digest: image.clone(), provenance })
+        };
+        let (remote, local) = (pulling(None), pulling(Some(false)));
+        assert_eq!(of(&remote, ArtifactKind::Ami, "eu-west-1:ami-1"), "ami-1");
+        assert_eq!(of(&remote, ArtifactKind::Ami, "ami-1"), "ami-1");
+        assert_eq!(of(&remote, ArtifactKind::DockerImage, "web:1"), "web:1");
+        assert_eq!(of(&local, ArtifactKind::DockerImage, "web:1"), image, "the tag may mean another one by now");
     }
 }

@@ -7,58 +7,7 @@ use std::path::{Path, PathBuf};
 use towpath_core::Json;
 
 use crate::hcl;
-
-/// The options of builders, provisioners and post-processors that name files or folders of this machine.
-const INPUTS: &[&str] = &[
-    "cd_files",
-    "client_key",
-    "config_template",
-    "cookbook_paths",
-    "data_bags_path",
-    "environments_path",
-    "encrypted_data_bag_secret_path",
-    "floppy_dirs",
-    "floppy_files",
-    "galaxy_file",
-    "group_vars",
-    "host_vars",
-    "http_directory",
-    "include",
-    "inventory_directory",
-    "inventory_file",
-    "playbook_dir",
-    "playbook_file",
-    "playbook_files",
-    "playbook_paths",
-    "role_paths",
-    "roles_path",
-    "script",
-    "scripts",
-    "source",
-    "source_path",
-    "sources",
-    "user_data_file",
-    "vagrantfile_template",
-    "validation_key_path",
-];
-
-/// Beside a playbook, what Ansible finds there by itself.
-const BESIDE_PLAYBOOKS: &[&str] = &[
-    "collections",
-    "files",
-    "filter_plugins",
-    "group_vars",
-    "handlers",
-    "host_vars",
-    "library",
-    "lookup_plugins",
-    "module_utils",
-    "requirements.yml",
-    "roles",
-    "tasks",
-    "templates",
-    "vars",
-];
+use crate::inputs::{INPUTS, Places, named, playbook};
 
 /// What was found in a template.
 #[derive(Debug, Default)]
@@ -75,6 +24,10 @@ pub(crate) struct Template {
     pub(crate) sensitive: BTreeMap<String, Vec<String>>,
     /// It has `required_plugins`.
     pub(crate) required_plugins: bool,
+    /// Their addresses: `github.com/hashicorp/docker`.
+    pub(crate) plugins: BTreeSet<String>,
+    /// The variables that HCL2 has.
+    pub(crate) variables: BTreeSet<String>,
 }
 
 /// Says whether Packer reads this as HCL2.
@@ -84,7 +37,7 @@ pub(crate) fn is_hcl(template: &Path) -> bool {
 }
 
 /// Reads a template: a file or a folder.
-pub(crate) fn read(template: &Path, working_dir: &Path) -> io::Result<Template> {
+pub(crate) fn read(template: &Path, working_dir: &Path, vars: &BTreeMap<String, Json>) -> io::Result<Template> {
     let mut found = Template { hcl: is_hcl(template), ..Template::default() };
     let folder = match template.is_dir() {
         true => template.to_owned(),
@@ -105,7 +58,7 @@ pub(crate) fn read(template: &Path, working_dir: &Path) -> io::Result<Template> 
     let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for path in found.files.clone() {
         let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
-        let places = Places { file: &path, folder: &folder, working_dir };
+        let places = Places { file: &path, folder: &folder, working_dir, vars };
         let vars_only = path.to_string_lossy().contains(".auto.pkrvars.");
         if vars_only {
             collect_values(&path, &text, &mut values);
@@ -145,70 +98,47 @@ pub(crate) fn texts(value: &Json, into: &mut Vec<String>) {
     }
 }
 
-/// Where a text stands, and what its relative paths start from.
-struct Places<'a> {
-    file: &'a Path,
-    folder: &'a Path,
-    working_dir: &'a Path,
-}
-
-impl Places<'_> {
-    /// The path that a text names. `None`: it depends on what only Packer knows.
-    fn resolve(&self, text: &str) -> Option<PathBuf> {
-        let (folder, cwd) = (self.folder.display().to_string(), self.working_dir.display().to_string());
-        let mut text = text.to_owned();
-        for (written, value) in [
-            ("${path.root}", &folder),
-            ("${path.cwd}", &cwd),
-            ("{{template_dir}}", &folder),
-            ("{{ template_dir }}", &folder),
-            ("{{pwd}}", &cwd),
-            ("{{ pwd }}", &cwd),
-        ] {
-            text = text.replace(written, value);
-        }
-        let open = text.contains("${") || text.contains("%{") || text.contains("{{");
-        (!open).then(|| self.working_dir.join(text))
-    }
-}
-
 impl Template {
     fn input(&mut self, option: &str, text: &str, line: Option<usize>, places: &Places<'_>) {
-        // References to blocks, and addresses.
-        if text.is_empty() || option == "sources" && text.starts_with("source.") || text.contains("://") {
-            return;
-        }
         match places.resolve(text) {
+            Some(path) if option.starts_with("playbook_file") => {
+                playbook(&path, &mut self.inputs);
+                // Ansible runs where Packer does.
+                let config = places.working_dir.join("ansible.cfg");
+                self.inputs.extend(config.exists().then_some(config));
+            }
             Some(path) => {
-                if option.starts_with("playbook_file") {
-                    let beside = path.parent().unwrap_or(Path::new(""));
-                    self.inputs.extend(BESIDE_PLAYBOOKS.iter().map(|n| beside.join(n)).filter(|p| p.exists()));
-                }
                 self.inputs.insert(path);
             }
-            None => {
-                let line = line.map(|l| format!(":{l}")).unwrap_or_default();
-                self.unknown.push(format!("{}{line}: {option}", places.file.display()));
-            }
+            None => self.unknown.push(places.name(option, line)),
         }
     }
 
     fn take_hcl(&mut self, file: &hcl::File, places: &Places<'_>) {
         let required = ["packer".to_owned(), "required_plugins".to_owned()];
         self.required_plugins |= file.blocks.iter().any(|b| *b == required);
+        for block in &file.blocks {
+            if let [of, name] = block.as_slice()
+                && of == "variable"
+            {
+                self.variables.insert(name.clone());
+            }
+        }
         let beside = |a: &hcl::Attribute, name: &str| {
             file.attributes.iter().find(|b| b.block == a.block && b.name == name).cloned()
         };
         for attribute in &file.attributes {
+            let line = Some(attribute.line);
             for read in &attribute.reads {
                 match read {
-                    Some(text) => self.input(&attribute.name, text, Some(attribute.line), places),
-                    None => {
-                        self.unknown.push(format!("{}:{}: {}", places.file.display(), attribute.line, attribute.name));
-                    }
+                    Some(text) => self.input("", text, line, places),
+                    None => self.unknown.push(places.name(&attribute.name, line)),
                 }
             }
             match attribute.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["packer", "required_plugins", ..] => {
+                    self.plugins.extend(attribute.strings.iter().filter(|s| s.contains('/')).cloned());
+                }
                 [] | ["packer", ..] | ["locals" | "local", ..] => {}
                 ["variable", name] => {
                     if attribute.name == "sensitive" && attribute.words == ["true"] {
@@ -222,16 +152,32 @@ impl Template {
                     // A build's own `sources` are names of source blocks.
                     let names_blocks = *path == ["build"] || *path == ["build", "source"];
                     if INPUTS.contains(&attribute.name.as_str()) && !downloads && !made && !names_blocks {
-                        // A variable alone has no string at all.
-                        if attribute.strings.is_empty() && !attribute.words.is_empty() {
-                            let place = places.file.display();
-                            self.unknown.push(format!("{place}:{}: {}", attribute.line, attribute.name));
-                        }
-                        for text in &attribute.strings {
-                            self.input(&attribute.name, text, Some(attribute.line), places);
-                        }
+                        let sum = beside(attribute, "iso_checksum");
+                        // What only Packer can evaluate may well be a checksum.
+                        let sum = sum.map(|s| s.strings.first().cloned().unwrap_or_else(|| "unknown".to_owned()));
+                        self.take_expression(attribute, sum.as_deref(), places);
                     }
                 }
+            }
+        }
+    }
+
+    /// The files that an option's value names, as far as it can be evaluated here.
+    fn take_expression(&mut self, attribute: &hcl::Attribute, sum: Option<&str>, places: &Places<'_>) {
+        let (name, line) = (attribute.name.as_str(), Some(attribute.line));
+        if attribute.words.iter().any(|w| w == "(") {
+            // The strings are arguments of a function, and no paths: `join("/", ...)`. Those of functions that read are known.
+            let reads_only = !attribute.reads.is_empty() && attribute.reads.iter().all(Option::is_some);
+            if !reads_only && named(name, "unknown", sum).is_some() {
+                self.unknown.push(places.name(name, line));
+            }
+            return;
+        }
+        let dotted = attribute.words.iter().filter(|w| w.contains('.') && w.starts_with(char::is_alphabetic));
+        let variables = dotted.filter(|w| !w.starts_with("source.")).map(|w| format!("${{{w}}}"));
+        for text in attribute.strings.iter().filter(|s| !s.starts_with("source.")).cloned().chain(variables) {
+            if let Some(path) = named(name, &text, sum) {
+                self.input(name, path, line, places);
             }
         }
     }
@@ -246,13 +192,19 @@ impl Template {
         }
         // HCL2 in its JSON form.
         for (name, variable) in all.get("variable").and_then(Json::as_object).into_iter().flatten() {
+            self.variables.insert(name.clone());
             if variable.get("sensitive") == Some(&Json::Bool(true)) {
                 let mut values = Vec::new();
                 texts(variable.get("default").unwrap_or(&Json::Null), &mut values);
                 self.sensitive.entry(name.clone()).or_default().extend(values);
             }
         }
-        self.required_plugins |= json.pointer("/packer/required_plugins").is_some();
+        if let Some(required) = json.pointer("/packer/required_plugins") {
+            self.required_plugins = true;
+            let mut found = Vec::new();
+            texts(required, &mut found);
+            self.plugins.extend(found.into_iter().filter(|s| s.contains('/')));
+        }
         for part in ["builders", "provisioners", "post-processors", "source", "build"] {
             self.walk(all.get(part).unwrap_or(&Json::Null), places);
         }
@@ -264,11 +216,15 @@ impl Template {
             Json::Object(map) => {
                 let skip = map.get("direction").is_some_and(|d| d == "download")
                     || map.get("generated") == Some(&Json::Bool(true));
+                let sum = map.get("iso_checksum").and_then(Json::as_str);
                 for (name, value) in map {
                     if INPUTS.contains(&name.as_str()) && !skip {
                         let mut found = Vec::new();
                         texts(value, &mut found);
-                        found.iter().for_each(|t| self.input(name, t, None, places));
+                        // A build's own `sources` are names of source blocks.
+                        let found = found.iter().filter(|t| !t.starts_with("source."));
+                        let found: Vec<&str> = found.filter_map(|t| named(name, t, sum)).collect();
+                        found.into_iter().for_each(|t| self.input(name, t, None, places));
                     }
                     self.walk(value, places);
                 }
@@ -278,9 +234,9 @@ impl Template {
     }
 
     /// Takes what a definition's template names.
-    pub(crate) fn of_definition(template: &Json, working_dir: &Path) -> Self {
+    pub(crate) fn of_definition(template: &Json, working_dir: &Path, vars: &BTreeMap<String, Json>) -> Self {
         let mut found = Self::default();
-        let places = Places { file: Path::new("definition"), folder: working_dir, working_dir };
+        let places = Places { file: Path::new("definition"), folder: working_dir, working_dir, vars };
         found.take_json(template, &places);
         found
     }
@@ -321,6 +277,12 @@ build {
   provisioner "shell" {
     script = var.script
   }
+  provisioner "shell" {
+    scripts = [var.known, "three.sh", var.script]
+  }
+  provisioner "shell" {
+    script = join("/", [path.root, "four.sh"])
+  }
   provisioner "file" {
     source = "down"
     direction = "download"
@@ -339,12 +301,19 @@ locals {
         std::fs::write(root.join("a.pkr.hcl"), hcl).unwrap();
         std::fs::write(root.join("x.auto.pkrvars.hcl"), "token = \"from-auto\"\n").unwrap();
         std::fs::write(root.join("notes.txt"), "").unwrap();
-        let found = read(&root, cwd).unwrap();
+        let vars = BTreeMap::from([("known".to_owned(), Json::from("known.sh"))]);
+        let found = read(&root, cwd, &vars).unwrap();
         assert!(found.hcl && found.required_plugins);
         assert_eq!(found.files, [root.join("a.pkr.hcl"), root.join("x.auto.pkrvars.hcl")]);
-        assert_eq!(names(&found.inputs, cwd), ["one.sh", "t/data.sh", "t/roles", "t/site.yml", "t/two.sh"]);
+        assert_eq!(
+            names(&found.inputs, cwd),
+            ["known.sh", "one.sh", "t/data.sh", "t/roles", "t/site.yml", "t/two.sh", "three.sh"]
+        );
         let file = root.join("a.pkr.hcl");
-        assert_eq!(found.unknown, [format!("{}:20: script", file.display()), format!("{}:30: source", file.display())]);
+        let unknown = ["20: script", "23: scripts", "26: script", "36: source"];
+        assert_eq!(found.unknown, unknown.map(|u| format!("{}:{u}", file.display())));
+        assert_eq!(found.plugins.into_iter().collect::<Vec<_>>(), ["github.com/hashicorp/docker"]);
+        assert_eq!(found.variables.into_iter().collect::<Vec<_>>(), ["open", "token"]);
         let secrets: Vec<_> = found.sensitive.into_iter().collect();
         assert_eq!(secrets, [("token".to_owned(), vec!["from-template".to_owned(), "from-auto".to_owned()])]);
     }
@@ -363,7 +332,7 @@ locals {
             ],
         });
         std::fs::write(&template, json.to_string()).unwrap();
-        let found = read(&template, dir.path()).unwrap();
+        let found = read(&template, dir.path(), &BTreeMap::new()).unwrap();
         assert!(!found.hcl && !found.required_plugins);
         assert_eq!(names(&found.inputs, dir.path()), ["b.sh", "in.txt", "run.sh"]);
         assert_eq!(found.unknown, [format!("{}: script", template.display())]);

@@ -16,7 +16,7 @@ use crate::message::Lines;
 use crate::output::{Report, Said};
 use crate::process::{self, TOKEN_VAR};
 use crate::provider::PACKER;
-use crate::work::{Work, create_private};
+use crate::work::{Work, create_locked, create_private};
 use crate::{OnError, PackerConfig};
 
 /// How often the output is looked at.
@@ -41,6 +41,17 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
     /// It was asked to stop; how.
     pub(crate) stopped: Option<Stopped>,
+    /// What could not be ended.
+    left: bool,
+}
+
+impl Finished {
+    /// Lets the run's folder go when it is dropped, unless something runs on: that is looked after by the next build.
+    pub(crate) fn settle(&self, work: &Work) {
+        if !self.left {
+            work.settle();
+        }
+    }
 }
 
 /// Why and how a run was stopped.
@@ -85,14 +96,12 @@ pub(crate) fn aftermath(config: &PackerConfig, killed: bool) -> &'static str {
     }
 }
 
-/// Interrupts a run whose future is dropped. Best effort: nobody waits for it.
-struct OnDrop(Option<i32>);
+/// Interrupts a run whose future is dropped. Nobody waits for it here: its folder stays, for the next build to look after it.
+struct OnDrop<'a>(Option<i32>, &'a Work);
 
-impl Drop for OnDrop {
+impl Drop for OnDrop<'_> {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            process::interrupt(group);
-        }
+        self.0.into_iter().for_each(|group| self.1.interrupt(group));
     }
 }
 
@@ -111,13 +120,15 @@ impl Follow {
 }
 
 impl Run<'_> {
-    /// Runs it. A cancel or the deadline interrupts it, and is awaited.
+    /// Runs it. A cancel or the deadline interrupts it, and is awaited. Whoever called this settles `work` when nothing of the
+    /// result can be lost any more.
     pub(crate) async fn finish(&self, cx: &Context, work: &Work) -> Result<Finished> {
         cx.check(PACKER, self.operation)?;
         let own = |e| storage(self.operation, &work.dir, e);
         // Files and not pipes: if towpath dies, Packer can go on writing, and so cleans up as if nothing had happened.
-        let stdout = create_private(&work.stdout()).map_err(own)?;
+        let stdout = create_locked(&work.stdout()).map_err(own)?;
         let stderr = create_private(&work.stderr()).map_err(own)?;
+        work.start();
         let mut child = Command::new(&self.program)
             .args(&self.args)
             .current_dir(&self.config.working_dir)
@@ -128,9 +139,12 @@ impl Run<'_> {
             .stderr(stderr)
             .process_group(0)
             .spawn()
-            .map_err(|e| self.not_started(e))?;
+            .map_err(|e| {
+                work.settle();
+                self.not_started(e)
+            })?;
         let group = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let mut on_drop = OnDrop(group);
+        let mut on_drop = OnDrop(group, work);
         let mut follow = Follow { file: File::open(work.stdout()).map_err(own)?, lines: Lines::default() };
         let mut report = Report::default();
         let mut stop: Option<(ErrorKind, Instant)> = None;
@@ -155,7 +169,7 @@ impl Run<'_> {
                     if self.tell {
                         cx.warn("packer is interrupted, and cleans up");
                     }
-                    group.into_iter().for_each(process::interrupt);
+                    group.into_iter().for_each(|group| work.interrupt(group));
                     stop = Some((kind, Instant::now() + grace));
                 }
                 Some((_, until)) if !killed && Instant::now() >= until => {
@@ -169,20 +183,17 @@ impl Run<'_> {
         let mut rest = follow.more().map_err(own)?;
         rest.extend(follow.lines.finish());
         self.pass(cx, &mut report, rest);
-        let stopped = match stop {
-            // It was done before it heard: a success is one.
-            Some(_) if status.success() => None,
-            Some((kind, _)) => Some(Stopped { kind, killed, left: process::kill_all(&work.token).await }),
-            None => {
-                if status.code().is_none() {
-                    // Somebody killed it, so its children are nobody's.
-                    process::kill_all(&work.token).await;
-                }
-                None
-            }
+        // Where somebody else killed it, its children are nobody's.
+        let left = match stop.is_some() || status.code().is_none() {
+            true if !status.success() => process::kill_all(&work.token).await,
+            _ => Vec::new(),
         };
+        let runs_on = !left.is_empty();
+        // It was done before it heard: a success is one.
+        let stopped = stop.filter(|_| !status.success()).map(|(kind, _)| Stopped { kind, killed, left });
         let stderr = std::fs::read(work.stderr()).unwrap_or_default();
-        Ok(Finished { report, status, stderr: String::from_utf8_lossy(&stderr).into_owned(), stopped })
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        Ok(Finished { report, status, stderr, stopped, left: runs_on })
     }
 
     fn pass(&self, cx: &Context, report: &mut Report, lines: Vec<String>) {

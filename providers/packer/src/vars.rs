@@ -8,6 +8,7 @@ use towpath_core::{Context, Error, ErrorKind, Json, Result, Secret};
 
 use crate::PackerConfig;
 use crate::definition::{BASE_VAR, IMAGE_VAR};
+use crate::message::unescape;
 use crate::provider::PACKER;
 use crate::references::{Template, collect_values, texts};
 
@@ -70,21 +71,42 @@ pub(crate) fn learn_sensitive(cx: &Context, config: &PackerConfig, template: &Te
         if let Some(value) = config.vars.get(name) {
             texts(value, &mut known);
         }
-        known.extend(std::env::var(format!("PKR_VAR_{name}")));
+        known.extend(env(config, &format!("PKR_VAR_{name}")));
+        // A default such as `{{env `TOKEN`}}` or `env("TOKEN")`.
+        let read = known.iter().filter_map(|text| env_name(text)).filter_map(|name| env(config, name));
+        known.extend(read.collect::<Vec<_>>());
         for value in known {
             learn(cx, &value);
         }
     }
 }
 
-/// A value of several lines, such as a key, is printed line by line.
+/// A variable of Packer's environment, if it is text.
+pub(crate) fn env(config: &PackerConfig, name: &str) -> Option<String> {
+    config.env.get(name).cloned().or_else(|| std::env::var(name).ok())
+}
+
+/// The variable of the environment that a text may name: in HCL2 it is the argument of `env`.
+fn env_name(text: &str) -> Option<&str> {
+    let of_json = text.trim().strip_prefix("{{").and_then(|t| t.strip_suffix("}}")).map(str::trim);
+    match of_json {
+        Some(inside) => Some(inside.strip_prefix("env")?.trim().trim_matches(['`', '"'])),
+        None => Some(text),
+    }
+}
+
+/// A value of several lines, such as a key, is printed line by line; so is one with a `\n` of two characters, which Packer's output can't
+/// tell from the end of a line.
 fn learn(cx: &Context, value: &str) {
     if value.is_empty() {
         return;
     }
     cx.learn_secret(&Secret::new(value));
-    for line in value.lines().filter(|l| *l != value && l.trim().len() >= towpath_core::MASK_MIN_BYTES) {
-        cx.learn_secret(&Secret::new(line.trim()));
+    let printed = unescape(value);
+    for line in value.lines().chain(printed.lines()).map(str::trim) {
+        if line != value && line.len() >= towpath_core::MASK_MIN_BYTES {
+            cx.learn_secret(&Secret::new(line));
+        }
     }
 }
 

@@ -1,89 +1,104 @@
-//! Private folders of runs, and what is left of runs whose towpath died.
+//! Private folders of runs, and who owns them.
 //!
 //! ```text
 //! <state_dir>/<image>/lock                 held while the image is built
 //! <state_dir>/<image>/<content key>.json   what was built from what
-//! <state_dir>/<image>/run-<token>~...      whose run it is stands in its name, so that no moment is without it
+//! <state_dir>/<image>/run-<token>~<content key>
+//!                         /lock            held by its towpath as long as that works with it
+//!                         /run.json        what is built, for whoever finds it
 //!                         /template.json, vars.json   what Packer reads
-//!                         /stdout, stderr             its output, so that it outlives towpath
+//!                         /interrupted     there once Packer was interrupted
+//!                         /stdout, stderr  its output, so that it outlives towpath; the first is held by Packer
 //! ```
+//!
+//! The kernel lets a lock go when its process ends, however that ends, so nobody has to guess from process ids, boots or machines
+//! whether an owner is alive.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use towpath_core::{Context, OwnerProcess, Result};
+use towpath_core::{Artifact, Context, Result};
 
-use crate::files::{private_dir, storage};
+use crate::artifact::{Making, is_file};
+use crate::files::{private_dir, read_json, storage, write_json};
 use crate::output::Report;
-use crate::process::{self, Ended};
+use crate::process;
 use crate::provider::PACKER;
 
-/// Whose run it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Owner {
-    /// In the environment of all that the run starts.
-    token: String,
-    /// What is built; `None`: the template is only looked at.
-    content_key: Option<String>,
-    /// `None` where the system does not say: then nobody can tell that it died.
-    process: Option<OwnerProcess>,
-}
+/// Starts the name of a run's folder.
+const RUN: &str = "run-";
+/// Starts the name of a folder that is being removed.
+const GONE: &str = "gone-";
+/// In place of a content key: the template is only looked at.
+const NO_KEY: &str = "-";
 
-impl Owner {
-    /// The name of its folder. A file inside could be missing: a crash can come before it is written, or while the folder
-    /// is removed.
-    fn folder(&self) -> String {
-        let key = self.content_key.as_deref().unwrap_or("-");
-        match &self.process {
-            None => format!("run-{}~{key}", self.token),
-            Some(p) => format!("run-{}~{key}~{}~{}~{}~{}", self.token, p.pid, p.started, p.boot, p.namespace),
-        }
-    }
-
-    fn of_folder(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix("run-")?.split('~');
-        let (token, key) = (parts.next()?.to_owned(), parts.next()?);
-        let mut process = || {
-            Some(OwnerProcess {
-                pid: parts.next()?.parse().ok()?,
-                started: parts.next()?.parse().ok()?,
-                boot: parts.next()?.to_owned(),
-                namespace: parts.next()?.to_owned(),
-            })
-        };
-        Some(Self { token, content_key: (key != "-").then(|| key.to_owned()), process: process() })
-    }
-
-    fn is_dead(&self) -> bool {
-        self.process.as_ref().is_some_and(OwnerProcess::is_dead)
-    }
-}
-
-/// A private folder of one run, removed with all in it when it is dropped.
+/// A private folder of one run, and the lock that says that somebody works with it.
+///
+/// When it is dropped, the folder is removed, unless something was started in it whose end nobody has seen or written down:
+/// that is found by the next build of the image.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) dir: PathBuf,
     /// In the environment of all that the run starts.
     pub(crate) token: String,
+    /// What is built; `None`: the template is only looked at.
+    content_key: Option<String>,
+    started: AtomicBool,
+    _lock: Flock<File>,
+}
+
+/// Takes the lock of a run's folder. `None`: somebody has it, or the folder is gone.
+fn hold(dir: &Path) -> io::Result<Option<Flock<File>>> {
+    let path = dir.join("lock");
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = match open {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, e)) => return Err(e.into()),
+    };
+    // Its last owner may have removed it after it was opened here.
+    let (held, there) = (lock.metadata()?, fs::metadata(&path));
+    Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())).then_some(lock))
 }
 
 impl Work {
     pub(crate) fn new(image_dir: &Path, operation: &'static str, content_key: Option<&str>) -> Result<Self> {
-        let token = format!("{:032x}", rand::random::<u128>());
-        let owner =
-            Owner { token: token.clone(), content_key: content_key.map(str::to_owned), process: OwnerProcess::this() };
-        let this = Self { dir: image_dir.join(owner.folder()), token };
-        let make = || {
+        let make = || -> io::Result<Self> {
             private_dir(image_dir)?;
-            private_dir(&this.dir)?;
-            File::open(image_dir)?.sync_all()
+            for _ in 0..100 {
+                let token = format!("{:032x}", rand::random::<u128>());
+                let dir = image_dir.join(format!("{RUN}{token}~{}", content_key.unwrap_or(NO_KEY)));
+                private_dir(&dir)?;
+                // Without its lock the folder is anybody's, and whoever cleans up may take it. There is nothing in it yet.
+                let Some(lock) = hold(&dir)? else { continue };
+                File::open(image_dir)?.sync_all()?;
+                let content_key = content_key.map(str::to_owned);
+                return Ok(Self { dir, token, content_key, started: AtomicBool::new(false), _lock: lock });
+            }
+            Err(io::Error::other("files there can't be locked with `flock`"))
         };
-        make().map_err(|e| storage(operation, image_dir, e))?;
-        Ok(this)
+        make().map_err(|e| storage(operation, image_dir, e))
+    }
+
+    /// The folder of a run whose towpath is gone. `None`: it works with it, or this is no such folder.
+    fn abandoned(dir: PathBuf) -> io::Result<Option<Self>> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((token, rest)) = name.strip_prefix(RUN).and_then(|n| n.split_once('~')) else { return Ok(None) };
+        let key = rest.split('~').next().unwrap_or_default();
+        let Some(lock) = hold(&dir)? else { return Ok(None) };
+        let content_key = (key != NO_KEY).then(|| key.to_owned());
+        Ok(Some(Self { dir, token: token.to_owned(), content_key, started: AtomicBool::new(true), _lock: lock }))
     }
 
     pub(crate) fn template(&self) -> PathBuf {
@@ -99,17 +114,90 @@ impl Work {
     pub(crate) fn stderr(&self) -> PathBuf {
         self.dir.join("stderr")
     }
+
+    /// Writes down what is built, before it is.
+    pub(crate) fn describe(&self, making: &Making) -> io::Result<()> {
+        write_json(&self.dir.join("run.json"), making)
+    }
+
+    /// What was built. `None`: the template was only looked at.
+    pub(crate) fn making(&self, name: &str, working_dir: &Path) -> Option<Making> {
+        let key = self.content_key.clone()?;
+        let written = read_json::<Making>(&self.dir.join("run.json")).ok().flatten();
+        // The folder's name is there from its first moment; nothing was started before the file was there, too.
+        Some(written.unwrap_or_else(|| Making::unknown(name, key, working_dir)))
+    }
+
+    /// From now on something runs that must not be forgotten.
+    pub(crate) fn start(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// Nothing runs any more, and what it came to is written down, or is nothing: the folder may go.
+    pub(crate) fn settle(&self) {
+        self.started.store(false, Ordering::Release);
+    }
+
+    /// Interrupts what the run has started, once: a second one would end the very programs that clean up, such as `docker rm`.
+    /// Of one that came just before a crash nobody knows whether it was sent: what goes on all the same is killed in the end.
+    pub(crate) fn interrupt(&self, group: i32) {
+        // Without the mark this can only be too much, never too little.
+        if !matches!(File::create_new(self.dir.join("interrupted")), Err(e) if e.kind() == io::ErrorKind::AlreadyExists)
+        {
+            process::interrupt(group);
+        }
+    }
+
+    /// What the run has said so far.
+    pub(crate) fn report(&self) -> Report {
+        let mut report = Report::default();
+        let said = fs::read(self.stdout()).unwrap_or_default();
+        for line in String::from_utf8_lossy(&said).lines() {
+            report.take(line);
+        }
+        report
+    }
+
+    /// Says whether the files of these artifacts are as Packer left them: it wrote to its output after it had made them. Their digests
+    /// are taken only now, so that somebody else's change would go unseen.
+    pub(crate) fn has_written_last(&self, artifacts: &[Artifact]) -> bool {
+        let modified = |path: &Path| path.metadata().and_then(|m| m.modified());
+        let Ok(end) = modified(&self.stdout()) else { return false };
+        let files = artifacts.iter().filter(|a| is_file(a.kind));
+        files.map(|a| modified(Path::new(&a.id))).all(|time| time.is_ok_and(|time| time <= end))
+    }
+
+    /// Says whether Packer runs, wherever that may be: its output is locked as long as it does.
+    pub(crate) fn is_running(&self) -> bool {
+        let Ok(file) = File::open(self.stdout()) else { return false };
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
+        if self.started.load(Ordering::Acquire) {
+            // Whatever runs still was interrupted. It has read this already, or fails, which is as good.
+            let _ = fs::remove_file(self.vars());
+            return;
+        }
+        // Renamed first: half a folder is nobody's run.
+        let gone = self.dir.with_file_name(format!("{GONE}{}", self.token));
+        let there = if fs::rename(&self.dir, &gone).is_ok() { &gone } else { &self.dir };
+        let _ = fs::remove_dir_all(there);
     }
 }
 
 /// A new, empty file of mode 0600.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// The same, locked by whoever has it: the lock goes on in a process that gets it as its output.
+pub(crate) fn create_locked(path: &Path) -> io::Result<File> {
+    let file = create_private(path)?;
+    file.try_lock()?;
+    Ok(file)
 }
 
 /// Waits until nobody else builds this image.
@@ -124,7 +212,7 @@ pub(crate) async fn lock(cx: &Context, image_dir: &Path, operation: &'static str
         let file = open().map_err(|e| storage(operation, &path, e))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {}
+            Err((_, Errno::EWOULDBLOCK)) => {}
             Err((_, e)) => return Err(storage(operation, &path, e.into())),
         }
         if !said {
@@ -136,68 +224,73 @@ pub(crate) async fn lock(cx: &Context, image_dir: &Path, operation: &'static str
     }
 }
 
-/// A run whose towpath died.
-#[derive(Debug)]
-pub(crate) struct Leftover {
-    /// What it built.
-    pub(crate) content_key: Option<String>,
-    /// What was running still, and was ended.
-    pub(crate) ended: Ended,
-    /// What it had said.
-    pub(crate) report: Report,
-    /// Kept until what it says is written down.
-    pub(crate) work: Work,
+/// The runs of this image whose towpath is gone, the oldest first. They are this caller's until they are dropped. Removes what is left of
+/// folders that were being removed.
+pub(crate) fn abandoned(image_dir: &Path, operation: &'static str) -> Result<Vec<Work>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(image_dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(GONE) {
+            let _ = fs::remove_dir_all(entry.path());
+        } else if let Some(work) = Work::abandoned(entry.path()).map_err(|e| storage(operation, &entry.path(), e))? {
+            found.push((entry.metadata().and_then(|m| m.modified()).ok(), work));
+        }
+    }
+    found.sort_by_key(|(since, _)| *since);
+    Ok(found.into_iter().map(|(_, work)| work).collect())
 }
 
-/// The runs whose towpath died.
-fn abandoned(image_dir: &Path) -> impl Iterator<Item = (Owner, PathBuf)> {
-    let entries = fs::read_dir(image_dir).into_iter().flatten().flatten();
-    entries.filter_map(|e| {
-        let owner = Owner::of_folder(&e.file_name().to_string_lossy())?;
-        owner.is_dead().then(|| (owner, e.path()))
+/// Says whether runs are left whose towpath is gone.
+pub(crate) fn has_abandoned(image_dir: &Path) -> bool {
+    let mut entries = fs::read_dir(image_dir).into_iter().flatten().flatten();
+    entries.any(|e| {
+        let is_run = e.file_name().to_string_lossy().starts_with(RUN);
+        is_run && hold(&e.path()).is_ok_and(|lock| lock.is_some())
     })
 }
 
-/// Says whether runs are left whose towpath died.
-pub(crate) fn has_abandoned(image_dir: &Path) -> bool {
-    abandoned(image_dir).next().is_some()
-}
-
-/// Ends what is left of runs whose towpath died. Their folders go when the result is dropped.
-pub(crate) async fn sweep(image_dir: &Path, grace: Duration) -> Vec<Leftover> {
-    let mut found = Vec::new();
-    let all: Vec<_> = abandoned(image_dir).collect();
-    for (owner, dir) in all {
-        let work = Work { dir, token: owner.token };
-        let ended = process::end(&work.token, grace).await;
-        let mut report = Report::default();
-        let said = fs::read(work.stdout()).unwrap_or_default();
-        for line in String::from_utf8_lossy(&said).lines() {
-            report.take(line);
-        }
-        found.push(Leftover { content_key: owner.content_key, ended, report, work });
-    }
-    found
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_names_its_owner() {
-        let process = OwnerProcess::this();
-        assert!(process.is_some(), "these tests run on Linux");
-        for content_key in [None, Some("f".repeat(64))] {
-            let owner = Owner { token: "0".repeat(32), content_key, process: process.clone() };
-            let name = owner.folder();
-            assert!(name.len() < 255 && !name.contains('/'), "{name}");
-            assert_eq!(Owner::of_folder(&name), Some(owner.clone()));
-            assert!(!owner.is_dead());
-        }
-        let unknown = Owner { token: "1".into(), content_key: None, process: None };
-        assert_eq!(Owner::of_folder(&unknown.folder()), Some(unknown.clone()));
-        assert!(!unknown.is_dead());
-        assert_eq!(Owner::of_folder("lock"), None);
+    fn a_folder_is_its_owners_as_long_as_it_lives() {
+        let image = tempfile::tempdir().unwrap();
+        let work = Work::new(image.path(), "build", Some("k")).unwrap();
+        let dir = work.dir.clone();
+        std::fs::write(work.vars(), "secret").unwrap();
+        assert!(!has_abandoned(image.path()), "it lives");
+        assert!(abandoned(image.path(), "build").unwrap().is_empty());
+
+        // Dropped in the middle: the folder stays, without what is secret.
+        work.start();
+        drop(work);
+        assert!(has_abandoned(image.path()) && dir.exists() && !dir.join("vars.json").exists());
+        let found = abandoned(image.path(), "build").unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(!has_abandoned(image.path()), "it has a new owner");
+        assert!(!found.first().unwrap().is_running());
+        drop(found);
+        assert!(dir.exists(), "nobody has settled it");
+        abandoned(image.path(), "build").unwrap().first().unwrap().settle();
+        assert!(!dir.exists());
+
+        std::fs::create_dir_all(image.path().join("gone-1")).unwrap();
+        assert!(abandoned(image.path(), "build").unwrap().is_empty());
+        assert!(!image.path().join("gone-1").exists());
+    }
+
+    #[test]
+    fn an_output_is_locked_as_long_as_somebody_has_it() {
+        let image = tempfile::tempdir().unwrap();
+        let work = Work::new(image.path(), "build", None).unwrap();
+        assert!(!work.is_running());
+        let file = create_locked(&work.stdout()).unwrap();
+        assert!(work.is_running());
+        let mut child = std::process::Command::new("sleep").arg("600").stdout(file).spawn().unwrap();
+        assert!(work.is_running(), "the child has it now");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!work.is_running());
     }
 }

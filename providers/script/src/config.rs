@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use towpath_core::{BecomeChoice, SecretRef};
+use towpath_core::{BecomeChoice, FORKS, SecretRef};
 
 /// Settings of the `script` configurator: what is done on every host, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,11 +80,11 @@ pub struct RunConfig {
     #[schemars(range(min = 1))]
     pub timeout_s: Option<u64>,
 
-    /// Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`.
+    /// Does not run if this path exists. May be a shell pattern: `/opt/app-*/bin`. A relative one starts at the working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creates: Option<String>,
 
-    /// Does not run if this path does not exist. May be a shell pattern.
+    /// Does not run if this path does not exist. May be a shell pattern. A relative one starts at the working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removes: Option<String>,
 
@@ -106,7 +106,7 @@ pub struct RunConfig {
     pub ok_statuses: Vec<i32>,
 
     /// Exit statuses that say that something was changed; they are no failures. Any success if not given; if empty, the script
-    /// counts as changing nothing.
+    /// counts as changing nothing. A plan promises nothing about the steps after it all the same, unless a guard keeps it from running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_when_status: Option<Vec<i32>>,
 
@@ -167,7 +167,7 @@ pub struct UploadConfig {
     #[serde(default, skip_serializing_if = "is_false")]
     pub parents: bool,
 
-    /// Keeps a file that is replaced beside it, as `NAME.DIGEST~`.
+    /// Keeps a file that is replaced beside it, as `NAME.~1~`, `NAME.~2~` and so on.
     #[serde(default, skip_serializing_if = "is_false")]
     pub backup: bool,
 
@@ -175,7 +175,7 @@ pub struct UploadConfig {
     #[serde(default, skip_serializing_if = "is_false")]
     pub fill: bool,
 
-    /// Shows nothing of the content in plans.
+    /// Shows nothing of the content in plans, not even its digest.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sensitive: bool,
 
@@ -190,7 +190,7 @@ fn is_false(v: &bool) -> bool {
 }
 
 fn default_forks() -> usize {
-    50
+    FORKS
 }
 
 impl ScriptConfig {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use towpath_core::{
-    BecomeChoice, Connection, Connector, Context, Error, ErrorKind, EventKind, Host, HostSummary, Result, Secret,
-    SecretRef, TaskStatus,
+    BecomeChoice, Connection, Connector, Context, Error, EventKind, Host, HostSummary, Result, Secret, SecretRef,
+    TaskStatus,
 };
 
 use crate::load::{Step, Work};
@@ -78,7 +78,7 @@ async fn task(cx: &Context, config: &ScriptConfig, step: &Step, host: &Host, sec
         Work::Run(config, text) => {
             let mut run = Run::new(&step.title, config, text, host, to)?;
             for (name, secret) in &config.secret_env {
-                run.secret(cx, name, &secrets.get(cx, secret).await?);
+                run.secret(name, &secrets.get(cx, secret).await?);
             }
             Ok(Task::Run(run))
         }
@@ -109,18 +109,22 @@ impl Secrets {
 
 /// A way to a host that is taken when it is needed first: a resumed run may have nothing left to do there.
 pub(crate) struct Link<'a> {
-    pub(crate) host: &'a Host,
-    pub(crate) connector: &'a dyn Connector,
-    pub(crate) open: OnceCell<Arc<dyn Connection>>,
+    host: &'a Host,
+    connector: &'a dyn Connector,
+    open: OnceCell<Arc<dyn Connection>>,
+    /// Whether the host could not be reached, or lets nobody in.
+    failed: AtomicBool,
 }
 
 impl<'a> Link<'a> {
     pub(crate) fn new(host: &'a Host, connector: &'a dyn Connector) -> Self {
-        Self { host, connector, open: OnceCell::new() }
+        Self { host, connector, open: OnceCell::new(), failed: AtomicBool::new(false) }
     }
 
     pub(crate) async fn get(&self, cx: &Context) -> Result<&dyn Connection> {
-        self.open.get_or_try_init(|| self.connector.connect(cx, self.host)).await.map(|c| &**c)
+        let open = self.open.get_or_try_init(|| self.connector.connect(cx, self.host)).await;
+        self.failed.store(open.is_err(), Ordering::Relaxed);
+        open.map(|c| &**c)
     }
 
     pub(crate) async fn close(&self) {
@@ -169,7 +173,8 @@ pub(crate) async fn apply(cx: &Context, job: &Job, connector: &dyn Connector) ->
             }
             Err(e) => {
                 let e = e.with_missing("host", &job.host.name).with_missing("task", ready.title());
-                failure = Some(ready.failed(&cx, e, link.open.initialized(), &mut sums, seconds));
+                let connecting = link.failed.load(Ordering::Relaxed);
+                failure = Some(ready.failed(&cx, e, connecting, &mut sums, seconds));
                 break;
             }
         }
@@ -229,9 +234,11 @@ impl Ready {
             }
             Task::Run(run) => {
                 let intent = json!({ "run": run.title });
-                // Reached before the intent is written: a host that can't be reached leaves nothing in doubt.
                 let act = |cx: Context| async move { run.execute(&cx, link.get(&cx).await?).await };
-                link.get(cx).await?;
+                // Reached before the intent is written: a host that can't be reached leaves nothing in doubt.
+                if !cx.is_done(&self.key) {
+                    link.get(cx).await?;
+                }
                 cx.effect_opaque(&self.key, intent, act).await.map(Done::Ran)
             }
         }
@@ -249,31 +256,15 @@ impl Ready {
             (Done::Uploaded(up), _) => (changed(done.is_change()), json!({ "changed": up.changed, "count": up.count })),
             (Done::Ran(_), Task::Upload(_)) => (changed(done.is_change()), Value::Null),
         };
-        match status {
-            TaskStatus::Skipped => sums.skipped += 1,
-            TaskStatus::Changed => {
-                sums.ok += 1;
-                sums.changed += 1;
-            }
-            _ => sums.ok += 1,
-        }
+        sums.count(status);
         self.tell(cx, status, result, seconds);
     }
 
-    fn failed(&self, cx: &Context, error: Error, reached: bool, sums: &mut HostSummary, seconds: f64) -> Error {
-        let status = match error.kind() {
-            // It has not failed.
-            ErrorKind::Cancelled => return error,
-            ErrorKind::Unreachable => TaskStatus::Unreachable,
-            // A host that lets nobody in, or whose settings are wrong.
-            _ if !reached => TaskStatus::Unreachable,
-            _ => TaskStatus::Failed,
-        };
-        match status {
-            TaskStatus::Unreachable => sums.unreachable = 1,
-            _ => sums.failed += 1,
+    fn failed(&self, cx: &Context, error: Error, connecting: bool, sums: &mut HostSummary, seconds: f64) -> Error {
+        if let Some(status) = TaskStatus::of_failure(&error, connecting) {
+            sums.count(status);
+            self.tell(cx, status, json!({ "msg": error.report() }), seconds);
         }
-        self.tell(cx, status, json!({ "msg": error.report() }), seconds);
         error
     }
 

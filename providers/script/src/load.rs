@@ -1,12 +1,10 @@
 //! Reads scripts and files of this machine, all of them before any host is touched.
 
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use towpath_core::pipeline::nearest;
+use towpath_core::local_tree::{digest, is_executable, unreadable, walk};
 use towpath_core::{Error, ErrorKind, Result};
 
 use crate::check::title;
@@ -114,33 +112,12 @@ fn wrong(message: impl Into<String>, path: &Path) -> Error {
     Error::new(ErrorKind::InvalidInput, SCRIPT, "load", message).with("file", path.display())
 }
 
-/// Says why a file of this machine can't be read, with the name that may have been meant.
-fn unreadable(path: &Path, e: std::io::Error) -> Error {
-    if e.kind() != std::io::ErrorKind::NotFound {
-        return Error::new(ErrorKind::Denied, SCRIPT, "load", "a file can't be read")
-            .with("file", path.display())
-            .caused_by(e);
-    }
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let there: Vec<String> = path
-        .parent()
-        .and_then(|dir| std::fs::read_dir(dir).ok())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    let hint = nearest(name, there.iter().map(String::as_str))
-        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    Error::new(ErrorKind::NotFound, SCRIPT, "load", format!("there is no such file{hint}")).with("file", path.display())
-}
-
 fn small(path: &Path) -> Result<Vec<u8>> {
-    let size = std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len();
+    let size = std::fs::metadata(path).map_err(|e| unreadable(SCRIPT, "file", path, e))?.len();
     if size > MOST_IN_MEMORY {
         return Err(wrong(format!("it is larger than {MOST_IN_MEMORY} bytes"), path));
     }
-    std::fs::read(path).map_err(|e| unreadable(path, e))
+    std::fs::read(path).map_err(|e| unreadable(SCRIPT, "file", path, e))
 }
 
 fn text(run: &RunConfig, base_dir: &Path) -> Result<Text> {
@@ -191,58 +168,36 @@ fn items(upload: &UploadConfig, base_dir: &Path) -> Result<Vec<Item>> {
     }
     let source = upload.source.clone().unwrap_or_default();
     let path = base_dir.join(&source);
-    let there = std::fs::metadata(&path).map_err(|e| unreadable(&path, e))?;
+    let there = std::fs::metadata(&path).map_err(|e| unreadable(SCRIPT, "file", &path, e))?;
+    if there.is_file() {
+        return Ok(vec![file(upload, &path, &source, String::new(), is_executable(&there))?]);
+    }
     if !there.is_dir() {
-        return Ok(vec![file(upload, &path, &source, String::new(), &there)?]);
+        return Err(wrong("it is neither a file nor a folder", &path));
     }
     let folder_mode = upload.directory_mode.as_deref().and_then(crate::check::octal).unwrap_or(0o755);
     let mut all = one(Content::Folder, folder_mode);
-    // Links are followed: what they lead to is sent. One that leads to a folder around it is an error of the walk.
-    for entry in walkdir::WalkDir::new(&path).min_depth(1).follow_links(true).sort_by_file_name() {
-        let entry =
-            entry.map_err(|e| wrong("a folder can't be read", e.path().unwrap_or(path.as_path())).caused_by(e))?;
-        let below = entry.path().strip_prefix(&path).unwrap_or(entry.path());
-        let Some(below) = below.to_str().filter(|b| !b.contains('\n')) else {
-            return Err(wrong("its name is no UTF-8, or of several lines", entry.path()));
-        };
-        let there = entry.metadata().map_err(|e| wrong("it can't be read", entry.path()).caused_by(e))?;
-        if there.is_dir() {
-            all.push(Item { below: below.to_owned(), content: Content::Folder, new_mode: folder_mode });
+    for entry in walk(SCRIPT, &path, |c| c == '\n')? {
+        let below = entry.below;
+        all.push(if entry.folder {
+            Item { below, content: Content::Folder, new_mode: folder_mode }
         } else {
-            all.push(file(upload, entry.path(), &source.join(below), below.to_owned(), &there)?);
-        }
+            file(upload, &entry.path, &source.join(&below), below, entry.executable)?
+        });
     }
     Ok(all)
 }
 
-fn file(upload: &UploadConfig, path: &Path, named: &Path, below: String, there: &std::fs::Metadata) -> Result<Item> {
-    if !there.is_file() {
-        return Err(wrong("it is neither a file nor a folder", path));
-    }
+fn file(upload: &UploadConfig, path: &Path, named: &Path, below: String, executable: bool) -> Result<Item> {
     let content = if upload.fill {
         let text = String::from_utf8(small(path)?)
             .map_err(|_| wrong("`fill` needs text, and this is no UTF-8: upload it without", path))?;
         Content::Text { text, file: Some(named.display().to_string()) }
     } else {
-        let (digest, size) = digest(path)?;
+        let (digest, size) = digest(SCRIPT, path)?;
         Content::File { path: path.to_owned(), digest, size }
     };
-    // Only this one bit: others differ from one checkout to the next.
-    let new_mode = if there.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
-    Ok(Item { below, content, new_mode })
-}
-
-fn digest(path: &Path) -> Result<(String, u64)> {
-    let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
-    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0u8; 1 << 16]);
-    loop {
-        let n = file.read(&mut buffer).map_err(|e| unreadable(path, e))?;
-        if n == 0 {
-            return Ok((hex::encode(hash.finalize()), size));
-        }
-        hash.update(buffer.get(..n).unwrap_or_default());
-        size += n as u64;
-    }
+    Ok(Item { below, content, new_mode: if executable { 0o755 } else { 0o644 } })
 }
 
 #[cfg(test)]

@@ -9,12 +9,17 @@ use crate::upload::{Found, Seen, Upload, states};
 /// Files that decide what names of users and groups mean, and who may do what.
 const OF_USERS: [&str; 5] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/sudoers", "/etc/shadow"];
 
+/// Whether a path is another one, or something in it.
+fn inside(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// What earlier steps would do to the host.
 #[derive(Debug, Default)]
 struct Before {
     /// The first step after which nothing is certain.
     dirty: Option<String>,
-    /// Paths that uploads would change: title, path with its links followed, and whether it is made.
+    /// Paths that uploads would change: title, path (as it is named, and with its links followed), and whether it is made.
     touched: Vec<(String, String, bool)>,
     /// What was said of each step: the most certain of its changes.
     said: Vec<(String, Certainty)>,
@@ -39,7 +44,6 @@ impl Before {
 
     /// Why something about a path is not certain.
     fn about(&self, path: &str) -> Option<String> {
-        let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
         let touched = self.touched.iter().find(|(_, t, _)| inside(t, path) || inside(path, t));
         self.dirty.clone().or_else(|| touched.map(|(title, ..)| format!("`{title}` before it changes the same path")))
     }
@@ -55,6 +59,16 @@ impl Before {
         let made = self.touched.iter().find(|(.., made)| *made);
         self.dirty.clone().or_else(|| made.map(|(title, ..)| format!("`{title}` before it makes something")))
     }
+}
+
+/// The one absolute path that a guard is about; `None` if it is a pattern, or starts in a folder that only the host knows.
+fn named(path: &str, cwd: Option<&str>) -> Option<String> {
+    if path.contains(['*', '?', '[', '\\']) {
+        return None;
+    }
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", cwd?) };
+    let parts: Vec<&str> = whole.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    (whole.starts_with('/') && !parts.contains(&"..")).then(|| format!("/{}", parts.join("/")))
 }
 
 /// Plans the steps of a host.
@@ -102,12 +116,6 @@ fn run_change(host: &str, run: &Run, look: Option<Look>, before: &mut Before) ->
         change.reason = Some(guard.shown(run));
         change
     };
-    if run.config.changed_when_status.as_ref().is_some_and(Vec::is_empty) {
-        // The author says that it changes nothing, whether it runs or not.
-        let mut change = Change::will_not(host, title);
-        change.reason = Some("counts as changing nothing: `changed_when_status` is empty".into());
-        return change;
-    }
     let called = before.called(run);
     if called == Some(Certainty::WillNot) {
         return because(Guarded::IfChanged);
@@ -134,9 +142,9 @@ fn run_change(host: &str, run: &Run, look: Option<Look>, before: &mut Before) ->
         }),
         Some(Look::Runs) => {
             let commands = run.config.unless.is_some() || run.config.only_if.is_some();
-            let made = run.config.creates.as_deref().and_then(|path| match path.contains(['*', '?', '[', '\\']) {
-                true => before.about_missing(),
-                false => before.about(path),
+            let made = run.config.creates.as_deref().and_then(|path| match named(path, run.config.cwd.as_deref()) {
+                Some(path) => before.about(&path),
+                None => before.about_missing(),
             });
             let doubt = if commands { before.about_anything() } else { before.dirty.clone().or(made) };
             match doubt {
@@ -153,8 +161,16 @@ fn run_change(host: &str, run: &Run, look: Option<Look>, before: &mut Before) ->
         },
         None => unknown("it has no guard, so only running it can tell what it changes".into()),
     };
+    // Also if it counts as changing nothing: that is how it is told, not what it does.
     before.spoil(title);
-    change
+    match &run.config.changed_when_status {
+        Some(list) if list.is_empty() && look != Some(Look::NoDirectory) => {
+            let mut change = Change::will_not(host, title);
+            change.reason = Some("counts as changing nothing: `changed_when_status` is empty".into());
+            change
+        }
+        _ => change,
+    }
 }
 
 async fn upload_changes(
@@ -167,8 +183,12 @@ async fn upload_changes(
 ) -> Result<Vec<Change>> {
     let title = upload.title.as_str();
     let differs = upload.differing(seen);
+    let links: Vec<&str> = upload.linked(seen).collect();
+    let behind = |path: &str| links.iter().any(|l| inside(path, l));
     if differs.is_empty() {
-        return Ok(vec![match before.about(&seen.real).or_else(|| before.about(&upload.path)) {
+        let doubt = before.about(&seen.real).or_else(|| before.about(&upload.path));
+        // Where a link in it leads is not looked at, so it may be anywhere.
+        return Ok(vec![match doubt.or_else(|| before.about_anything().filter(|_| !links.is_empty())) {
             Some(why) => Change::cannot_know(host, title, Action::Update, why),
             None => Change::will_not(host, title),
         }]);
@@ -176,6 +196,7 @@ async fn upload_changes(
     let connection = link.get(cx).await?;
     let mut changes = Vec::new();
     let mut touched = Vec::new();
+    let mut anywhere = false;
     for (wanted, found) in differs {
         let subject = match wanted.path == upload.path && title.ends_with(&upload.path) {
             true => title.to_owned(),
@@ -188,6 +209,7 @@ async fn upload_changes(
         };
         let mut change = Change::will(host, subject, action);
         let doubt = before.about(&real).or_else(|| before.about(&wanted.path));
+        let doubt = doubt.or_else(|| before.about_anything().filter(|_| behind(&wanted.path)));
         if let Some(why) =
             doubt.or_else(|| upload.refuse(wanted, found).err().map(|e| format!("it would fail: {}", e.message())))
         {
@@ -196,19 +218,36 @@ async fn upload_changes(
         }
         let (was, will) = states(upload, wanted, found, cx, connection).await?;
         changes.push(change.from_to(was, will));
-        // A link that is replaced may have led anywhere.
-        if matches!(found, Found::Other(_)) || OF_USERS.iter().any(|p| real.starts_with(p)) {
-            before.spoil(title);
+        // A link that is replaced may have led anywhere, and so may one that is followed.
+        anywhere |=
+            matches!(found, Found::Other(_)) || behind(&wanted.path) || OF_USERS.iter().any(|p| real.starts_with(p));
+        let made = *found == Found::Nothing;
+        if real != wanted.path {
+            touched.push((title.to_owned(), wanted.path.clone(), made));
         }
-        touched.push((title.to_owned(), real, *found == Found::Nothing));
+        touched.push((title.to_owned(), real, made));
     }
     before.touched.extend(touched);
+    if anywhere {
+        before.spoil(title);
+    }
     Ok(changes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guard_names_a_path_if_all_of_it_is_known() {
+        assert_eq!(named("/srv//app/./x/", None).as_deref(), Some("/srv/app/x"));
+        assert_eq!(named("x", Some("/srv/app")).as_deref(), Some("/srv/app/x"));
+        for (path, cwd) in
+            [("x", None), ("x", Some("app")), ("../x", Some("/srv")), ("/srv/*", None), ("x?", Some("/"))]
+        {
+            assert_eq!(named(path, cwd), None, "{path}");
+        }
+    }
 
     #[test]
     fn what_overlaps_is_in_doubt() {

@@ -1,9 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 use serde_json::json;
-use towpath_core::{Capabilities, Configurator, Configured, Context, Plan, Preflight, Result, Targets, digest_json};
+use towpath_core::{
+    Capabilities, Configurator, Configured, Context, Plan, Preflight, Result, Targets, digest_json, each_host,
+};
 
 use crate::load::{Work, load};
 use crate::{SCRIPT, ScriptConfig, check, host, plan};
@@ -64,7 +65,7 @@ impl Configurator for Script {
         let jobs = self.jobs(cx, targets, "plan").await?;
         let connector = &*targets.connector;
         let work: Vec<_> = jobs.iter().map(|job| plan::plan(cx, job, connector)).collect();
-        let planned: Vec<_> = futures::stream::iter(work).buffered(self.config.forks).collect().await;
+        let planned = each_host(self.config.forks, work).await;
         Configured::plan_of_hosts(jobs.iter().map(|job| job.host.name.clone()).zip(planned))
     }
 
@@ -75,8 +76,7 @@ impl Configurator for Script {
         let cx = &cx.scoped(SCRIPT);
         let connector = &*targets.connector;
         let work: Vec<_> = jobs.iter().map(|job| host::apply(cx, job, connector)).collect();
-        let ended = futures::stream::iter(work).buffered(self.config.forks).collect().await;
-        Configured::of_hosts(ended)
+        Configured::of_hosts(each_host(self.config.forks, work).await)
     }
 
     async fn digest(&self, _: &Context) -> Result<String> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::pipeline::ProviderSpec;
 use towpath_core::{ConnectionSpec, Json, Provisioner, SecretRef};
 
+use crate::Download;
 use crate::provider::TERRAFORM;
 
 /// Settings of the `terraform` provisioner: a root module, and how Terraform or OpenTofu runs it.
@@ -18,6 +19,10 @@ pub struct TerraformConfig {
     /// The program: `terraform`, `tofu`, or a path. By default the first of `terraform` and `tofu` that is on `PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<PathBuf>,
+
+    /// The program as a pinned download, instead of `program`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<Download>,
 
     /// The version wanted, if it must be this one: `1.11.4`, or `1.11` for any patch of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,6 +193,7 @@ impl TerraformConfig {
         Self {
             module: module.into(),
             program: None,
+            download: None,
             version: None,
             workspace: None,
             vars: BTreeMap::new(),

@@ -4,6 +4,7 @@ mod apply;
 mod command;
 mod config;
 mod diagnostic;
+mod download;
 mod hosts;
 mod init;
 mod provider;
@@ -18,5 +19,6 @@ mod tool;
 
 pub use config::*;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use download::Download;
 pub use provider::Terraform;
 pub use register::register;

@@ -53,6 +53,12 @@ impl Terraform {
         if config.env.contains_key("TF_WORKSPACE") && config.workspace.is_some() {
             return invalid("`workspace` and `TF_WORKSPACE` in `env` say the same thing: give one".to_owned());
         }
+        if let Some(download) = &config.download {
+            download.check()?;
+            if config.program.is_some() {
+                return invalid("`program` and `download` both say which program: give one".to_owned());
+            }
+        }
         if config.parallelism == Some(0) {
             return invalid("`parallelism` must be 1 or more".to_owned());
         }

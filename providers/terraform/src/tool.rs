@@ -32,9 +32,10 @@ struct VersionReply {
 impl Tool {
     /// Finds the program that the config names, or the first of `terraform` and `tofu` on `PATH`.
     pub(crate) async fn find(cx: &Context, config: &TerraformConfig) -> Result<Self> {
-        let named: Vec<PathBuf> = match &config.program {
-            Some(program) => vec![program.clone()],
-            None => vec!["terraform".into(), "tofu".into()],
+        let named: Vec<PathBuf> = match (&config.program, &config.download) {
+            (Some(program), _) => vec![program.clone()],
+            (None, Some(download)) => vec![download.program(cx).await?],
+            (None, None) => vec!["terraform".into(), "tofu".into()],
         };
         for program in &named {
             // Terraform warns on every command about a file that is not there, and OpenTofu refuses to start.
@@ -67,8 +68,8 @@ impl Tool {
             ),
         };
         Err(missing(format!(
-            "{} not found: install {wanted} (a single program, from its makers' download page or package repository), put it on PATH, or name it \
-             with `program`",
+            "{} not found: install {wanted} (a single program, from its makers' download page or package repository), put it on PATH, name it \
+             with `program`, or pin it with `download`",
             names.join(" and ")
         )))
     }

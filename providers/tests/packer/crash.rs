@@ -16,10 +16,14 @@ const DIR: &str = "TOWPATH_PACKER_CRASH_DIR";
 
 /// The provisioner counts its runs, and waits until it may go on.
 fn pipeline(dir: &Path) -> Pipeline {
+    pipeline_of(dir, "")
+}
+
+fn pipeline_of(dir: &Path, more: &str) -> Pipeline {
     let label = dir.file_name().unwrap().to_str().unwrap();
     let mut source = docker(label);
     source["volumes"] = json!({dir.join("shared").display().to_string(): "/shared"});
-    let wait = "echo run >>/shared/count; while [ ! -e /shared/go ]; do sleep 0.1; done";
+    let wait = format!("echo run >>/shared/count; while [ ! -e /shared/go ]; do sleep 0.1; done{more}");
     let config = json!({
         "definition": {"sources": [source], "provisioners": [{"type": "shell", "inline": [wait]}]},
         "secret_vars": {"token": {"file": dir.join("token")}},
@@ -125,17 +129,12 @@ async fn a_build_that_goes_on_is_ended_and_done_again() {
     assert!(runs_left(&dir.path().join("state")).is_empty(), "and no file with variables");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_build_that_finished_without_towpath_is_taken() {
-    if !packer_and_docker() {
-        return;
-    }
-    let dir = folder();
-    crash(dir.path()).await;
-    let label = dir.path().file_name().unwrap().to_str().unwrap();
-    write(dir.path(), "shared/go", "");
-    // Its output is a file, so that it can write to its end.
-    let run = runs_left(&dir.path().join("state")).pop().unwrap();
+/// Crashes, and lets Packer go on to its end: its output is a file, so that it can write.
+async fn finished_without_towpath(dir: &Path) {
+    crash(dir).await;
+    let label = dir.file_name().unwrap().to_str().unwrap();
+    write(dir, "shared/go", "");
+    let run = runs_left(&dir.join("state")).pop().unwrap();
     for _ in 0..600 {
         if !is_running(&run) {
             break;
@@ -143,6 +142,44 @@ async fn a_build_that_finished_without_towpath_is_taken() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(containers(label), "", "packer has ended, and cleaned up as ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_finished_without_towpath_is_kept_for_its_definition() {
+    if !packer_and_docker() {
+        return;
+    }
+    let dir = folder();
+    finished_without_towpath(dir.path()).await;
+    // Somebody else builds another definition of the image first.
+    let store = towpath::open_store(&format!("sqlite:{}", dir.path().join("other.db").display())).await.unwrap();
+    let seen = Seen::default();
+    let other = Engine::new(Arc::new(towpath::registry()), store).listener(seen.listener());
+    let report = other.run(&pipeline_of(dir.path(), "; echo changed"), RunOptions::default()).await.unwrap();
+    assert_eq!(report.state, RunState::Done, "{report:?}");
+    let changed: Vec<Artifact> =
+        serde_json::from_value(report.step("image").unwrap().outputs["artifacts"].clone()).unwrap();
+    let _changed = Images(changed.iter().map(|a| a.id.clone()).collect());
+    assert!(seen.text().contains("is kept for when its definition comes back"), "{}", seen.text());
+    assert_eq!(runs(dir.path()), 2);
+
+    // The run that was killed goes on: its image is there.
+    let seen = Seen::default();
+    let (artifacts, _images) = resume(dir.path(), &seen).await;
+    assert_eq!(runs(dir.path()), 2, "it was not built a second time");
+    assert_ne!(artifacts[0].id, changed[0].id);
+    assert_ne!(artifacts[0].provenance.content_key, changed[0].provenance.content_key);
+    assert!(seen.text().contains(&format!("docker_image {}", artifacts[0].id)), "it is told: {}", seen.text());
+    assert_eq!(output("docker", &["image", "inspect", "-f", "{{.Id}}", &artifacts[0].id]), artifacts[0].digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_finished_without_towpath_is_taken() {
+    if !packer_and_docker() {
+        return;
+    }
+    let dir = folder();
+    finished_without_towpath(dir.path()).await;
     let seen = Seen::default();
     let (artifacts, _images) = resume(dir.path(), &seen).await;
     assert_eq!(runs(dir.path()), 1, "it was not built a second time");

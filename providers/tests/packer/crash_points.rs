@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use towpath_core::pipeline::{Engine, ImageSpec, Pipeline, PipelineBuilder, ProviderSpec, RunOptions};
-use towpath_core::{Artifact, ArtifactKind, FaultPoint, Faults, RunFilter, RunState};
+use towpath_core::{Artifact, ArtifactKind, EventKind, FaultPoint, Faults, RunFilter, RunState, StepState};
 
 use crate::crash::is_running;
-use crate::support::{packer, runs_left, write};
+use crate::support::{Seen, packer, runs_left, write};
 
 const DIR: &str = "TOWPATH_PACKER_POINTS_DIR";
 const AT: &str = "TOWPATH_PACKER_POINTS_AT";
@@ -56,7 +56,8 @@ fn start(dir: &Path, at: usize) -> std::process::Child {
 }
 
 async fn ends_well(dir: &Path, when: &str) {
-    let engine = engine(dir).await;
+    let seen = Seen::default();
+    let engine = engine(dir).await.listener(seen.listener());
     let tokens = runs_left(&dir.join("state"));
     let report = engine.run(&pipeline(dir), RunOptions::default()).await.unwrap();
     assert_eq!(report.state, RunState::Done, "{when}: {report:?}");
@@ -70,6 +71,15 @@ async fn ends_well(dir: &Path, when: &str) {
     assert!(runs_left(&dir.join("state")).is_empty(), "{when}: a folder of a run is left");
     for token in tokens {
         assert!(!is_running(&token), "{when}: a process is left");
+    }
+    if runs.len() == 1 {
+        // Whoever watches this process only is told what the run has made, if its step was not finished before.
+        let events = seen.events();
+        let step_went_on = events.iter().any(|e| matches!(e, EventKind::StepStarted { .. }));
+        let told = |e: &EventKind| matches!(e, EventKind::Change { change, made: true } if change.subject == format!("file {}", file.id));
+        assert_eq!(events.iter().any(told), step_went_on, "{when}: {}", seen.text());
+        let state = report.step("image").unwrap().state;
+        assert_eq!(state, Some(StepState::Done), "{when}: the run has built it, whichever process did");
     }
     let built = std::fs::read_to_string(dir.join("count")).unwrap().lines().count();
     assert!((1..=2).contains(&built), "{when}: built {built} times");

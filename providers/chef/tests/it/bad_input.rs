@@ -80,6 +80,23 @@ async fn what_cannot_be_meant_is_refused() {
         assert!(matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound), "{config}: {error:?}");
         assert!(error.message().contains(part), "{config}: {error:?}");
     }
+    // One whose name is computed may be any, which is no reason to refuse those that are known.
+    write("cookbooks/odd/metadata.rb", "version '1.0'\nname File.basename(__dir__) + '-x'\n");
+    let refused = async |item: &str| {
+        let config: ChefConfig = serde_json::from_value(solo(json!({ "run_list": [item] }))).unwrap();
+        Chef::new(config, dir.path()).unwrap().preflight(&Context::new()).await.err()
+    };
+    assert!(refused("website").await.is_none());
+    let error = refused("odd-x").await.unwrap();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains("is computed"), "{error:?}");
+    assert!(error.get("file").is_some_and(|f| f.ends_with("cookbooks/odd/metadata.rb:2")), "{error:?}");
+    write("cookbooks/odd/metadata.rb", "name 'odd-x' # 'x'\n");
+    assert!(refused("odd-x").await.is_none());
+    write("cookbooks/odd/metadata.json", "{\n\"name\": }");
+    let error = refused("odd-x").await.unwrap();
+    assert!(error.get("file").is_some_and(|f| f.ends_with("cookbooks/odd/metadata.json:2")), "{error:?}");
+    std::fs::remove_dir_all(dir.path().join("cookbooks/odd")).unwrap();
+
     // A cookbook is also known by the name in its metadata.
     let good: ChefConfig = serde_json::from_value(solo(json!({ "run_list": ["website::x", "web"] }))).unwrap();
     let found = Chef::new(good, dir.path()).unwrap().preflight(&Context::new()).await.unwrap();

@@ -4,6 +4,8 @@
 require "json"
 require "fileutils"
 
+$stdout.sync = true
+
 arguments = ARGV.dup
 config_file = arguments[arguments.index("-c") + 1]
 json_file = arguments[arguments.index("-j") + 1]
@@ -146,4 +148,4 @@ status = RunStatus.new(resources, updated, failed, error)
 settings.values[error ? :exception_handlers : :report_handlers].each { |handler| handler.run_report_safely(status) }
 warn "FATAL: #{error.class}: #{error.message}" if error
 puts "#{updated.size}/#{resources.size} resources updated"
-exit(error ? 1 : (node["exit"] || 0))
+exit(node["exit"] || (error ? 1 : 0))

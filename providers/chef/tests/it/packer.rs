@@ -74,7 +74,7 @@ fn normal(world: &World) -> Value {
     }
     settings.remove("log_location");
     let files = world.sh("cd /var/tmp/recorded; cd $(ls | sort -n | tail -n 1)/staging
-        find . -type f ! -name solo.rb ! -name client.rb ! -name node.json ! -name first-boot.json ! -name towpath_report.rb -exec sha256sum {} + | sort -k2
+        find . -type f ! -name solo.rb ! -name client.rb ! -name node.json ! -name first-boot.json ! -name towpath_report.rb ! -name .running -exec sha256sum {} + | sort -k2
         find . -mindepth 1 -type d | sort");
     let settings_file = said["argv"][2].as_str().unwrap();
     let folder = settings_file.rsplit_once('/').unwrap().0.to_owned();

@@ -134,6 +134,22 @@ async fn a_wish_for_a_reboot_is_a_warning() {
     assert_eq!(world.apply(run(3)).await.unwrap_err().get("exit_status"), Some("3"));
 }
 
+/// An exit status of 0 is no proof: settings of the user's own may swallow a failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_of_a_failure_is_believed() {
+    let Some(world) = World::new(1).await else { return };
+    world.write("cookbooks/bad/recipes/default.rb", "file \"/nowhere/x\" do\n  content \"x\"\nend\n");
+    world.write("cookbooks/bad/recipes/early.rb", "raise \"too early\"\n");
+    let run = |recipe: &str| json!({ "run_list": [recipe], "attributes": { "exit": 0 }, "plan": "why_run" });
+    let error = world.apply(run("bad")).await.unwrap_err();
+    assert_eq!((error.kind(), error.get("task")), (ErrorKind::ToolFailed, Some("file[/nowhere/x]")), "{error:?}");
+    assert!(world.results().iter().all(|(_, _, status)| *status == TaskStatus::Failed), "{:?}", world.results());
+    // Nothing was updated before it failed, which is no promise.
+    let error = world.chef(run("bad::early")).plan(&world.cx, &world.targets).await.unwrap_err();
+    assert_eq!((error.kind(), error.get("host")), (ErrorKind::ToolFailed, Some("web-1")), "{error:?}");
+    assert!(error.report().contains("RuntimeError: too early"), "{error:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_gets_its_settings_and_key() {
     let Some(mut world) = World::new(1).await else { return };

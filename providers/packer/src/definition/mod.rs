@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
+use towpath_core::pipeline::nearest;
 use towpath_core::{ArtifactKind, Error, ErrorKind, Json, Result};
 
 pub use self::post_processor::*;
@@ -101,6 +102,12 @@ impl Definition {
         of_sources.chain(of_processors).collect()
     }
 
+    /// Says whether the sources that start from a Docker image of the base take the one that is here.
+    pub(crate) fn pulls_no_base(&self) -> bool {
+        let mut of_base = self.sources.iter().filter(|s| s.needs_base());
+        of_base.all(|s| matches!(s, Source::Docker(docker) if docker.pull == Some(false)))
+    }
+
     pub(crate) fn check(&self, config: &PackerConfig) -> Result<()> {
         if self.sources.is_empty() {
             return Err(invalid("a definition needs at least one of `sources`"));
@@ -176,10 +183,6 @@ impl Definition {
         }
         Ok(template)
     }
-}
-
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known.into_iter().map(|k| (strsim::damerau_levenshtein(name, k), k)).min().filter(|(d, _)| *d <= 2).map(|(_, k)| k)
 }
 
 fn invalid(message: impl Into<String>) -> Error {

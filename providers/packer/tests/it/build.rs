@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use towpath_core::{ArtifactKind, Context, ErrorKind, EventKind, ImageBuilder, MemoryStore, Store};
+use towpath_core::{
+    ArtifactKind, Context, ErrorKind, EventKind, ImageBuilder, Journal, MemoryStore, Record, RunId, Store,
+};
 use towpath_packer::{Checksum, Definition, File, Manifest, Packer, PackerConfig, PostProcessor, Reuse, Source};
 
 use crate::support::{Seen, image, packer, runs_left, write};
@@ -197,4 +199,113 @@ build {
     let error = builder.build(&cx, &image("web", &[ArtifactKind::Ami])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("makes no `ami`") && error.to_string().contains("copy.txt"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_later_build_has_written_is_not_removed() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let builder = |text: &str| {
+        let file = File { target: "out.txt".into(), content: Some("{{user `text`}}".into()), ..File::default() };
+        let config = PackerConfig::definition(Definition::new([Source::File(file)])).var("text", text);
+        Packer::new(config.working_dir(dir.path()).state_dir(dir.path().join("state"))).unwrap()
+    };
+    let cx = Context::new();
+    let web = image("web", &[ArtifactKind::File]);
+    let beside = dir.path().join("out.txt.towpath.json");
+    for with_file_beside in [true, false] {
+        let one = builder("one").build(&cx, &web).await.unwrap().artifacts.remove(0);
+        let two = builder("two").build(&cx, &web).await.unwrap().artifacts.remove(0);
+        assert_eq!(one.id, two.id);
+        if !with_file_beside {
+            std::fs::remove_file(&beside).unwrap();
+        }
+        assert!(!builder("one").remove(&cx, &one).await.unwrap(), "it is gone already");
+        assert_eq!(std::fs::read_to_string(&two.id).unwrap(), "two");
+        assert_eq!(builder("one").recorded(&cx, "web").await.unwrap(), std::slice::from_ref(&two));
+        assert_eq!(builder("two").build(&cx, &web).await.unwrap().changed, 0);
+        assert!(builder("one").remove(&cx, &two).await.unwrap());
+        assert!(!beside.exists() && builder("one").recorded(&cx, "web").await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_built_of_files_that_changed_meanwhile_is_not_taken_again() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "in/a", "1");
+    let template = r#"{"builders": [{"type": "file", "content": "x", "target": "out.txt"}],
+        "provisioners": [{"type": "shell-local", "inline": ["echo 2 >in/a"]}]}"#;
+    let template = write(dir.path(), "t.json", template);
+    let mut config = PackerConfig::template(template).working_dir(dir.path()).state_dir(dir.path().join(".towpath"));
+    config.key_files.push("in".into());
+    let builder = Packer::new(config).unwrap();
+    let seen = Seen::default();
+    let cx = seen.context().build();
+    let web = image("web", &[ArtifactKind::File]);
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 1);
+    assert!(seen.text().contains("were changed while it was built"), "{}", seen.text());
+    // Of the second one it is known what it was made of: nothing has changed.
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 1);
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 0);
+    // Nor did the first one come back with its content.
+    write(dir.path(), "in/a", "1");
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 1);
+}
+
+/// A run that was killed after its build had been written down, and before its journal or its listeners knew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_on_says_what_it_had_made() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = PackerConfig::definition(two_files())
+        .var("text", "hello")
+        .working_dir(dir.path())
+        .state_dir(dir.path().join("state"));
+    let builder = Packer::new(config).unwrap();
+    let web = image("web", &[ArtifactKind::File]);
+    let run = RunId::new();
+    let made = |seen: &Seen| {
+        let subject = |e: EventKind| match e {
+            EventKind::Change { change, made: true } => Some(change.subject),
+            _ => None,
+        };
+        let mut all: Vec<String> = seen.events().into_iter().filter_map(subject).collect();
+        all.sort();
+        all
+    };
+    let first = Seen::default();
+    let built = builder.build(&first.context().journal(run.clone(), Journal::in_memory()).build(), &web).await.unwrap();
+    assert_eq!((built.changed, made(&first).len()), (4, 4));
+
+    let key = &built.artifacts[0].provenance.content_key;
+    let intent = Record::EffectIntent { path: format!("build/{key}"), intent: json!({}) };
+    let done = Record::EffectDone {
+        path: format!("build/{key}"),
+        result: json!({"artifacts": built.artifacts, "built": true}),
+    };
+    for records in [vec![intent.clone()], vec![intent, done]] {
+        let journal = Journal::in_memory();
+        journal.append(records.clone()).await.unwrap();
+        let again = Seen::default();
+        let found = builder.build(&again.context().journal(run.clone(), journal).build(), &web).await.unwrap();
+        assert_eq!(found, built, "{records:?}");
+        assert_eq!(made(&again), made(&first), "{records:?}");
+    }
+    // What another run has made is reused, and no news.
+    let other = Seen::default();
+    let cx = other.context().journal(RunId::new(), Journal::in_memory()).build();
+    let reused = builder.build(&cx, &web).await.unwrap();
+    assert_eq!((reused.changed, made(&other)), (0, Vec::new()));
+    // So it is in another step of the same run.
+    let step = Seen::default();
+    let cx = step.context().journal(run, Journal::in_memory()).build().for_step("again");
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 0);
+    assert_eq!(made(&step), Vec::<String>::new());
 }

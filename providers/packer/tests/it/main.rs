@@ -7,6 +7,7 @@ mod behaviour;
 mod build;
 mod docker;
 mod hosts;
+mod leftovers;
 mod newer;
 mod options;
 mod secrets;

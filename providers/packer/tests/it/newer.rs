@@ -56,7 +56,7 @@ async fn required_plugins_are_installed_first() {
     assert_eq!(verbs(dir.path()), ["version", "version", "init", "validate", "build"]);
     assert!(built.artifacts[0].id.ends_with("/made.txt"));
     let again = builder.build(&cx, &image("web", &[ArtifactKind::File])).await.unwrap();
-    assert_eq!((again.changed, verbs(dir.path()).len()), (0, 5), "packer is not even started for what is there");
+    assert_eq!((again.changed, verbs(dir.path()).len()), (0, 6), "packer is only asked for its version");
 
     // Not where it is switched off, nor where no plugin is required, nor where the version has no `init`.
     let plain = write(dir.path(), "plain.pkr.hcl", "build {\n}\n");
@@ -69,6 +69,54 @@ async fn required_plugins_are_installed_first() {
     }
     let all = [verbs(dir.path()), verbs(&dir.path().join("old"))].concat();
     assert_eq!(all.iter().filter(|v| *v == "init").count(), 1, "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_of_a_plugin_is_another_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = |version: &str| format!("plugins/github.com/a/x/packer-plugin-x_v{version}_x5.0_linux_amd64");
+    let install = format!("[ -e plugins ] || {{ mkdir -p plugins/github.com/a/x; echo 1 >{}; }}", plugin("1.0.0"));
+    let template = write(dir.path(), "t.pkr.hcl", WITH_PLUGINS);
+    let mut config = PackerConfig {
+        program: newer(dir.path(), "1.11.2", &install),
+        ..PackerConfig::template(&template).working_dir(dir.path()).state_dir(dir.path().join("state"))
+    };
+    config.env.insert("PACKER_PLUGIN_PATH".into(), dir.path().join("plugins").display().to_string());
+    let (builder, cx, web) = (Packer::new(config).unwrap(), Context::new(), image("web", &[ArtifactKind::File]));
+    let built = builder.build(&cx, &web).await.unwrap();
+    assert_eq!(built.changed, 1);
+    let again = builder.build(&cx, &web).await.unwrap();
+    assert_eq!((again.changed, &again.artifacts), (0, &built.artifacts), "what `init` installed is part of the first");
+    write(dir.path(), &plugin("1.0.1"), "1");
+    assert!(!builder.plan(&cx, &web).await.unwrap().is_empty());
+    assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_says_before_what_becomes_of_its_plugins() {
+    let dir = tempfile::tempdir().unwrap();
+    let template = write(dir.path(), "t.pkr.hcl", WITH_PLUGINS);
+    let config = |version: &str| PackerConfig {
+        program: newer(&dir.path().join(version), version, ":"),
+        ..PackerConfig::template(&template).working_dir(dir.path()).state_dir(dir.path().join("state"))
+    };
+    let cx = Context::new();
+    let found = Packer::new(config("1.11.2")).unwrap().preflight(&cx).await.unwrap();
+    assert!(found.ok.iter().any(|l| l.contains("`github.com/a/x`") && l.contains("`packer init`")), "{found:?}");
+
+    let old = Packer::new(config("1.6.6")).unwrap().preflight(&cx).await.unwrap_err();
+    assert_eq!(old.kind(), ErrorKind::ToolMissing);
+    assert!(old.message().contains("`github.com/a/x`") && old.message().contains("1.7"), "{old:?}");
+
+    let without = |version| PackerConfig { init: false, ..config(version) };
+    let missing = Packer::new(without("1.11.2")).unwrap().preflight(&cx).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::ToolMissing);
+    assert!(missing.message().contains("`github.com/a/x`") && missing.message().contains("init"), "{missing:?}");
+    let unseen = Packer::new(without("1.7.0")).unwrap().preflight(&cx).await.unwrap();
+    assert!(unseen.warnings.iter().any(|w| w.contains("`github.com/a/x`")), "{unseen:?}");
+    write(dir.path(), "there.pkr.hcl", &WITH_PLUGINS.replace("github.com/a/x", "github.com/hashicorp/amazon"));
+    let there = PackerConfig { template: Some(dir.path().join("there.pkr.hcl")), ..without("1.11.2") };
+    Packer::new(there).unwrap().preflight(&cx).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

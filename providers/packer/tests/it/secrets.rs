@@ -6,6 +6,8 @@ use towpath_packer::{Packer, PackerConfig};
 use crate::support::{Seen, image, packer, runs_left, stub, write};
 
 const SECRET: &str = "correct-horse-battery";
+/// Packer's output can't tell this from the end of a line.
+const WITH_ESCAPE: &str = r"first-half\nsecond-half";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_packer_prints_of_secrets_is_masked() {
@@ -34,6 +36,38 @@ async fn what_packer_prints_of_secrets_is_masked() {
             assert!(!text.contains(secret) && !error.report().contains(secret), "{name}: {text}\n{error:?}");
         }
         assert!(runs_left(&dir.path().join("state")).is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sensitive_variables_out_of_the_environment_are_masked() {
+    if !packer() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let json = r#"{"variables": {"pw": "{{env `SECRET_OF_TEST`}}"}, "sensitive-variables": ["pw"],
+      "builders": [{"type": "null", "communicator": "none"}],
+      "provisioners": [{"type": "shell-local", "inline": ["echo p {{user `pw`}}", "exit 1"]}]}"#;
+    let of_default = "variable \"pw\" {\n  sensitive = true\n  default = env(\"SECRET_OF_TEST\")\n}\n";
+    let of_packer = "variable \"pw\" {\n  sensitive = true\n}\n";
+    let hcl = "source \"null\" \"a\" {\n  communicator = \"none\"\n}\nbuild {\n  sources = [\"source.null.a\"]\n  provisioner \"shell-local\" {\n    inline = [\"echo p ${var.pw}\", \"exit 1\"]\n  }\n}\n";
+    for (name, text, var, secret) in [
+        ("t.json", json.to_owned(), "SECRET_OF_TEST"),
+        ("default.pkr.hcl", format!("{of_default}{hcl}"), "SECRET_OF_TEST"),
+        ("packer.pkr.hcl", format!("{of_packer}{hcl}"), "PKR_VAR_pw"),
+    ]
+    .into_iter()
+    .flat_map(|(name, text, var)| [SECRET, WITH_ESCAPE].map(|secret| (name, text.clone(), var, secret)))
+    {
+        let template = write(dir.path(), name, &text);
+        let mut config = PackerConfig::template(&template).working_dir(dir.path()).state_dir(dir.path().join("state"));
+        config.env.insert(var.into(), secret.into());
+        let seen = Seen::default();
+        let error = Packer::new(config).unwrap().build(&seen.context().build(), &image("web", &[])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ToolFailed, "{error:?}");
+        let text = format!("{}{}", seen.text(), error.report());
+        assert!(text.contains("p ***"), "{name}: {text}");
+        assert!([secret, "first-half", "second-half"].iter().all(|part| !text.contains(part)), "{name}: {text}");
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::{Connection, Context, Error, ErrorKind, ExitStatus, Result, shell_quote};
 
 use super::Run;
-use crate::SCRIPT;
+use crate::{RunConfig, SCRIPT};
 
 /// The guard that keeps a script from running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +33,9 @@ pub(crate) enum Look {
     NoDirectory,
 }
 
-/// Patterns are the shell's own, but their words are not split. User commands are read by `eval` in a shell of their own, so that
-/// `exit` or `cd` in them is without effect here.
-const PROBE: &str = r#"[ -z "$w" ] || cd -- "$w" 2>/dev/null || exit 90
-there() { ( IFS=; for f in $1; do if [ -e "$f" ] || [ -L "$f" ]; then exit 0; fi; done; exit 1 ) }
-[ -z "$c" ] || ! there "$c" || exit 91
-[ -z "$r" ] || there "$r" || exit 92
-[ -z "$u" ] || ! ( eval "$u" ) >/dev/null 2>&1 </dev/null || exit 93
-[ -z "$o" ] || ( eval "$o" ) >/dev/null 2>&1 </dev/null || exit 94
-exit 95"#;
+/// Whether something matches: patterns are the shell's own, but their words are not split. In a shell of its own, as are the user's
+/// commands: nothing that is set here is seen by them, and no `exit` or `cd` in them is felt here.
+const THERE: &str = r#"for f in $1; do if [ -e "$f" ] || [ -L "$f" ]; then exit 0; fi; done; exit 1"#;
 
 impl Guarded {
     /// The guard with its value.
@@ -57,18 +51,23 @@ impl Guarded {
     }
 }
 
+/// The guards as a script that says by its status what they say.
+fn probe(config: &RunConfig) -> String {
+    let mut script = String::new();
+    let mut add = |value: &Option<String>, line: &dyn Fn(String) -> String| {
+        script.extend(value.as_deref().map(|v| format!("{}\n", line(shell_quote(v)))));
+    };
+    add(&config.cwd, &|v| format!("CDPATH= cd -- {v} 2>/dev/null || exit 90"));
+    add(&config.creates, &|v| format!("! ( IFS=; set -- {v}; {THERE} ) || exit 91"));
+    add(&config.removes, &|v| format!("( IFS=; set -- {v}; {THERE} ) || exit 92"));
+    add(&config.unless, &|v| format!("! ( eval {v} ) >/dev/null 2>&1 </dev/null || exit 93"));
+    add(&config.only_if, &|v| format!("( eval {v} ) >/dev/null 2>&1 </dev/null || exit 94"));
+    script + "exit 95"
+}
+
 /// Looks at the guards. Changes nothing, as far as the user's commands don't.
 pub(crate) async fn guards(run: &Run, cx: &Context, connection: &dyn Connection) -> Result<Look> {
-    let value = |v: &Option<String>| shell_quote(v.as_deref().unwrap_or_default());
-    let c = &run.config;
-    let script = format!(
-        "w={} c={} r={} u={} o={}\n{PROBE}",
-        value(&c.cwd),
-        value(&c.creates),
-        value(&c.removes),
-        value(&c.unless),
-        value(&c.only_if)
-    );
+    let script = probe(&run.config);
     let mut exec = run.exec(script);
     exec.label = Some(format!("guards of {}", run.title));
     let out = connection.exec(cx, &exec).await?;

@@ -3,13 +3,10 @@
 mod guards;
 mod ready;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use towpath_core::{
-    Connection, Context, Error, ErrorKind, EventKind, Exec, ExitStatus, Result, follow_lines, shell_quote,
-};
+use towpath_core::{Connection, Context, Error, ErrorKind, Exec, ExitStatus, Result, Tail, follow_lines, shell_quote};
 
 pub(crate) use guards::{Guarded, Look, guards};
 pub(crate) use ready::Run;
@@ -29,24 +26,23 @@ pub(crate) struct Ran {
     pub(crate) guard: Option<Guarded>,
 }
 
-/// How many of the last lines an error shows.
-const TAIL: usize = 20;
-
-/// Longest line that is shown.
-const LONGEST: usize = 16 << 10;
-
 /// What is put around a script: a folder that only its user can read, which goes when the script is over. The script itself comes
-/// through standard input, and half a script, of a connection that broke, does not run; environment and password are the connector's business. So none of them is ever an argument.
-const WRAPPER: &str = r#"m=$(umask); umask 077
-d=$(mktemp -d "${TMPDIR:-/tmp}/towpath-XXXXXXXX") || { echo "$k temp" >&2; exit 125; }
-trap 'rm -rf -- "$d"' EXIT
+/// through standard input, and half a script, of a connection that broke, does not run; environment and password are the connector's
+/// business. So none of them is ever an argument.
+///
+/// It has no variables, only parameters (mark, size, name, working directory, umask, folder): any name may be one of the script's
+/// environment, whose value it would change.
+const WRAPPER: &str = r#"umask 077
+set -- "$@" "$(mktemp -d "${TMPDIR:-/tmp}/towpath-XXXXXXXX")"
+[ -n "$6" ] || { printf '%s\n' "$1 temp" >&2; exit 125; }
+trap 'rm -rf -- "$6"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-printf '%s\n' "$k dir $d"; printf '%s\n' "$k dir $d" >&2
-head -c "$z" >"$d/$n" && [ "$(wc -c <"$d/$n")" -eq "$z" ] && chmod 700 "$d/$n" || { echo "$k write" >&2; exit 125; }
-umask "$m"
-[ -z "$w" ] || cd -- "$w" || { echo "$k cwd" >&2; exit 125; }
+printf '%s\n' "$1 dir $6"; printf '%s\n' "$1 dir $6" >&2
+head -c "$2" >"$6/$3" && [ "$(wc -c <"$6/$3")" -eq "$2" ] && chmod 700 "$6/$3" || { printf '%s\n' "$1 write" >&2; exit 125; }
+umask "$5"
+[ -z "$4" ] || CDPATH= cd -- "$4" || { printf '%s\n' "$1 cwd" >&2; exit 125; }
 "#;
 
 impl Run {
@@ -69,7 +65,7 @@ impl Run {
         let mark = format!("{:032x}", rand::random::<u128>());
         let words = |words: &[String]| words.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ");
         let script = format!(
-            "k={mark} z={} n={} w={}\n{WRAPPER}{} \"$d/$n\" {} </dev/null\nexit $?",
+            "set -- {mark} {} {} {} \"$(umask)\"\n{WRAPPER}{} \"$6/$3\" {} </dev/null\nexit $?",
             self.text.bytes.len(),
             shell_quote(&self.text.name),
             shell_quote(self.config.cwd.as_deref().unwrap_or_default()),
@@ -84,8 +80,8 @@ impl Run {
             mark,
             dir: None,
             trouble: None,
-            out: VecDeque::new(),
-            err: VecDeque::new(),
+            out: Tail::default(),
+            err: Tail::default(),
             line: None,
         };
         let ended = follow_lines(cx, connection, &exec, SCRIPT, |from_err, line| said.see(from_err, line)).await;
@@ -140,8 +136,8 @@ struct Said<'a> {
     dir: Option<String>,
     /// What kept it from starting.
     trouble: Option<String>,
-    out: VecDeque<String>,
-    err: VecDeque<String>,
+    out: Tail,
+    err: Tail,
     /// The line of the script that its interpreter named last.
     line: Option<usize>,
 }
@@ -156,12 +152,7 @@ impl Said<'_> {
             }
             return;
         }
-        // Masked before it is cut, so that no part of a secret is left at the end.
-        let mut line = self.cx.masker().mask(line).into_owned();
-        if let Some(at) = line.char_indices().map(|(i, _)| i).find(|i| *i >= LONGEST) {
-            line.truncate(at);
-            line.push_str("...");
-        }
+        let mut line = Tail::shown(self.cx, line);
         if let Some(dir) = &self.dir {
             let path = format!("{dir}/{}", self.run.text.name);
             if line.contains(&path) {
@@ -170,14 +161,7 @@ impl Said<'_> {
             }
         }
         let last = if from_err { &mut self.err } else { &mut self.out };
-        if last.len() == TAIL {
-            last.pop_front();
-        }
-        last.push_back(line.clone());
-        if !self.run.config.sensitive {
-            let stream = if from_err { "stderr" } else { "stdout" };
-            self.cx.emit(EventKind::Output { stream: stream.to_owned(), line });
-        }
+        last.add(self.cx, from_err, line, !self.run.config.sensitive);
     }
 
     fn failure(self, status: &ExitStatus) -> Error {
@@ -203,8 +187,7 @@ impl Said<'_> {
         if self.run.config.sensitive {
             return error.caused_by("its output is hidden by `sensitive`");
         }
-        let lines = if self.err.is_empty() { self.out } else { self.err };
-        let text = lines.into_iter().collect::<Vec<_>>().join("\n");
+        let text = if self.err.is_empty() { self.out.text() } else { self.err.text() };
         if text.trim().is_empty() { error } else { error.caused_by(text) }
     }
 }

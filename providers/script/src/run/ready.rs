@@ -1,6 +1,6 @@
 //! A script with all that a host gives to it.
 
-use towpath_core::{Become, Context, Host, Result, Secret};
+use towpath_core::{Become, Host, Result, Secret};
 
 use crate::RunConfig;
 use crate::load::Text;
@@ -36,11 +36,7 @@ impl Run {
     }
 
     /// Adds an environment variable that is secret.
-    pub(crate) fn secret(&mut self, cx: &Context, name: &str, value: &Secret) {
-        // Commands print line by line, so a secret of several lines would never be seen whole.
-        for line in value.expose().lines().map(str::trim).filter(|l| *l != value.expose()) {
-            cx.masker().learn(&Secret::new(line));
-        }
+    pub(crate) fn secret(&mut self, name: &str, value: &Secret) {
         self.env.push((name.to_owned(), value.clone()));
     }
 }

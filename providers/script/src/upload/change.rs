@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use towpath_core::{Connection, Context, Error, ErrorKind, Exec, PutOptions, Result, shell_quote};
 
-use super::look::Has;
+use super::look::{Has, LINKED};
 use super::ready::File;
 use super::{Found, LISTED, Seen, Upload, Uploaded, Wanted};
 use crate::SCRIPT;
@@ -52,6 +52,8 @@ impl Upload {
         let message = match (&wanted.file, found) {
             (_, Found::Hidden) => "this user may not look at it; another one may be needed (`become`)",
             (Some(_), Found::Folder(_)) => "it is to be a file, and there is a folder",
+            // To replace it could be meant, or a file in that folder.
+            (Some(_), Found::Other(LINKED)) => "it is to be a file, and there is a link to a folder",
             (None, Found::File(..) | Found::Other(_)) => "it is to be a folder, and there is something else",
             _ => return Ok(()),
         };
@@ -75,10 +77,10 @@ impl Upload {
                 script.push_str(&format!("( umask 022; mkdir -p -- {path} )\n"));
             }
             if let Some(owner) = self.owner().filter(|_| wanted.mend) {
-                script.push_str(&format!("chown -- {} {path}\n", shell_quote(&owner)));
+                script.push_str(&format!("chown -h -- {} {path}\n", shell_quote(&owner)));
             }
             if let Some(mode) = wanted.mode.or(new.then_some(wanted.new_mode)) {
-                script.push_str(&format!("chmod {mode:o} -- {path}\n"));
+                script.push_str(&chmod(mode, &path));
             }
         }
         self.script(cx, connection, script, "folders").await
@@ -108,15 +110,13 @@ impl Upload {
         if let Found::File(has, digest) = found {
             if *digest == file.digest {
                 // Only owner or mode: changing the owner may clear bits of the mode.
-                let owner = self.owner().map(|o| format!("chown -- {} {path}\n", shell_quote(&o))).unwrap_or_default();
-                let mode = format!("chmod {:o} -- {path}\n", wanted.mode.unwrap_or(has.mode));
+                let owner =
+                    self.owner().map(|o| format!("chown -h -- {} {path}\n", shell_quote(&o))).unwrap_or_default();
+                let mode = chmod(wanted.mode.unwrap_or(has.mode), &path);
                 return self.script(cx, connection, format!("set -e\n{owner}{mode}"), "owner and mode").await;
             }
             if self.config.backup {
-                // By its content, so that one that is made again after a crash is the same one.
-                let to = format!("{}.{}~", wanted.path, digest.get(..12).unwrap_or(digest));
-                let script = format!("set -e\ncp -p -- {path} {}\n", shell_quote(&to));
-                self.script(cx, connection, script, "backup").await?;
+                self.backup(cx, connection, wanted).await?;
             }
         }
         let kept = |of: fn(&Has) -> &String| match found {
@@ -136,4 +136,9 @@ impl Upload {
         };
         connection.put(cx, file.source.clone(), &wanted.path, &options).await
     }
+}
+
+/// Sets a mode. `chmod` follows links, and somebody else may have put one there since it was looked at.
+fn chmod(mode: u32, path: &str) -> String {
+    format!("[ ! -L {path} ]\nchmod {mode:o} -- {path}\n")
 }

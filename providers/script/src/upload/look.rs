@@ -68,15 +68,17 @@ else exit 90; fi
 if stat -c %u / >/dev/null 2>&1; then s=-c f='%u %g %U %G %a %s'; else s=-f f='%u %g %Su %Sg %Lp %z'; fi
 id -u
 IFS= read -r p
-if [ -d "$p" ]; then ( cd -P -- "$p" 2>/dev/null && pwd -P ) || echo
-else
-d=${p%/*}; d=$( cd -P -- "${d:-/}" 2>/dev/null && pwd -P ) && echo "${d%/}/${p##*/}" || echo
-fi
+d=$p; n=
+[ -d "$p" ] || { d=${p%/*}; n=/${p##*/}; }
+r=$( CDPATH= cd -P -- "${d:-/}" 2>/dev/null && pwd -P ) || r=
+# A folder behind a link may have a line break in its name.
+case $r in '' | *'
+'*) echo ;; *) printf '%s\n' "${r%/}$n" ;; esac
 l=$(cat)
 each() { printf '%s\n' "$l"; }
 is_file() { [ ! -L "$1" ] && [ -f "$1" ] && [ -r "$1" ]; }
 each | while IFS= read -r p; do
-if [ -L "$p" ]; then if [ -d "$p" ]; then echo link to a folder; else echo link; fi
+if [ -L "$p" ]; then if [ -d "$p" ]; then echo 'link to a folder'; else echo link; fi
 elif is_file "$p"; then echo file
 elif [ -f "$p" ]; then echo hidden
 elif [ -d "$p" ]; then echo folder

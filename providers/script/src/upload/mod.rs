@@ -1,5 +1,6 @@
 //! Puts files on a host, where they are not there yet.
 
+mod backup;
 mod change;
 mod look;
 mod ready;
@@ -10,6 +11,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) use look::{Found, Seen};
 pub(crate) use ready::{Upload, Wanted};
 pub(crate) use shown::states;
+
+impl Upload {
+    /// Folders below the upload's own that are links to other ones: what is in them is elsewhere.
+    pub(crate) fn linked<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = &'a str> {
+        let linked = |w: &&Wanted| w.file.is_none() && seen.found.get(&w.path) == Some(&Found::Other(look::LINKED));
+        self.wanted.iter().filter(linked).map(|w| w.path.as_str()).filter(|p| p.len() > self.path.len())
+    }
+}
 
 /// How an upload went on a host, as journals keep it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

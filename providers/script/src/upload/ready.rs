@@ -128,7 +128,7 @@ impl Wanted {
                 !self.mend || has.fits(self.mode, config.owner.as_deref(), config.group.as_deref())
             }
             // It is somebody's wish that the files are elsewhere.
-            (None, Found::Other(what)) => *what == LINKED,
+            (None, Found::Other(LINKED)) => true,
             _ => false,
         }
     }

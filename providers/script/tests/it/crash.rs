@@ -1,11 +1,14 @@
 //! A process that stops in the middle, and the one that continues its run.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
+use towpath_core::testkit::OpenSsh;
 use towpath_core::{
-    Configurator as _, Configured, Context, ErrorKind, FaultPoint, Faults, Journal, MemoryStore, Result, RunId,
-    Store as _,
+    Capabilities, Configurator as _, Configured, Connection, Connector, Context, ErrorKind, FaultPoint, Faults, Host,
+    Journal, MemoryStore, Preflight, Result, RunId, Store as _,
 };
 
 use crate::support::World;
@@ -123,6 +126,43 @@ async fn a_mended_step_goes_on_from_itself() {
     let other = json!({ "run": { "script": "echo other >>/tmp/log" } });
     life.go_on(&world, json!([other, { "run": { "script": "echo second >>/tmp/log" } }]), false).await.unwrap();
     assert_eq!(world.sh("cat /tmp/log"), "first\nsecond\nother\nsecond");
+}
+
+/// A connector that counts how often it is asked for a host.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+#[async_trait]
+impl Connector for Counting {
+    fn capabilities(&self) -> Capabilities {
+        OpenSsh.capabilities()
+    }
+
+    async fn preflight(&self, cx: &Context) -> Result<Preflight> {
+        OpenSsh.preflight(cx).await
+    }
+
+    async fn connect(&self, cx: &Context, host: &Host) -> Result<Arc<dyn Connection>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OpenSsh.connect(cx, host).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_where_all_is_done_is_not_connected_to_again() {
+    let Some(mut world) = World::new(1).await else { return };
+    let connector = Arc::new(Counting::default());
+    world.targets.connector = connector.clone();
+    let steps = json!([
+        { "upload": { "content": "x", "path": "/tmp/x" } },
+        { "run": { "script": "echo always" } },
+        { "run": { "script": "touch /tmp/made", "creates": "/tmp/made" } }
+    ]);
+    let life = Life::new();
+    let done = life.go_on(&world, steps.clone(), false).await.unwrap();
+    assert_eq!((done.changed(), connector.0.load(Ordering::Relaxed)), (3, 1));
+    assert_eq!(life.go_on(&world, steps, false).await.unwrap(), done);
+    assert_eq!(connector.0.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

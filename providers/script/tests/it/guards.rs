@@ -48,6 +48,39 @@ async fn each_guard_keeps_a_script_from_running() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn relative_guards_start_where_the_script_does() {
+    let Some(world) = World::new(1).await else { return };
+    world.sh("mkdir -p /srv/app/here; touch /root/here /home/deploy/here");
+    let step = |cwd: Value, to: bool, guard: &str| {
+        let mut step = json!({ "run": { "script": "touch here/made", guard: "here", "become": to } });
+        step["run"].as_object_mut().unwrap().extend(cwd.as_object().unwrap().clone());
+        json!([step])
+    };
+    for (cwd, to) in [(json!({ "cwd": "/srv/app" }), true), (json!({}), true), (json!({}), false)] {
+        assert_eq!(world.statuses(step(cwd.clone(), to, "creates")).await, [Ok], "{cwd}");
+        let plan = world.plan(step(cwd.clone(), to, "creates")).await;
+        assert_eq!(plan.changes[0].certainty, Certainty::WillNot, "{cwd}");
+    }
+    assert_eq!(world.statuses(step(json!({ "cwd": "/srv" }), true, "removes")).await, [Ok]);
+    assert_eq!(world.statuses(step(json!({ "cwd": "/srv/app" }), true, "removes")).await, [Changed]);
+    assert_eq!(world.sh("ls /srv/app/here"), "made");
+
+    // What an upload before it makes is seen by a relative guard, too.
+    let after = |cwd: Value| {
+        let mut steps = step(cwd, true, "creates");
+        steps[0]["run"]["creates"] = json!("conf");
+        steps[0]["run"]["name"] = json!("run");
+        json!([{ "upload": { "content": "x", "path": "/srv/app/conf", "become": true } }, steps[0]])
+    };
+    for (cwd, said) in [("/srv/app", "cannot know: run"), ("/srv/", "will: run")] {
+        let plan = world.plan(after(json!({ "cwd": cwd }))).await;
+        assert_eq!(short(&plan), ["will: upload /srv/app/conf", said], "{cwd}");
+    }
+    let plan = world.plan(after(json!({}))).await;
+    assert_eq!(short(&plan), ["will: upload /srv/app/conf", "cannot know: run"], "the home may be anywhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_guards_must_let_it() {
     let Some(world) = World::new(1).await else { return };
     let both = |unless: &str| json!([{ "run": { "script": "touch /tmp/done", "creates": "/tmp/done", "unless": unless, "only_if": "true" } }]);
@@ -71,6 +104,26 @@ async fn guards_share_the_steps_user_directory_and_environment() {
     assert_eq!(world.statuses(steps(json!(true))).await, [Changed]);
     assert_eq!(world.statuses(steps(json!({ "user": "root" }))).await, [Changed]);
     assert_eq!(world.statuses(steps(json!(false))).await, [Skipped]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_name_may_be_one_of_the_environment() {
+    let Some(world) = World::new(1).await else { return };
+    let env: serde_json::Map<String, Value> =
+        ('a'..='z').chain('A'..='Z').map(|c| (c.to_string(), json!(format!("value of {c}")))).collect();
+    let names: Vec<&String> = env.keys().collect();
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    let all_there = format!(
+        "[ $# -eq 0 ] && for name in {}; do eval \"value=\\$$name\"; [ \"$value\" = \"value of $name\" ] || exit 1; done",
+        names.join(" ")
+    );
+    let steps = |guard: &str| {
+        json!([{ "run": {
+            "script": all_there, "env": env, "cwd": "/tmp", "creates": "/tmp/none", "removes": "/t?p", guard: all_there
+        } }])
+    };
+    assert_eq!(world.statuses(steps("only_if")).await, [Changed]);
+    assert_eq!(world.statuses(steps("unless")).await, [Ok]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

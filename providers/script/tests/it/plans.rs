@@ -41,6 +41,35 @@ async fn nothing_is_certain_after_a_script_that_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_counts_as_no_change_is_none_that_is_known() {
+    let Some(world) = World::new(1).await else { return };
+    world.sh("touch /srv/there; printf same >/srv/same");
+    let never = |name: &str, guards: Value| {
+        let mut step = run(name, "echo other >/srv/same", guards);
+        step["run"]["changed_when_status"] = json!([]);
+        step
+    };
+    let same = text("/srv/same", "same");
+    // One that does not run promises what a held guard does.
+    let steps = json!([
+        never("held", json!({ "creates": "/srv/there" })),
+        never("uncalled", json!({ "if_changed": ["held"] })),
+        same,
+        never("runs", json!({ "removes": "/srv/there" })),
+        same
+    ]);
+    let plan = world.plan(steps.clone()).await;
+    let want =
+        ["will not: held", "will not: uncalled", "will not: /srv/same", "will not: runs", "cannot know: /srv/same"];
+    assert_eq!(short(&plan), want);
+    assert!(plan.changes[3].reason.as_deref().is_some_and(|r| r.contains("counts as changing nothing")), "{plan:?}");
+    use TaskStatus::{Changed, Ok, Skipped};
+    assert_eq!(world.statuses(steps).await, [Ok, Skipped, Ok, Ok, Changed]);
+    let plan = world.plan(json!([never("free", json!({})), same])).await;
+    assert_eq!(short(&plan), ["will not: free", "cannot know: /srv/same"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_puts_only_what_depends_on_it_in_doubt() {
     let Some(world) = World::new(1).await else { return };
     world.sh("printf old >/srv/conf; touch /srv/there; mkdir -p /opt/v1; ln -s v1 /opt/current; printf a >/opt/v1/x");
@@ -84,6 +113,15 @@ async fn an_upload_puts_only_what_depends_on_it_in_doubt() {
         ["will: tree: /opt/current/x", "cannot know: /opt/v1/x", "will: /opt/v1/y"],
         "a folder behind a link"
     );
+    // What is in a folder behind a link in it may be anywhere.
+    world.sh("mkdir /opt/tree; ln -s /opt/v1 /opt/tree/sub");
+    world.write("deep/sub/x", "a");
+    let deep = json!({ "upload": { "name": "deep", "source": "deep", "path": "/opt/tree", "become": true } });
+    let plan = world.plan(json!([deep, text("/opt/v1/x", "b"), deep])).await;
+    assert_eq!(short(&plan), ["will not: deep", "will: /opt/v1/x", "cannot know: deep"]);
+    world.write("deep/sub/x", "c");
+    let plan = world.plan(json!([deep, text("/opt/v1/x", "a")])).await;
+    assert_eq!(short(&plan), ["will: deep: /opt/tree/sub/x", "cannot know: /opt/v1/x"]);
     let plan = world.plan(json!([text("/etc/passwd", "x"), text("/srv/conf", "old")])).await;
     assert_eq!(short(&plan), ["will: /etc/passwd", "cannot know: /srv/conf"]);
 }
@@ -153,7 +191,24 @@ async fn a_change_shows_both_sides_unless_it_is_hidden() {
         assert!(before.get("text").is_none() && before["sha256"].is_string(), "{before}");
     }
     assert!(!format!("{plan:?}").contains("hidden text"), "{plan:?}");
-    assert!(plan.changes[3].before.is_none() && plan.changes[3].after.as_ref().unwrap()["sha256"].is_string());
+    assert!(plan.changes[3].before.is_none(), "{plan:?}");
+    assert_eq!(
+        plan.changes[3].after,
+        Some(json!({ "state": "file", "mode": "0600" })),
+        "no digest, which one could guess by"
+    );
+    // Neither of what was there, nor in what is told while it is put there.
+    world.sh("echo 1234 >/srv/pin");
+    let pin = json!([{ "upload": {
+        "content": "4321\n", "path": "/srv/pin", "sensitive": true, "backup": true, "become": true
+    } }]);
+    let plan = world.plan(pin.clone()).await;
+    world.apply(pin).await.unwrap();
+    let told = format!("{plan:?} {}", serde_json::to_string(&*world.events.lock().unwrap()).unwrap());
+    let sums = world.sh("cd /srv; sha256sum pin pin.~1~ | cut -c 1-12; ls | grep -c pin");
+    let sums: Vec<&str> = sums.lines().collect();
+    assert_eq!((sums.len(), sums[2]), (3, "2"));
+    assert!(plan.changes[0].before.is_some() && !told.contains(sums[0]) && !told.contains(sums[1]), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,9 +31,34 @@ async fn a_file_is_made_changed_and_mended_once() {
     world.write("conf", "two\n");
     assert_eq!(world.statuses(steps("0600", "deploy")).await, [Changed]);
     assert_eq!(
-        world.sh("cat /etc/app.conf; ls /etc/app.conf.*~; cat /etc/app.conf.*~"),
-        "two\n/etc/app.conf.2c8b08da5ce6~\none"
+        world.sh("cat /etc/app.conf; ls /etc/app.conf.*~; cat /etc/app.conf.*~; stat -c '%a %U' /etc/app.conf.*~"),
+        "two\n/etc/app.conf.~1~\none\n600 deploy"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_written_through_nothing_that_stands_in_its_way() {
+    let Some(world) = World::new(1).await else { return };
+    let steps = |content: &str| json!([{ "upload": { "content": content, "path": "/srv/a/conf", "backup": true, "become": true } }]);
+    // Where a user may write, links to what only root may.
+    world.sh(
+        "mkdir /srv/a /srv/folder; echo mine >/srv/victim; cd /srv/a; printf old >conf; chmod 640 conf; ln -s /srv/victim conf.~1~
+         ln -s /srv/nothing conf.~2~; mkdir conf.~3~; ln -s /srv/folder conf.~4~; echo other >conf.~5~; chown -R deploy /srv/a",
+    );
+    assert_eq!(world.statuses(steps("new")).await, [Changed]);
+    let stands = "cd /srv/a; cat /srv/victim conf.~5~; ls -A /srv/folder conf.~3~/; test -e /srv/nothing || echo none";
+    assert_eq!(world.sh(stands), "mine\nother\n/srv/folder:\n\nconf.~3~/:\nnone");
+    assert_eq!(world.sh("cd /srv/a; cat conf conf.~6~; stat -c ' %a %U' conf.~6~"), "newold 640 deploy");
+
+    // An attempt that ended before the file was replaced has made its backup already.
+    world.sh("cd /srv/a; ln conf conf.~7~");
+    assert_eq!(world.statuses(steps("newer")).await, [Changed]);
+    assert_eq!(world.sh("cd /srv/a; cat conf.~7~; test -e conf.~8~ || echo ' and no more'"), "new and no more");
+
+    // Where no file can get a second name.
+    world.sh("printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/ln; chmod 755 /usr/local/bin/ln");
+    assert_eq!(world.statuses(steps("newest")).await, [Changed]);
+    assert_eq!(world.sh("cd /srv/a; cat conf.~8~; stat -c ' %a %U' conf.~8~; ls -A | wc -l"), "newer 600 root\n9");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,10 +128,13 @@ async fn a_folder_is_merged() {
 async fn what_stands_in_the_way_is_refused_or_replaced() {
     let Some(world) = World::new(1).await else { return };
     world.write("folder/x", "x");
-    world.sh("mkdir /srv/folder; echo secret >/srv/target; ln -s /srv/target /srv/link; mkdir -m 700 /srv/closed; echo x >/srv/file");
+    world.sh("mkdir /srv/folder; ln -s folder /srv/to-folder; echo secret >/srv/target; ln -s /srv/target /srv/link; mkdir -m 700 /srv/closed; echo x >/srv/file");
     let one = |from: &str, to: &str| json!([{ "upload": { from: if from == "source" { "folder" } else { "text" }, "path": to, "become": true } }]);
-    for (from, to, part) in [("content", "/srv/folder", "there is a folder"), ("source", "/srv/file", "to be a folder")]
-    {
+    for (from, to, part) in [
+        ("content", "/srv/folder", "there is a folder"),
+        ("content", "/srv/to-folder", "there is a link to a folder"),
+        ("source", "/srv/file", "to be a folder"),
+    ] {
         let plan = world.plan(one(from, to)).await;
         assert!(plan.changes.iter().any(|c| c.reason.as_deref().is_some_and(|r| r.contains(part))), "{plan:?}");
         let error = world.apply(one(from, to)).await.unwrap_err();
@@ -114,6 +142,7 @@ async fn what_stands_in_the_way_is_refused_or_replaced() {
         assert!(error.message().contains(part) && error.get("path") == Some(to), "{error:?}");
         assert_eq!((error.get("host"), error.get("task")), (Some("web-1"), Some(format!("upload {to}").as_str())));
     }
+    assert_eq!(world.sh("ls -A /srv/folder; readlink /srv/to-folder"), "folder");
     // A link is replaced, what it leads to is not touched.
     assert_eq!(world.statuses(one("content", "/srv/link")).await, [Changed]);
     assert_eq!(world.sh("cat /srv/target; cat /srv/link; test -L /srv/link || echo file"), "secret\ntextfile");
@@ -158,6 +187,24 @@ async fn a_large_file_goes_whole() {
     assert_eq!(world.statuses(steps.clone()).await, [Changed]);
     assert_eq!(world.sh("stat -c %s /tmp/large"), "5000000");
     assert_eq!(world.statuses(steps).await, [Ok], "the digests are the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_may_look_like_an_escape() {
+    let Some(world) = World::new(1).await else { return };
+    // Many an `echo` would make line ends of these.
+    for path in ["/tmp/a\\nb\\c", "/tmp/-n", "/tmp/\\c/x"] {
+        let steps = json!([{ "upload": { "content": "x", "path": path, "parents": true } }]);
+        assert_eq!(world.statuses(steps.clone()).await, [Changed], "{path}");
+        assert_eq!(world.statuses(steps.clone()).await, [Ok], "{path}");
+        assert_eq!(short(&world.plan(steps).await), [format!("will not: upload {path}")]);
+        assert_eq!(world.sh(&format!("cat {}", towpath_core::shell_quote(path))), "x");
+    }
+    // A folder that is behind a link, with a line end in its name.
+    world.sh("mkdir \"$(printf '/srv/a\\nfile')\"; ln -s \"$(printf 'a\\nfile')\" /srv/current; chown -R deploy /srv");
+    let steps = json!([{ "upload": { "content": "x", "path": "/srv/current/x" } }]);
+    assert_eq!(world.statuses(steps.clone()).await, [Changed]);
+    assert_eq!(world.statuses(steps).await, [Ok]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 mod apart;
 mod behaviour;
 mod docker_provider;
+mod download;
 mod failures;
 mod hosts;
 mod interrupted;
