@@ -67,8 +67,9 @@ async fn an_instance_is_configured_tested_and_becomes_an_ami() {
     assert!(groups.contains("<cidrIp>127.0.0.0/8</cidrIp>"), "{groups}");
     assert_eq!(aws.sshd.sh("cat /etc/baked"), "baked", "once, on the first instance");
     assert_eq!(aws.left(), [format!("ami ready {}", artifact.id)], "nothing else is left");
+    // The container's own key, and that of the instance on which the AMI was tested; that of the baked one was taken out.
     let authorized = aws.sshd.sh("cat /home/deploy/.ssh/authorized_keys");
-    assert_eq!(authorized.lines().count(), 1, "the temporary key is not baked: {authorized}");
+    assert_eq!(authorized.lines().count(), 2, "the temporary key is baked: {authorized}");
 
     // Neither key is in an event or in the journal.
     let text = seen.lock().unwrap().clone();

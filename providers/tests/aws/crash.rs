@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use towpath::pipeline::RunOptions;
 use towpath_core::testkit::{HttpReply, HttpRequest, HttpServer, forward_http};
-use towpath_core::{Context, FaultPoint, Faults, ImageBuilder as _, RunState};
+use towpath_core::{Context, FaultPoint, Faults, RunState};
 
 use crate::bake::pipeline;
 use crate::support::{Aws, engine, key_files};

@@ -32,12 +32,12 @@ impl Aws {
         let sshd = Arc::new(Sshd::start()?);
         let moto = Moto::start()?;
         let ended = Arc::new(AtomicBool::new(false));
-        let (over, host) = (Arc::clone(&ended), Arc::clone(&sshd));
-        // As cloud-init would on an instance that is started with a key pair.
+        let (over, host, port) = (Arc::clone(&ended), Arc::clone(&sshd), moto.port);
+        // As cloud-init would on each instance that is started with a key pair; all of them are the same container here.
         std::thread::spawn(move || {
             let mut known = Vec::new();
             while !over.load(Ordering::SeqCst) {
-                install_keys(&host, &mut known);
+                install_keys(&host, port, &mut known);
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
@@ -67,20 +67,9 @@ impl Aws {
         AwsImageBuilder::new(config).unwrap()
     }
 
-    /// What EC2 answers, asked without a client in between.
+    /// What EC2 answers.
     pub(crate) fn ec2(&self, form: &str) -> String {
-        let body = format!("Version=2016-11-15&{form}").into_bytes();
-        let head = format!(
-            "POST / HTTP/1.1\r\nhost: ec2.us-east-1.amazonaws.com\r\ncontent-type: application/x-www-form-urlencoded\r\n\
-             authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=x\r\n\
-             content-length: {}\r\n",
-            body.len()
-        );
-        let answer = forward_http(self.moto.port, &HttpRequest { head, body }).unwrap();
-        let HttpReply::Raw(bytes) = answer else { panic!("no answer") };
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        assert!(text.starts_with("HTTP/1.1 200"), "{form}: {text}");
-        text
+        ask(self.moto.port, form).expect(form)
     }
 
     /// Empties moto.
@@ -102,8 +91,10 @@ impl Aws {
         add("group", groups.into_iter().filter(|g| g != "default").collect());
         add("volume", values(&self.ec2("Action=DescribeVolumes"), "volumeId"));
         let images = self.ec2("Action=DescribeImages&Owner.1=self");
-        for (id, rest) in parts(&images, "imageId") {
-            add(if rest.contains("<value>ready</value>") { "ami ready" } else { "ami" }, vec![id]);
+        let ready =
+            self.ec2("Action=DescribeImages&Owner.1=self&Filter.1.Name=tag:towpath:state&Filter.1.Value.1=ready");
+        for id in values(&images, "imageId") {
+            add(if ready.contains(&id) { "ami ready" } else { "ami" }, vec![id]);
         }
         for (id, rest) in parts(&self.ec2("Action=DescribeSnapshots&Owner.1=self"), "snapshotId") {
             // One that an AMI uses is part of it; the others are those of moto's own AMIs.
@@ -148,16 +139,32 @@ pub(crate) fn key_files() -> Vec<PathBuf> {
         .collect()
 }
 
-fn install_keys(host: &Sshd, known: &mut Vec<PathBuf>) {
-    for file in key_files() {
-        if known.contains(&file) {
+/// What EC2 answers, asked without a client in between. `None`: it is gone.
+fn ask(port: u16, form: &str) -> Option<String> {
+    let body = format!("Version=2016-11-15&{form}").into_bytes();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: ec2.us-east-1.amazonaws.com\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=x\r\n\
+         content-length: {}\r\n",
+        body.len()
+    );
+    let HttpReply::Raw(bytes) = forward_http(port, &HttpRequest { head, body }).ok()? else { return None };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.starts_with("HTTP/1.1 200").then_some(text)
+}
+
+fn install_keys(host: &Sshd, port: u16, known: &mut Vec<String>) {
+    let Some(instances) = ask(port, "Action=DescribeInstances") else { return };
+    for (id, rest) in parts(&instances, "instanceId") {
+        let Some((name, _)) = parts(&rest, "keyName").into_iter().next() else { continue };
+        if known.contains(&id) {
             continue;
         }
-        // It may be gone again.
-        let Some(public) = public_key(&file) else { continue };
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        // The file may be gone again.
+        let file = folders().into_iter().map(|d| d.join(&name)).find(|f| f.exists());
+        let Some(public) = file.and_then(|f| public_key(&f)) else { continue };
         host.sh(&format!("echo '{public} {name}' >>/home/deploy/.ssh/authorized_keys"));
-        known.push(file);
+        known.push(id);
     }
 }
 

@@ -58,7 +58,5 @@ pub(super) async fn contents(
 async fn read(cx: &Context, bake: &Bake<'_>, bench: &Bench<'_>, access: &super::temporary::Access) -> Result<Contents> {
     let instance = Box::pin(bench.launch(cx, "read", &bake.source.base, access)).await?;
     let guest = Box::pin(Guest::enter(cx, bake, bench, &instance, access)).await?;
-    // The temporary key is in no AMI.
-    guest.forget_key(cx).await?;
     guest.contents(cx).await
 }

@@ -104,7 +104,9 @@ impl<'a> Guest<'a> {
             if !may_change || begun.elapsed() >= limit {
                 return Err(error.with("instance", &self.id).with("region", &self.bake.ec2.region));
             }
-            cx.sleep(PROVIDER, "build", config.wait.pause().min(Duration::from_secs(5))).await?;
+            // Each attempt costs a small machine that boots more than a question costs AWS.
+            let pause = config.wait.pause().clamp(Duration::from_millis(500), Duration::from_secs(5));
+            cx.sleep(PROVIDER, "build", pause).await?;
         }
     }
 
@@ -142,13 +144,21 @@ impl<'a> Guest<'a> {
         if !self.has_temporary_key {
             return Ok(());
         }
+        let connected = self.bake.image.connector.connect(cx, &self.host).await?;
+        let done = self.forget_key_over(cx, connected.as_ref()).await;
+        connected.close().await;
+        done
+    }
+
+    /// The same over a connection that is there, and the last one that the key opens.
+    async fn forget_key_over(&self, cx: &Context, connected: &dyn Connection) -> Result<()> {
         let name = shell_quote(&self.bench.name());
         let script = format!(
             "name={name}\ncut -d: -f6 /etc/passwd | sort -u | while read -r home; do\n  f=$home/.ssh/authorized_keys\n  \
              [ -f \"$f\" ] && grep -qF -- \"$name\" \"$f\" || continue\n  \
              t=$(mktemp) && {{ grep -vF -- \"$name\" \"$f\" >\"$t\" || [ $? -eq 1 ]; }} && cat \"$t\" >\"$f\" && rm -f \"$t\" || exit 1\ndone"
         );
-        let out = self.run(cx, Exec::script(script), true).await?;
+        let out = connected.exec(cx, &self.as_user(Exec::script(script), true)).await?;
         if out.status.is_success() {
             return Ok(());
         }
@@ -163,7 +173,14 @@ impl<'a> Guest<'a> {
     pub(super) async fn contents(&self, cx: &Context) -> Result<Contents> {
         let is_root = self.host.connection.user.as_deref() == Some("root");
         let connected = self.bake.image.connector.connect(cx, &self.host).await?;
-        let read = Contents::of(cx, connected.as_ref(), "", (!is_root).then(Become::root)).await;
+        let read = async {
+            if self.has_temporary_key {
+                // It is in no AMI.
+                self.forget_key_over(cx, connected.as_ref()).await?;
+            }
+            Contents::of(cx, connected.as_ref(), "", (!is_root).then(Become::root)).await
+        }
+        .await;
         connected.close().await;
         read
     }
@@ -185,15 +202,17 @@ impl<'a> Guest<'a> {
             .caused_by(cx.masker().mask(&said).into_owned()))
     }
 
-    async fn run(&self, cx: &Context, mut exec: Exec, root: bool) -> Result<ExecOutput> {
-        let is_root = self.host.connection.user.as_deref() == Some("root");
-        if root && !is_root {
-            exec = exec.become_user(Become::root());
-        }
+    async fn run(&self, cx: &Context, exec: Exec, root: bool) -> Result<ExecOutput> {
         let connected = self.bake.image.connector.connect(cx, &self.host).await?;
-        let out = connected.exec(cx, &exec).await;
+        let out = connected.exec(cx, &self.as_user(exec, root)).await;
         connected.close().await;
         out
+    }
+
+    /// As root, or as who logs in.
+    fn as_user(&self, exec: Exec, root: bool) -> Exec {
+        let is_root = self.host.connection.user.as_deref() == Some("root");
+        if root && !is_root { exec.become_user(Become::root()) } else { exec }
     }
 }
 
