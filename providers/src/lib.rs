@@ -10,6 +10,8 @@ pub use forward::{Forward, forward};
 pub mod cli;
 pub mod listen;
 
+#[cfg(feature = "aws")]
+pub use towpath_aws as aws;
 #[cfg(feature = "chef")]
 pub use towpath_chef as chef;
 #[cfg(feature = "docker")]
@@ -57,6 +59,8 @@ pub fn registry() -> Registry {
     towpath_script::register(&mut registry);
     #[cfg(feature = "chef")]
     towpath_chef::register(&mut registry);
+    #[cfg(feature = "aws")]
+    towpath_aws::register(&mut registry);
     #[cfg(feature = "docker")]
     towpath_docker::register(&mut registry);
     #[cfg(feature = "ssh")]

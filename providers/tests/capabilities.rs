@@ -1,5 +1,6 @@
 //! What each provider can do, as one committed table: what is missing is missing on purpose.
 #![cfg(all(
+    feature = "aws",
     feature = "docker",
     feature = "chef",
     feature = "script",
@@ -39,6 +40,7 @@ fn config(role: Role, name: &str) -> Json {
     match (role, name) {
         (Role::Provisioner, "local") => json!({"hosts": 1}),
         (Role::Provisioner, "inventory") => json!({"file": "hosts"}),
+        (Role::Provisioner, "aws") => json!({"groups": {"web": {"ami": "ami-0abc"}}}),
         (Role::ImageBuilder, "packer") => json!({"template": "web.pkr.hcl"}),
         (Role::Configurator, "script") => json!({"steps": [{"run": {"script": "true"}}]}),
         (Role::Configurator, "chef") => json!({"run_list": ["web"], "cookbook_paths": ["."]}),
@@ -50,6 +52,8 @@ fn config(role: Role, name: &str) -> Json {
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),
         (Role::Balancer | Role::Monitor | Role::Connector, "local")
         | (Role::Connector | Role::ImageBuilder, "docker")
+        | (Role::ImageBuilder, "aws")
+        | (Role::ImageBuilder, "local-archive")
         | (Role::ImageBuilder, "local-archive" | "vagrant-box")
         | (Role::Connector, "ssh") => json!({}),
         _ => panic!("{} `{name}` is new: give its smallest config here", role.as_str()),

@@ -259,11 +259,16 @@ class DockerEnvironment(Config):
 
     host: Where the engine listens: `unix:///path` or `tcp://host:port` (without TLS). `DOCKER_HOST` by
         default, else `unix:///var/run/docker.sock`.
+    project: Whose things these are. Two projects share nothing, also where their environments and containers
+        have the same names; nor do two steps of a pipeline. By default the `name` of the Compose file, else
+        the folder of the Compose file or the pipeline: another checkout is another project. Set it where
+        several machines or checkouts share one environment.
     compose: A Compose file whose services, networks and volumes are part of the environment. Of Compose the
         common subset is understood; anything else is refused by name.
     containers: Containers by name, beside those of the Compose file.
     networks: Networks by name. Containers that name none share one called `default`.
-    volumes: Volumes by name. They keep their data when a container is replaced; `destroy` removes them.
+    volumes: Volumes by name. They keep their data when a container is replaced, as do volumes without a name;
+        `destroy` removes them.
     pull: Whether an image that the engine does not have is pulled. `missing` by default.
     health_timeout_s: Longest wait for one container to become healthy, in seconds. `60` by default.
     """
@@ -277,6 +282,7 @@ class DockerEnvironment(Config):
             self,
             *,
             host: Union[str, Ref, None] = None,
+            project: Union[str, Ref, None] = None,
             compose: Union[str, Ref, None] = None,
             containers: Union[Dict[str, ContainerSpec], Ref, None] = None,
             networks: Union[Dict[str, NetworkSpec], Ref, None] = None,

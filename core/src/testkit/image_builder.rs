@@ -61,7 +61,7 @@ pub async fn preflight_answers(f: ImageBuilderFixture) {
 
 /// Names only verbs of the trait and kinds of artifacts.
 pub async fn capabilities_are_known_names(f: ImageBuilderFixture) {
-    let mut names = vec!["plan", "build", "probe", "remove"];
+    let mut names = vec!["plan", "build", "contents", "probe", "remove"];
     names.extend(KINDS.iter().map(|(_, n)| *n));
     let can = f.provider.capabilities();
     known(&can, &names);

@@ -30,12 +30,14 @@ pub mod configurator;
 pub mod connector;
 #[cfg(feature = "testkit")]
 pub mod deployer;
+mod http_server;
 #[cfg(feature = "testkit")]
 pub mod image_builder;
 #[cfg(feature = "testkit")]
 pub mod log_sink;
 #[cfg(feature = "testkit")]
 pub mod monitor;
+mod moto;
 mod openssh;
 #[cfg(feature = "testkit")]
 pub mod provisioner;
@@ -49,6 +51,8 @@ mod suite;
 #[cfg(feature = "testkit")]
 mod trial;
 
+pub use http_server::*;
+pub use moto::*;
 pub use openssh::*;
 pub use sshd::*;
 #[cfg(feature = "testkit")]

@@ -64,3 +64,19 @@ pub(crate) fn failed(operation: &'static str, what: impl Into<String>, e: Engine
         },
     }
 }
+
+/// What a cancel or a deadline has left of a request that the engine worked at: its connection is closed, and that is all it is told.
+pub(crate) fn let_go(e: Error, what: &'static str) -> Error {
+    let message = match e.kind() {
+        ErrorKind::Cancelled => format!("cancelled; {what}"),
+        ErrorKind::Timeout if e.provider() == PROVIDER && std::error::Error::source(&e).is_none() => {
+            format!("out of time; {what}")
+        }
+        _ => return e,
+    };
+    let mut new = Error::new(e.kind(), e.provider(), e.operation(), message);
+    if e.kind() == ErrorKind::Timeout {
+        new = new.retry_later();
+    }
+    new
+}

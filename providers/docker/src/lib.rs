@@ -5,6 +5,7 @@ mod engine;
 mod environment;
 mod errors;
 mod image;
+mod reference;
 mod register;
 
 pub use connector::{DockerConnector, DockerConnectorConfig};

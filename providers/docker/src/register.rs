@@ -19,7 +19,7 @@ pub fn register(registry: &mut Registry) {
     });
     registry
         .provisioner(PROVIDER, |config: DockerEnvironmentConfig, setup| {
-            Ok(Arc::new(DockerEnvironment::new(config.based(&setup.base_dir))?))
+            Ok(Arc::new(DockerEnvironment::in_folder(config.based(&setup.base_dir), Some(&setup.base_dir))?))
         })
         .output("ports", OutputKind::Json);
 }

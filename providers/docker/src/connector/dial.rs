@@ -132,11 +132,15 @@ pub(super) async fn dial(cx: &Context, place: &Place, to: &Endpoint) -> Result<B
         Ok(1) => return Ok(Box::new(Dialled { process })),
         Ok(_) => {}
         Err(e) => {
-            let _ = process.control.end().await;
+            let ended = process.control.end().await;
             let late = e.kind() == ErrorKind::Timeout && !cx.is_cancelled();
-            return Err(match late {
+            let error = match late {
                 true => error(ErrorKind::Unreachable, "nobody answers there").with("to", shown).retry_later(),
                 false => e.with("host", &place.host),
+            };
+            return Err(match ended {
+                Ok(_) => error,
+                Err(e) => error.with("left", format!("the relay may run on in the container: {}", e.message())),
             });
         }
     }

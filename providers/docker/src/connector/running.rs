@@ -51,8 +51,9 @@ pub(super) struct Running {
 /// Sends the command's text and its standard input, then the end of it.
 pub(super) fn feed(mut to: Writer, header: Vec<u8>, input: Option<Input>) {
     tokio::spawn(async move {
-        // A command may end without reading its input: then nobody wants the rest.
-        let sent: std::io::Result<()> = async {
+        // A command may end without reading its input: then nobody wants the rest. What is missing of a file that can't be
+        // read the command sees: it was told the size.
+        let _: std::io::Result<()> = async {
             to.write_all(&header).await?;
             to.flush().await?;
             match input {
@@ -73,9 +74,8 @@ pub(super) fn feed(mut to: Writer, header: Vec<u8>, input: Option<Input>) {
             to.flush().await
         }
         .await;
-        if sent.is_ok() {
-            let _ = to.shutdown().await;
-        }
+        // In any case: a command whose input never ends does not end either.
+        let _ = to.shutdown().await;
     });
 }
 
@@ -190,5 +190,48 @@ impl Drop for Running {
     fn drop(&mut self) {
         let place = self.place.clone();
         self.tracked.abandon(|cx, group, to| async move { end_group(&cx, &place, &group, to.as_ref()).await });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io;
+    use std::task::{Context as Poller, Poll};
+
+    use tokio::io::{AsyncRead, ReadBuf};
+
+    use super::*;
+
+    /// A file of which the second piece can't be read.
+    struct Torn(bool);
+
+    impl AsyncRead for Torn {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Poller<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if std::mem::replace(&mut self.0, true) {
+                return Poll::Ready(Err(io::Error::other("torn")));
+            }
+            to.put_slice(b"first");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_input_is_told_also_after_a_failure() {
+        for (input, want) in [
+            (Some(Input::Reader(Box::new(Torn(false)))), "head first"),
+            (Some(Input::Bytes("all".into())), "head all"),
+            (None, "head "),
+        ] {
+            let (to, mut seen) = tokio::io::duplex(64);
+            // Its other half stays open, as a connection does that still brings output.
+            let (kept, to) = tokio::io::split(to);
+            feed(Box::pin(to), b"head ".to_vec(), input);
+            let mut all = String::new();
+            let ended = tokio::time::timeout(Duration::from_secs(20), seen.read_to_string(&mut all)).await;
+            ended.expect("the command's input never ends").unwrap();
+            assert_eq!(all, want);
+            drop(kept);
+        }
     }
 }

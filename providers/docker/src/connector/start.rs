@@ -206,7 +206,9 @@ async fn run_until_known(
 /// Why the engine does not start a command: which status it gives for a container that does not run differs between engines.
 async fn not_begun(place: &Place, e: bollard::errors::Error) -> Error {
     let answered = status(&e).is_some();
-    let e = failed("exec", "the engine does not start the command", e).with("host", &place.host);
+    let e = failed("exec", "the engine does not start the command: see what it says about it", e)
+        .with("host", &place.host)
+        .with("container", &place.container);
     if !answered {
         return e;
     }

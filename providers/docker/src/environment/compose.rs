@@ -2,12 +2,14 @@
 //!
 //! Source: Compose specification, "Services top-level element", "Networks", "Volumes".
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use towpath_core::{Error, ErrorKind, Result};
 
 use super::config::{NetworkSpec, VolumeSpec};
+use super::env_file::env_file;
 use super::interpolate::fill;
 use super::service::{labels, service};
 use super::spec::Spec;
@@ -15,18 +17,33 @@ use super::yaml::{Node, parse};
 use crate::PROVIDER;
 
 /// What the values of a file may refer to.
-#[derive(Debug)]
 pub(super) struct Place {
     /// The file's folder, where relative paths start.
     pub(super) folder: PathBuf,
-    /// What its `.env` says; the process's own environment wins.
+    /// What its `.env` says; the process's own environment wins, as for Compose.
     dot_env: BTreeMap<String, String>,
+    /// Values that came from files of variables or from the process's own environment, and may be secrets.
+    learned: RefCell<BTreeSet<String>>,
 }
 
 impl Place {
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok().or_else(|| self.dot_env.get(name).cloned())
+        own_variable(name).or_else(|| self.dot_env.get(name).cloned())
     }
+
+    /// Keeps a value that may be a secret.
+    pub(super) fn learn(&self, value: &str) {
+        self.learned.borrow_mut().insert(value.to_owned());
+    }
+
+    /// Keeps the values that were filled in somewhere below a node.
+    pub(super) fn learn_filled(&self, node: &Node) {
+        node.filled_values(&mut |value| self.learn(value));
+    }
+}
+
+fn own_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn unreadable(path: &Path, e: std::io::Error) -> Error {
@@ -41,19 +58,27 @@ pub(super) fn read(path: &Path) -> Result<Spec> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = std::path::absolute(folder).map_err(|e| unreadable(folder, e))?;
     let dot_env = folder.join(".env");
-    let dot_env = if dot_env.is_file() { env_file(&dot_env)? } else { BTreeMap::new() };
-    let place = Place { folder, dot_env };
+    let dot_env = if dot_env.is_file() { env_file(&dot_env, &own_variable)? } else { BTreeMap::new() };
+    let place = Place { folder, dot_env, learned: RefCell::default() };
     let mut root = parse(path, &text)?;
-    root.map_texts(&mut |node, text| fill(text, &|n| place.variable(n)).map_err(|why| node.wrong(why)))?;
-    spec(&root, &place)
+    root.map_texts(&mut |node, text| {
+        let filled = RefCell::new(Vec::new());
+        let value = |name: &str| place.variable(name).inspect(|v| filled.borrow_mut().push(v.clone()));
+        let new = fill(text, &value).map_err(|why| node.wrong(String::from(why)))?;
+        Ok((new, filled.into_inner()))
+    })?;
+    let mut spec = spec(&root, &place)?;
+    spec.secrets = place.learned.into_inner();
+    Ok(spec)
 }
 
 fn spec(root: &Node, place: &Place) -> Result<Spec> {
     let mut spec = Spec::default();
     for (key, node) in root.pairs("a Compose file")? {
         match key.as_str() {
-            // `name` and `version` say nothing here: an environment has its own name.
-            "name" | "version" => {}
+            "name" => spec.project = project(node)?,
+            // It says nothing any more.
+            "version" => {}
             "services" => {
                 for (name, node) in node.pairs("`services`")? {
                     spec.containers.insert(name.clone(), service(name, node, place)?);
@@ -78,6 +103,14 @@ fn spec(root: &Node, place: &Place) -> Result<Spec> {
     }
     finish(&mut spec, root)?;
     Ok(spec)
+}
+
+fn project(node: &Node) -> Result<String> {
+    let name = node.text("`name`")?;
+    match crate::engine::is_name(&name) {
+        true => Ok(name),
+        false => Err(node.wrong(format!("`name` has letters, digits and `_.-`, not {name:?}"))),
+    }
 }
 
 /// What is said by one service about another.
@@ -130,28 +163,4 @@ fn volume(name: &str, node: &Node) -> Result<VolumeSpec> {
         }
     }
     Ok(volume)
-}
-
-/// Reads a file of `NAME=value` lines.
-pub(super) fn env_file(path: &Path) -> Result<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
-    let mut all = BTreeMap::new();
-    for (n, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let Some((name, value)) = line.split_once('=') else {
-            return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "compose", "a line is not like `NAME=value`")
-                .with("file", format!("{}:{}", path.display(), n + 1)));
-        };
-        let value = value.trim();
-        let quoted = |q: char| value.strip_prefix(q).and_then(|v| v.strip_suffix(q));
-        let value = quoted('"')
-            .or(quoted('\''))
-            .map_or_else(|| value.split(" #").next().unwrap_or_default().trim_end().to_owned(), str::to_owned);
-        all.insert(name.trim().to_owned(), value);
-    }
-    Ok(all)
 }

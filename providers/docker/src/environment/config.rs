@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -19,6 +20,12 @@ pub struct DockerEnvironmentConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
 
+    /// Whose things these are. Two projects share nothing, also where their environments and containers have the same names; nor do
+    /// two steps of a pipeline. By default the `name` of the Compose file, else the folder of the Compose file or the pipeline: another
+    /// checkout is another project. Set it where several machines or checkouts share one environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+
     /// A Compose file whose services, networks and volumes are part of the environment. Of Compose the common subset is understood;
     /// anything else is refused by name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +40,7 @@ pub struct DockerEnvironmentConfig {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, NetworkSpec>,
 
-    /// Volumes by name. They keep their data when a container is replaced; `destroy` removes them.
+    /// Volumes by name. They keep their data when a container is replaced, as do volumes without a name; `destroy` removes them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, VolumeSpec>,
 
@@ -47,7 +54,7 @@ pub struct DockerEnvironmentConfig {
 }
 
 /// A container of an environment.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
     /// The image that it is made from; with `build`, one more name of what is built.
@@ -311,6 +318,16 @@ impl DockerEnvironmentConfig {
             *source = dir.join(&*source).display().to_string();
         }
         self
+    }
+}
+
+impl fmt::Debug for ContainerSpec {
+    /// Without the values of its variables, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = self.env.keys().map(|name| (name.clone(), "***".to_owned())).collect();
+        // What it may hold is text, numbers and maps by text.
+        let shown = serde_json::to_value(Self { env: hidden, ..self.clone() }).unwrap_or_default();
+        f.debug_tuple("ContainerSpec").field(&shown.to_string()).finish()
     }
 }
 

@@ -8,7 +8,7 @@ use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
 use super::config::DependsOn;
 use super::logs::logs;
 use super::look::{Seen, World};
-use super::names::full;
+use super::names::Owner;
 use crate::PROVIDER;
 use crate::engine::Engine;
 
@@ -22,16 +22,18 @@ const SETTLED: Duration = Duration::from_millis(300);
 pub(super) async fn wait(
     cx: &Context,
     engine: &Engine,
+    owner: &Owner,
     name: &str,
     condition: DependsOn,
     patience: Duration,
 ) -> Result<()> {
     let (began, mut pause) = (Instant::now(), Duration::from_millis(50));
     loop {
-        let full = full(cx.environment(), name);
-        let world = World::of_one(engine, "apply", cx.environment(), name).await?;
-        let Some(seen) = world else {
-            return Err(unhealthy(cx, "the container is gone").with("container", name));
+        let full = owner.full(name);
+        let Some(seen) = World::of_one(engine, "apply", owner, name).await? else {
+            return Err(
+                unhealthy(cx, "the container is gone: somebody removed it, apply again").with("container", name)
+            );
         };
         match look(&seen, condition) {
             Look::Fine => return Ok(()),
@@ -61,6 +63,8 @@ enum Look {
 fn look(seen: &Seen, condition: DependsOn) -> Look {
     let ended = || format!("the container has ended with exit code {}", seen.state.exit_code.unwrap_or(-1));
     match condition {
+        // It may have come to its end before anybody looked.
+        DependsOn::Started if seen.once && seen.completed() => Look::Fine,
         DependsOn::Completed if seen.completed() => Look::Fine,
         DependsOn::Completed if seen.state.running == Some(true) => Look::Wait("the container has not come to its end"),
         _ if !seen.runs() && seen.state.restarting != Some(true) => Look::Bad(ended()),
@@ -76,16 +80,43 @@ fn look(seen: &Seen, condition: DependsOn) -> Look {
     }
 }
 
-/// Waits until a container works: by its check if it has one, else by running on for a moment.
-pub(super) async fn settle(cx: &Context, engine: &Engine, name: &str, once: bool, patience: Duration) -> Result<()> {
-    if once {
-        return wait(cx, engine, name, DependsOn::Completed, patience).await;
+/// Waits until a container that runs once has come to its end, however that is.
+pub(super) async fn ended(cx: &Context, engine: &Engine, owner: &Owner, name: &str, patience: Duration) -> Result<()> {
+    let began = Instant::now();
+    let message = format!("{name}: it runs once, so its end is waited for before it is replaced");
+    cx.emit(EventKind::Progress { message, done: None, total: None });
+    while World::of_one(engine, "apply", owner, name).await?.is_some_and(|seen| seen.is_under_way()) {
+        if began.elapsed() > patience {
+            let message = format!(
+                "a container that runs once has not come to its end after {} s, so nothing was replaced: wait for it, raise \
+                 `health_timeout_s`, or `docker stop` it",
+                patience.as_secs()
+            );
+            let error = Error::new(ErrorKind::Conflict, PROVIDER, "apply", message).retry_later();
+            return Err(error.with("container", name).with("environment", owner.environment()));
+        }
+        cx.sleep(PROVIDER, "apply", Duration::from_millis(200)).await.map_err(|e| e.with("container", name))?;
     }
-    let seen = World::of_one(engine, "apply", cx.environment(), name).await?;
+    Ok(())
+}
+
+/// Waits until a container works: by its check if it has one, else by running on for a moment.
+pub(super) async fn settle(
+    cx: &Context,
+    engine: &Engine,
+    owner: &Owner,
+    name: &str,
+    once: bool,
+    patience: Duration,
+) -> Result<()> {
+    if once {
+        return wait(cx, engine, owner, name, DependsOn::Completed, patience).await;
+    }
+    let seen = World::of_one(engine, "apply", owner, name).await?;
     if seen.as_ref().is_some_and(|s| s.health().is_none()) {
         cx.sleep(PROVIDER, "apply", SETTLED).await?;
     }
-    wait(cx, engine, name, DependsOn::Healthy, patience).await
+    wait(cx, engine, owner, name, DependsOn::Healthy, patience).await
 }
 
 fn unhealthy(cx: &Context, message: &str) -> Error {

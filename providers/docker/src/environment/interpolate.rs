@@ -3,8 +3,25 @@
 //!
 //! Source: Compose specification, "Interpolation".
 
-/// Fills in variables. The error is a sentence.
-pub(super) fn fill(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// Why variables can't be filled in, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// A variable that must be set is not.
+    Unset(String),
+    /// It is no text with variables. The sentence shows the text.
+    Syntax(String),
+}
+
+impl From<Wrong> for String {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Unset(why) | Wrong::Syntax(why) => why,
+        }
+    }
+}
+
+/// Fills in variables.
+pub(super) fn fill(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String, Wrong> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -13,14 +30,16 @@ pub(super) fn fill(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Result
             out.push('$');
             rest = tail;
         } else if let Some(braced) = after.strip_prefix('{') {
-            let end = closing(braced).ok_or_else(|| format!("`{text}` has a `${{` that does not close"))?;
+            let end =
+                closing(braced).ok_or_else(|| Wrong::Syntax(format!("`{text}` has a `${{` that does not close")))?;
             let (inside, tail) = braced.split_at(end);
             out.push_str(&expression(inside, value)?);
             rest = tail.strip_prefix('}').unwrap_or(tail);
         } else {
             let end = name_end(after);
             if end == 0 {
-                return Err(format!("`{text}` has a `$` without a name; a dollar sign is written `$$`"));
+                let why = format!("`{text}` has a `$` without a name; a dollar sign is written `$$`");
+                return Err(Wrong::Syntax(why));
             }
             let (name, tail) = after.split_at(end);
             out.push_str(&value(name).unwrap_or_default());
@@ -50,10 +69,10 @@ fn name_end(text: &str) -> usize {
     text.char_indices().take_while(plain).count()
 }
 
-fn expression(inside: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+fn expression(inside: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String, Wrong> {
     let (name, operator) = inside.split_at(name_end(inside));
     if name.is_empty() {
-        return Err(format!("`${{{inside}}}` names no variable"));
+        return Err(Wrong::Syntax(format!("`${{{inside}}}` names no variable")));
     }
     let found = value(name);
     let (operator, filled) = match operator.strip_prefix(':') {
@@ -65,11 +84,9 @@ fn expression(inside: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<St
         (None, _) => Ok(found.unwrap_or_default()),
         (Some('-'), default) => filled.map_or_else(|| fill(default, value), Ok),
         (Some('+'), other) => filled.map_or_else(|| Ok(String::new()), |_| fill(other, value)),
-        (Some('?'), why) => filled.ok_or_else(|| match why {
-            "" => format!("the variable `{name}` is not set"),
-            why => format!("the variable `{name}` is not set: {why}"),
-        }),
-        _ => Err(format!("`${{{inside}}}` is not understood")),
+        (Some('?'), "") => filled.ok_or_else(|| Wrong::Unset(format!("the variable `{name}` is not set"))),
+        (Some('?'), why) => filled.ok_or_else(|| Wrong::Unset(format!("the variable `{name}` is not set: {why}"))),
+        _ => Err(Wrong::Syntax(format!("`${{{inside}}}` is not understood"))),
     }
 }
 
@@ -101,7 +118,8 @@ mod tests {
         ] {
             assert_eq!(ok(text), want, "{text}");
         }
-        assert_eq!(fill("${NO:?give it}", &value).unwrap_err(), "the variable `NO` is not set: give it");
+        let why = "the variable `NO` is not set: give it".to_owned();
+        assert_eq!(fill("${NO:?give it}", &value).unwrap_err(), Wrong::Unset(why));
         for bad in ["${A", "$", "$1", "${}", "${A!x}"] {
             assert!(fill(bad, &value).is_err(), "{bad}");
         }

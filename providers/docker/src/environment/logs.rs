@@ -23,8 +23,10 @@ pub(super) async fn logs(engine: &Engine, operation: &'static str, container: &s
     let mut stream = Box::pin(engine.docker.logs(container, Some(options(lines, false))));
     let mut all = Vec::new();
     while let Some(said) = stream.next().await {
-        let said =
-            said.map_err(|e| failed(operation, "a container's log can't be read", e).with("container", container))?;
+        let said = said.map_err(|e| {
+            failed(operation, "a container's log can't be read: does its logging driver keep one?", e)
+                .with("container", container)
+        })?;
         all.extend_from_slice(&said.into_bytes());
     }
     Ok(String::from_utf8_lossy(&all).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect())
@@ -36,8 +38,10 @@ pub(super) async fn follow(cx: &Context, engine: &Engine, container: &str, lines
     let tell = |line: &[u8]| cx.emit(EventKind::Output { stream: "log".into(), line: text(line) });
     let mut open: Vec<u8> = Vec::new();
     while let Some(said) = stream.next().await {
-        let said =
-            said.map_err(|e| failed("logs", "a container's log can't be followed", e).with("container", container))?;
+        let said = said.map_err(|e| {
+            failed("logs", "a container's log can't be followed: does its logging driver keep one?", e)
+                .with("container", container)
+        })?;
         for piece in said.into_bytes().split_inclusive(|b| *b == b'\n') {
             open.extend_from_slice(piece);
             if piece.ends_with(b"\n") || open.len() > LONGEST {

@@ -4,16 +4,22 @@ mod apply;
 mod body;
 mod compose;
 mod config;
+mod difference;
+mod env_file;
 mod health;
+mod healthcheck;
 mod interpolate;
 mod logs;
 mod look;
 mod names;
 mod service;
 mod spec;
+mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +34,9 @@ use towpath_core::{
 };
 
 use self::apply::Work;
-use self::look::{Difference, World};
-use self::names::{CONTAINER, NETWORK, VOLUME, full};
+use self::difference::Difference;
+use self::look::World;
+use self::names::{CONTAINER, NETWORK, Owner, VOLUME};
 use self::spec::{Spec, builder_config};
 pub use config::*;
 
@@ -42,11 +49,18 @@ use crate::image::{DockerImageBuilder, Pull};
 ///
 /// Its containers are hosts of the inventory, reached by the connector `docker`, so that the same playbooks configure them as configure
 /// any other host.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DockerEnvironment {
     config: DockerEnvironmentConfig,
     spec: Spec,
     engines: Engines,
+}
+
+impl fmt::Debug for DockerEnvironment {
+    /// Without values of variables, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DockerEnvironment").field("config", &self.config).field("spec", &self.spec).finish()
+    }
 }
 
 impl DockerEnvironment {
@@ -57,7 +71,12 @@ impl DockerEnvironment {
     /// [`InvalidInput`](ErrorKind::InvalidInput): something in the config or the Compose file is wrong or not understood; names it, with
     /// file and line where it stands in a file.
     pub fn new(config: DockerEnvironmentConfig) -> Result<Self> {
-        let spec = Spec::of(&config)?;
+        Self::in_folder(config, None)
+    }
+
+    /// A provisioner with this config, which stands in a pipeline file in this folder.
+    pub(crate) fn in_folder(config: DockerEnvironmentConfig, folder: Option<&Path>) -> Result<Self> {
+        let spec = Spec::of(&config, folder)?;
         Ok(Self { config, spec, engines: Engines::default() })
     }
 
@@ -73,7 +92,7 @@ impl DockerEnvironment {
     /// [`NotFound`](ErrorKind::NotFound): the environment has no such container.
     pub async fn logs(&self, cx: &Context, container: &str, lines: u32) -> Result<Vec<String>> {
         let engine = self.engine(cx, "logs").await?;
-        let id = Self::logged(cx, &engine, container).await?;
+        let id = self.logged(cx, &engine, container).await?;
         let lines = cx.guard(PROVIDER, "logs", logs::logs(&engine, "logs", &id, lines)).await?;
         Ok(lines.into_iter().map(|l| cx.masker().mask(&l).into_owned()).collect())
     }
@@ -88,7 +107,7 @@ impl DockerEnvironment {
         let engine = self.engine(cx, "logs").await?;
         let mut all = Vec::new();
         for name in containers {
-            all.push((cx.for_host(name), Self::logged(cx, &engine, name).await?));
+            all.push((cx.for_host(name), self.logged(cx, &engine, name).await?));
         }
         let engine = &engine;
         let follow = all.iter().map(|(cx, id)| logs::follow(cx, engine, id, lines));
@@ -97,32 +116,40 @@ impl DockerEnvironment {
     }
 
     /// The id of a container that is there.
-    async fn logged(cx: &Context, engine: &Engine, container: &str) -> Result<String> {
-        let there = World::of_one(engine, "logs", cx.environment(), container).await?;
+    async fn logged(&self, cx: &Context, engine: &Engine, container: &str) -> Result<String> {
+        let there = World::of_one(engine, "logs", &self.owner(cx), container).await?;
         there.map(|t| t.thing.id).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, PROVIDER, "logs", "the environment has no such container")
+            let message = "the environment has no such container: is it made yet, is its name right?";
+            Error::new(ErrorKind::NotFound, PROVIDER, "logs", message)
                 .with("container", container)
                 .with("environment", cx.environment())
         })
     }
 
+    fn owner(&self, cx: &Context) -> Owner {
+        Owner::of(cx, &self.spec.project)
+    }
+
     async fn engine(&self, cx: &Context, operation: &'static str) -> Result<Engine> {
+        self.spec.learn_secrets(cx);
         self.engines.get(cx, operation, self.config.host.as_deref()).await
     }
 
     async fn look(&self, cx: &Context, engine: &Engine, operation: &'static str) -> Result<(World, Difference)> {
-        let world = World::of(engine, operation, cx.environment()).await?;
+        let owner = self.owner(cx);
+        let world = World::of(engine, operation, &owner).await?;
         let mut built = BTreeMap::new();
         for name in self.spec.containers.keys() {
             if let Some((builder, image)) = self.builder(cx, name)? {
                 built.insert(name.clone(), builder.existing(cx, &image).await?);
             }
         }
-        let mut todo = Difference::of(cx, engine, operation, (&self.spec, &built), &world).await?;
+        let mut todo = Difference::of(&owner, engine, operation, (&self.spec, &built), &world).await?;
         for image in &todo.pulls {
             if self.config.pull == Pull::Never {
-                return Err(Error::new(ErrorKind::NotFound, PROVIDER, operation, "the engine does not have an image")
-                    .with("image", image));
+                let message =
+                    "the engine does not have an image, and may not pull it: `docker pull` or `docker load` it";
+                return Err(Error::new(ErrorKind::NotFound, PROVIDER, operation, message).with("image", image));
             }
             todo.plan.warnings.push(format!("the image {image} is pulled first"));
         }
@@ -161,6 +188,7 @@ impl DockerEnvironment {
 
     /// What is there, as others see it.
     fn environment(&self, cx: &Context, world: &World) -> Environment {
+        let owner = self.owner(cx);
         let mut groups: IndexMap<String, Group> = IndexMap::new();
         let mut hosts = Vec::new();
         let there =
@@ -174,7 +202,7 @@ impl DockerEnvironment {
                 name: name.clone(),
                 connection: ConnectionSpec {
                     kind: PROVIDER.into(),
-                    address: Some(full(cx.environment(), name)),
+                    address: Some(owner.full(name)),
                     options,
                     ..ConnectionSpec::default()
                 },
@@ -193,13 +221,18 @@ impl DockerEnvironment {
             id: id.clone(),
             detail: Json::Null,
         };
+        let data = world.data.iter().map(|((container, target), id)| Resource {
+            address: format!("{VOLUME} of {container} at {target}"),
+            id: id.clone(),
+            detail: Json::Null,
+        });
         let ports: BTreeMap<&String, Json> =
             world.containers.iter().filter(|(_, s)| !s.ports.is_empty()).map(|(n, s)| (n, json!(s.ports))).collect();
         Environment {
             name: cx.environment().to_owned(),
             inventory: Inventory { hosts, groups, ..Inventory::default() },
             outputs: BTreeMap::from([("ports".to_owned(), json!(ports))]),
-            resources: containers.chain(networks).chain(volumes).map(resource).collect(),
+            resources: containers.chain(networks).chain(volumes).map(resource).chain(data).collect(),
             ..Environment::default()
         }
     }
@@ -233,9 +266,10 @@ impl Provisioner for DockerEnvironment {
         let patience = Duration::from_secs(self.config.health_timeout_s.unwrap_or(60).into());
         // First, so that what runs is down for a moment only.
         let built = self.build(cx).await?;
-        let work = Work { cx, engine: &engine, spec: &self.spec, world: &world, todo: &todo, built: &built, patience };
-        work.run().await?;
-        let world = World::of(&engine, "apply", cx.environment()).await?;
+        let owner = self.owner(cx);
+        let (engine, spec) = (&engine, &self.spec);
+        Work { cx, owner: &owner, engine, spec, world: &world, todo: &todo, built: &built, patience }.run().await?;
+        let world = World::of(engine, "apply", &owner).await?;
         Ok(Applied { environment: self.environment(cx, &world), changed: todo.count() })
     }
 
@@ -252,7 +286,8 @@ impl Provisioner for DockerEnvironment {
     async fn destroy(&self, cx: &Context) -> Result<Destroyed> {
         cx.check(PROVIDER, "destroy")?;
         let engine = self.engine(cx, "destroy").await?;
-        let world = World::of(&engine, "destroy", cx.environment()).await?;
-        Ok(Destroyed { changed: apply::destroy(cx, &engine, &world).await? })
+        let owner = self.owner(cx);
+        let world = World::of(&engine, "destroy", &owner).await?;
+        Ok(Destroyed { changed: apply::destroy(cx, &owner, &engine, &world).await? })
     }
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use towpath_core::{Json, Result, Vars};
 
-use super::compose::{Place, env_file};
-use super::config::{ContainerSpec, DependsOn, Healthcheck, MountKind, MountSpec, Restart};
+use super::compose::Place;
+use super::config::{ContainerSpec, DependsOn, MountKind, MountSpec, Restart};
+use super::healthcheck::{duration_ms, healthcheck};
+use super::spec::check_image;
+use super::variables::{environment, from_files};
 use super::yaml::{Kind, Node};
 use crate::image::DockerfileConfig;
 
@@ -41,18 +44,23 @@ const KEYS: &[&str] = &[
 pub(super) fn service(name: &str, node: &Node, place: &Place) -> Result<ContainerSpec> {
     let what = format!("service `{name}`");
     let mut c = ContainerSpec::default();
-    let mut from_files = BTreeMap::new();
+    let mut of_files = BTreeMap::new();
     for (key, node) in node.pairs(&what)? {
         match key.as_str() {
-            "image" => c.image = node.text("`image`")?,
-            "command" => c.command = words(node, "`command`")?,
-            "entrypoint" => c.entrypoint = words(node, "`entrypoint`")?,
-            "environment" => c.env = environment(node, place)?,
-            "env_file" => {
-                for file in one_or_many(node, "`env_file`")? {
-                    from_files.extend(env_file(&place.folder.join(file))?);
-                }
+            "image" => {
+                c.image = node.text("`image`")?;
+                check_image(&c.image).map_err(|why| node.wrong(why))?;
             }
+            "command" => {
+                place.learn_filled(node);
+                c.command = words(node, "`command`")?;
+            }
+            "entrypoint" => {
+                place.learn_filled(node);
+                c.entrypoint = words(node, "`entrypoint`")?;
+            }
+            "environment" => c.env = environment(node, place)?,
+            "env_file" => of_files = from_files(node, place)?,
             "ports" => {
                 for port in node.items("`ports`")? {
                     c.ports.push(published(port)?);
@@ -80,7 +88,10 @@ pub(super) fn service(name: &str, node: &Node, place: &Place) -> Result<Containe
             }
             "networks" => c.networks = networks(node)?,
             "depends_on" => c.depends_on = depends_on(node)?,
-            "healthcheck" => c.healthcheck = healthcheck(node)?,
+            "healthcheck" => {
+                place.learn_filled(node);
+                c.healthcheck = Some(healthcheck(node)?);
+            }
             "restart" => {
                 c.restart = match node.text("`restart`")?.as_str() {
                     "no" => Restart::No,
@@ -104,8 +115,9 @@ pub(super) fn service(name: &str, node: &Node, place: &Place) -> Result<Containe
             "extra_hosts" => c.extra_hosts = node.texts("`extra_hosts`")?,
             "stop_signal" => c.stop_signal = Some(node.text("`stop_signal`")?),
             "stop_grace_period" => {
-                let ms = duration_ms(node, "`stop_grace_period`")?;
-                c.stop_grace_s = Some(u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX));
+                let seconds = duration_ms(node, "`stop_grace_period`")?.div_ceil(1000);
+                let seconds = u32::try_from(seconds).map_err(|_| node.wrong("`stop_grace_period` is too long"))?;
+                c.stop_grace_s = Some(seconds);
             }
             "x-towpath" => extension(node, &mut c)?,
             "build" => c.build = Some(build(node, place)?),
@@ -123,7 +135,7 @@ pub(super) fn service(name: &str, node: &Node, place: &Place) -> Result<Containe
     if c.image.is_empty() && c.build.is_none() {
         return Err(node.wrong(format!("{what} has neither `image` nor `build`")));
     }
-    for (name, value) in from_files {
+    for (name, value) in of_files {
         c.env.entry(name).or_insert(value);
     }
     Ok(c)
@@ -154,6 +166,7 @@ fn extension(node: &Node, c: &mut ContainerSpec) -> Result<()> {
         match key.as_str() {
             "groups" => c.groups = node.texts("`groups`")?,
             "host" => c.not_a_host = !node.boolean("`host`")?,
+            "once" => c.once = node.boolean("`once`")?,
             "vars" => {
                 let mut vars = Vars::new();
                 for (name, value) in node.pairs("`vars`")? {
@@ -161,7 +174,7 @@ fn extension(node: &Node, c: &mut ContainerSpec) -> Result<()> {
                 }
                 c.vars = vars;
             }
-            other => return Err(node.unknown("`x-towpath`", other, &["groups", "host", "vars"])),
+            other => return Err(node.unknown("`x-towpath`", other, &["groups", "host", "once", "vars"])),
         }
     }
     Ok(())
@@ -235,33 +248,6 @@ fn split(text: &str) -> Option<Vec<String>> {
     }
     all.extend(word);
     Some(all)
-}
-
-/// `NAME: value` pairs, or `NAME=value` texts. A name alone has the value that this process has.
-fn environment(node: &Node, place: &Place) -> Result<BTreeMap<String, String>> {
-    let mut env = BTreeMap::new();
-    let mut put = |name: &str, value: Option<String>| {
-        if let Some(value) = value.or_else(|| place.variable(name)) {
-            env.insert(name.to_owned(), value);
-        }
-    };
-    match &node.kind {
-        Kind::Seq(items) => {
-            for item in items {
-                let text = item.text("`environment`")?;
-                match text.split_once('=') {
-                    Some((name, value)) => put(name, Some(value.to_owned())),
-                    None => put(&text, None),
-                }
-            }
-        }
-        _ => {
-            for (name, value) in node.pairs("`environment`")? {
-                put(name, if value.is_null() { None } else { Some(value.text("`environment`")?) });
-            }
-        }
-    }
-    Ok(env)
 }
 
 /// `name: value` pairs, or `name=value` texts.
@@ -417,63 +403,4 @@ fn depends_on(node: &Node) -> Result<BTreeMap<String, DependsOn>> {
         all.insert(name.clone(), condition);
     }
     Ok(all)
-}
-
-fn healthcheck(node: &Node) -> Result<Option<Healthcheck>> {
-    // As Compose: every 30 seconds unless said otherwise.
-    let mut check = Healthcheck { interval_ms: Some(30_000), ..Healthcheck::default() };
-    for (key, node) in node.pairs("`healthcheck`")? {
-        match key.as_str() {
-            "test" => {
-                check.test = match &node.kind {
-                    Kind::Seq(_) => node.texts("`test`")?,
-                    _ => vec!["CMD-SHELL".to_owned(), node.text("`test`")?],
-                }
-            }
-            "interval" => check.interval_ms = Some(duration_ms(node, "`interval`")?),
-            "timeout" => check.timeout_ms = Some(duration_ms(node, "`timeout`")?),
-            "start_period" => check.start_period_ms = Some(duration_ms(node, "`start_period`")?),
-            "retries" => check.retries = Some(node.number("`retries`")?),
-            "disable" => {
-                if node.boolean("`disable`")? {
-                    check.test = vec!["NONE".to_owned()];
-                }
-            }
-            other => {
-                let all = ["test", "interval", "timeout", "start_period", "retries", "disable"];
-                return Err(node.unknown("`healthcheck`", other, &all));
-            }
-        }
-    }
-    if check.test.is_empty() {
-        return Err(node.wrong("`healthcheck` needs a `test`"));
-    }
-    Ok(Some(check))
-}
-
-/// `1h2m3s4ms`; a number alone is seconds.
-fn duration_ms(node: &Node, what: &str) -> Result<u64> {
-    let text = node.text(what)?;
-    let wrong = || node.wrong(format!("{what} must be a time like `30s` or `1m30s`, not `{text}`"));
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(seconds * 1000);
-    }
-    let (mut all, mut rest) = (0_f64, text.as_str());
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(end);
-        let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(end);
-        let ms = match unit {
-            "us" => 0.001,
-            "ms" => 1.0,
-            "s" => 1e3,
-            "m" => 60e3,
-            "h" => 3600e3,
-            _ => return Err(wrong()),
-        };
-        all += number.parse::<f64>().map_err(|_| wrong())? * ms;
-        rest = tail;
-    }
-    Ok(all as u64)
 }

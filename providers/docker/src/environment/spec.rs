@@ -1,19 +1,21 @@
 //! What an environment is to be: the config with its Compose file, checked as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
 use indexmap::IndexMap;
 use serde_json::json;
 use towpath_core::pipeline::nearest;
-use towpath_core::{Error, ErrorKind, Json, Result, digest_json};
+use towpath_core::{Context, Error, ErrorKind, Json, Result, Secret, digest_json};
 
 use super::compose;
 use super::config::{ContainerSpec, DependsOn, DockerEnvironmentConfig, MountKind, NetworkSpec, VolumeSpec};
 use crate::PROVIDER;
-use crate::engine::{address, check_address, is_name, is_reference};
+use crate::engine::{address, check_address, is_name};
 use crate::image::{DockerImageConfig, DockerfileConfig};
+use crate::reference;
 
 /// The network of containers that name none.
 pub(super) const DEFAULT_NETWORK: &str = "default";
@@ -21,12 +23,36 @@ pub(super) const DEFAULT_NETWORK: &str = "default";
 /// Part of every digest: another way of making containers replaces them.
 const FORM: u32 = 1;
 
+/// Most milliseconds that the engine can count, which has 63 bits of nanoseconds.
+pub(super) const MOST_MS: u64 = i64::MAX as u64 / 1_000_000;
+
 /// Everything that an environment consists of.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub(super) struct Spec {
+    /// Whose it is; empty if nobody said so.
+    pub(super) project: String,
     pub(super) containers: IndexMap<String, ContainerSpec>,
     pub(super) networks: BTreeMap<String, NetworkSpec>,
     pub(super) volumes: BTreeMap<String, VolumeSpec>,
+    /// Values that came from files of variables or this process's environment, and may be secrets.
+    pub(super) secrets: BTreeSet<String>,
+}
+
+impl fmt::Debug for Spec {
+    /// Names only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec")
+            .field("project", &self.project)
+            .field("containers", &self.containers.keys())
+            .field("networks", &self.networks.keys())
+            .field("volumes", &self.volumes.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a text names no image.
+pub(super) fn check_image(image: &str) -> Result<(), String> {
+    reference::parse(image).map(drop).map_err(|why| format!("`image` is no reference of an image: {why}: {image:?}"))
 }
 
 fn invalid(message: String) -> Error {
@@ -35,7 +61,9 @@ fn invalid(message: String) -> Error {
 
 impl Spec {
     /// Reads the Compose file, if there is one, and checks everything.
-    pub(super) fn of(config: &DockerEnvironmentConfig) -> Result<Self> {
+    ///
+    /// `folder`: that of the pipeline that has the config.
+    pub(super) fn of(config: &DockerEnvironmentConfig, folder: Option<&Path>) -> Result<Self> {
         check_address("config", &address(config.host.as_deref()))?;
         let mut spec = match &config.compose {
             Some(file) => compose::read(file)?,
@@ -56,12 +84,39 @@ impl Spec {
                 return Err(twice("volume", name));
             }
         }
+        match (&config.project, &config.compose) {
+            (Some(project), _) => spec.project.clone_from(project),
+            (None, Some(file)) if spec.project.is_empty() => spec.project = folder_project(file.parent()),
+            (None, None) if folder.is_some() => spec.project = folder_project(folder),
+            _ => {}
+        }
         spec.complete();
         spec.check().map_err(|e| match &config.compose {
             Some(file) => e.with_missing("file", file.display()),
             None => e,
         })?;
         Ok(spec)
+    }
+
+    /// Masks from now on what may be a secret.
+    ///
+    /// Not what is too short for it, and not what stands in the names of things anyway: else half of a plan would be masked.
+    pub(super) fn learn_secrets(&self, cx: &Context) {
+        let mut shown: Vec<&str> = vec![cx.environment(), &self.project];
+        shown.extend(self.containers.keys().chain(self.networks.keys()).chain(self.volumes.keys()).map(String::as_str));
+        for c in self.containers.values() {
+            shown.push(&c.image);
+            shown.extend(c.groups.iter().map(String::as_str));
+            shown.extend(c.mounts.iter().flat_map(|m| m.source.iter().chain([&m.target])).map(String::as_str));
+        }
+        for secret in self.secrets.iter().filter(|s| !shown.iter().any(|name| name.contains(s.as_str()))) {
+            // Somebody may print it line by line.
+            let lines = secret.lines().filter(|l| secret.contains('\n') && l.len() >= 16);
+            for text in lines.chain([secret.as_str()]) {
+                // It gives `false` for one that is too short to be masked.
+                cx.masker().learn(&Secret::new(text));
+            }
+        }
     }
 
     fn complete(&mut self) {
@@ -83,6 +138,20 @@ impl Spec {
         if let Some(name) = names.into_iter().find(|n| !is_name(n) || n.len() > 63) {
             return Err(invalid(format!("a name has letters, digits and `_.-`, at most 63, not {name:?}")));
         }
+        if !self.project.is_empty() && (!is_name(&self.project) || self.project.len() > 63) {
+            let rule = "a project's name has letters, digits and `_.-`, at most 63";
+            return Err(invalid(format!("{rule}, not {:?}", self.project)));
+        }
+        let labels = |what: &str, name: &str, labels: &BTreeMap<String, String>| {
+            let own = labels.keys().find(|l| l.is_empty() || l.starts_with(super::names::PREFIX));
+            own.map_or(Ok(()), |l| {
+                let message = format!("the label {l:?} of the {what} `{name}` is not for specs: take another name");
+                Err(invalid(message))
+            })
+        };
+        self.networks.iter().try_for_each(|(name, n)| labels("network", name, &n.labels))?;
+        self.volumes.iter().try_for_each(|(name, v)| labels("volume", name, &v.labels))?;
+        self.containers.iter().try_for_each(|(name, c)| labels("container", name, &c.labels))?;
         for (name, container) in &self.containers {
             self.check_container(name, container).map_err(|e| e.with_missing("container", name))?;
         }
@@ -95,8 +164,8 @@ impl Spec {
             None if c.image.is_empty() => return Err(invalid("it needs an `image`, or `build`".into())),
             None => {}
         }
-        if !c.image.is_empty() && !is_reference(&c.image) {
-            return Err(invalid(format!("`image` is no reference of an image: {:?}", c.image)));
+        if !c.image.is_empty() {
+            check_image(&c.image).map_err(invalid)?;
         }
         if let Some(bad) = c.env.keys().chain(c.secret_env.keys()).find(|n| n.is_empty() || n.contains(['=', '\0'])) {
             return Err(invalid(format!("{bad:?} is no name of an environment variable")));
@@ -135,9 +204,16 @@ impl Spec {
                     "`healthcheck.test` is `[CMD, program, argument...]`, `[CMD-SHELL, command]` or `[NONE]`".into(),
                 ));
             }
-        }
-        if let Some(label) = c.labels.keys().find(|l| l.starts_with("towpath.")) {
-            return Err(invalid(format!("the label `{label}` is not for specs: take another name")));
+            let times = [
+                ("interval_ms", check.interval_ms),
+                ("timeout_ms", check.timeout_ms),
+                ("start_period_ms", check.start_period_ms),
+            ];
+            if let Some((name, _)) = times.iter().find(|(_, ms)| ms.is_some_and(|ms| ms > MOST_MS)) {
+                return Err(invalid(format!(
+                    "`healthcheck.{name}` is more than the engine can count: at most {MOST_MS}"
+                )));
+            }
         }
         Ok(())
     }
@@ -184,6 +260,19 @@ impl Spec {
             levels.push(ready);
         }
         Ok(levels)
+    }
+}
+
+/// The project of what stands in this folder: its name, and a digest of where it is, since a second checkout is another one.
+fn folder_project(folder: Option<&Path>) -> String {
+    let folder = folder.filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let whole = folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.to_path_buf());
+    let last = whole.file_name().unwrap_or_default().to_string_lossy();
+    let plain: String = last.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    let digest = digest_json(&json!(whole.to_string_lossy()));
+    match (plain.trim_matches('-'), digest.get(..8).unwrap_or_default()) {
+        ("", digest) => format!("in-{digest}"),
+        (name, digest) => format!("{name}-{digest}"),
     }
 }
 
@@ -272,7 +361,7 @@ mod tests {
     use super::*;
 
     fn error(config: DockerEnvironmentConfig) -> String {
-        let e = Spec::of(&config).expect_err("a wrong config");
+        let e = Spec::of(&config, None).expect_err("a wrong config");
         assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e:?}");
         e.report()
     }
@@ -309,6 +398,47 @@ mod tests {
             .container("job", ContainerSpec::new("debian"));
         assert!(error(waits).contains("has not `once`"));
         assert!(error(with(ContainerSpec::new("../x"))).contains("no reference"));
+        let mut reserved = with(ContainerSpec::new("debian")).volume("data");
+        reserved.volumes.entry("data".into()).or_default().labels.insert("towpath.project".into(), "x".into());
+        assert!(error(reserved).contains("the volume `data`"));
+        let mut reserved = with(ContainerSpec::new("debian"));
+        reserved.networks.entry("back".into()).or_default().labels.insert("towpath.resource".into(), "x".into());
+        assert!(error(reserved).contains("the network `back`"));
+        let mut long = ContainerSpec::new("debian").healthy_if("true");
+        long.healthcheck.as_mut().unwrap().timeout_ms = Some(u64::MAX);
+        assert!(error(with(long)).contains("`healthcheck.timeout_ms`"));
+        assert!(error(with(ContainerSpec::new("Debian"))).contains("lower-case"));
+        let project = DockerEnvironmentConfig { project: Some("a/b".into()), ..with(ContainerSpec::new("debian")) };
+        assert!(error(project).contains("a project's name"));
+    }
+
+    #[test]
+    fn two_folders_are_two_projects() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = |at: &str| {
+            let folder = dir.path().join(at);
+            std::fs::create_dir_all(&folder).unwrap();
+            Spec::of(&with(ContainerSpec::new("debian")), Some(&folder)).unwrap().project
+        };
+        assert_eq!(project("a/shop"), project("a/../a/shop"));
+        assert_ne!(project("a/shop"), project("b/shop"));
+        assert!(project("a/shop").starts_with("shop-"));
+        assert_eq!(Spec::of(&with(ContainerSpec::new("debian")), None).unwrap().project, "");
+        let named = DockerEnvironmentConfig { project: Some("mine".into()), ..with(ContainerSpec::new("debian")) };
+        assert_eq!(Spec::of(&named, Some(dir.path())).unwrap().project, "mine");
+    }
+
+    #[test]
+    fn values_of_variables_are_not_shown() {
+        let spec = ContainerSpec::new("debian").env("TOKEN", "hidden-token");
+        let shown = format!("{spec:?} {:?}", Spec::of(&with(spec.clone()), None).unwrap());
+        assert!(shown.contains("TOKEN") && shown.contains("debian") && !shown.contains("hidden"), "{shown}");
+        let mut it = Spec::of(&with(spec), None).unwrap();
+        it.secrets = ["hidden-token", "debian", "web", "first line of a key\nlast"].map(str::to_owned).into();
+        let cx = Context::new();
+        it.learn_secrets(&cx);
+        let masked = cx.masker().mask("debian web hidden-token\nfirst line of a key!").into_owned();
+        assert_eq!(masked, "debian web ***\n***!");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use towpath_core::pipeline::nearest;
-use towpath_core::{Error, ErrorKind, Result};
+use towpath_core::{Error, ErrorKind, MASK_MIN_BYTES, Result};
 
 use crate::PROVIDER;
 
@@ -19,13 +19,20 @@ const MOST_COPIED: usize = 100_000;
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) kind: Kind,
+    /// Values of variables that were filled in, and the text before that.
+    filled: Option<(Vec<String>, String)>,
+    /// Nothing stands there. Told from what is written: text that became empty when variables were filled in is empty text.
+    null: bool,
     file: Arc<PathBuf>,
     line: usize,
 }
 
+/// Gives the new text for a text, and the values that were filled in.
+pub(super) type Fill<'a> = dyn FnMut(&Node, &str) -> Result<(String, Vec<String>)> + 'a;
+
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    /// Its text, and whether it stands without quotes, so that it may be a number, yes or no, or nothing.
+    /// Its text, and whether it stands without quotes, so that it may be a number, or yes or no.
     Scalar(String, bool),
     Seq(Vec<Node>),
     Map(Vec<(String, Node)>),
@@ -36,14 +43,36 @@ fn invalid(place: String, message: impl Into<String>) -> Error {
 }
 
 impl Node {
-    /// An error at this place.
+    /// An error at this place. It shows what is written there, and no value that was filled in.
     pub(super) fn wrong(&self, message: impl Into<String>) -> Error {
+        let mut message = message.into();
+        if let (Some((_, before)), Kind::Scalar(text, _)) = (&self.filled, &self.kind)
+            && !text.is_empty()
+        {
+            let inside = |t: &str| format!("{t:?}").trim_matches('"').to_owned();
+            message = message.replace(text.as_str(), before).replace(&inside(text), before);
+        }
+        self.filled_values(&mut |value| {
+            if value.len() >= MASK_MIN_BYTES {
+                message = message.replace(value, "***");
+            }
+        });
         invalid(format!("{}:{}", self.file.display(), self.line), message)
+    }
+
+    /// Tells the values of variables that were filled in somewhere below this.
+    pub(super) fn filled_values(&self, tell: &mut dyn FnMut(&str)) {
+        self.filled.iter().flat_map(|(values, _)| values).for_each(|v| tell(v));
+        match &self.kind {
+            Kind::Scalar(..) => {}
+            Kind::Seq(items) => items.iter().for_each(|n| n.filled_values(tell)),
+            Kind::Map(pairs) => pairs.iter().for_each(|(_, n)| n.filled_values(tell)),
+        }
     }
 
     /// Whether nothing stands there.
     pub(super) fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+        self.null
     }
 
     /// Its pairs; none if it is null.
@@ -101,12 +130,13 @@ impl Node {
         self.wrong(format!("`{key}` of {what} is not understood{hint}"))
     }
 
-    /// Changes every text in it that is a value.
-    pub(super) fn map_texts(&mut self, f: &mut dyn FnMut(&Self, &str) -> Result<String>) -> Result<()> {
+    /// Changes every text in it that is a value. `f` gives the new one, and the values that were filled in.
+    pub(super) fn map_texts(&mut self, f: &mut Fill<'_>) -> Result<()> {
         if let Kind::Scalar(text, _) = &self.kind {
-            let new = f(self, text)?;
+            let (new, filled) = f(self, text)?;
             if let Kind::Scalar(text, _) = &mut self.kind {
-                *text = new;
+                let before = std::mem::replace(text, new);
+                self.filled = (!filled.is_empty()).then_some((filled, before));
             }
             return Ok(());
         }
@@ -160,10 +190,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Node> {
             let place = format!("{}:{}", path.display(), e.marker().line());
             invalid(place, "this is no YAML").caused_by(e.info().to_owned())
         })?;
-        let node = |kind| Node { kind, file: file.clone(), line: span.start.line() };
+        let node = |kind| Node { kind, filled: None, null: false, file: file.clone(), line: span.start.line() };
         let (done, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
-                (node(Kind::Scalar(text.into_owned(), style == ScalarStyle::Plain)), anchor)
+                let plain = style == ScalarStyle::Plain;
+                let null = plain && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL");
+                (Node { null, ..node(Kind::Scalar(text.into_owned(), plain)) }, anchor)
             }
             Event::Alias(id) => {
                 let found = anchors.get(&id).cloned();

@@ -7,9 +7,9 @@ use serde_json::json;
 use towpath_core::{Artifact, ArtifactKind, Base, Context, Error, ErrorKind, EventKind, ImageDefinition, Result};
 
 use super::{DockerImageConfig, Pull};
-use crate::PROVIDER;
-use crate::engine::Engine;
-use crate::errors::failed;
+use crate::engine::{Engine, check_reference};
+use crate::errors::{failed, let_go};
+use crate::{PROVIDER, random_name};
 
 /// An image that the engine has.
 #[derive(Debug, Clone)]
@@ -42,7 +42,10 @@ impl Known {
 /// The reference of the base; refuses what can't be one.
 pub(super) fn reference<'a>(operation: &'static str, image: &'a ImageDefinition) -> Result<&'a str> {
     match &image.base {
-        Base::Image(reference) => Ok(reference),
+        Base::Image(reference) => {
+            check_reference(operation, reference).map_err(|e| e.with("base_of", &image.name))?;
+            Ok(reference)
+        }
         Base::Artifact(artifact) if artifact.kind == ArtifactKind::DockerImage => Ok(&artifact.id),
         Base::Artifact(artifact) => {
             let Artifact { name, .. } = artifact.as_ref();
@@ -96,27 +99,51 @@ pub(super) async fn get(cx: &Context, engine: &Engine, config: &DockerImageConfi
 
 /// Pulls an image, without credentials.
 pub(crate) async fn pull(cx: &Context, operation: &'static str, engine: &Engine, reference: &str) -> Result<()> {
+    check_reference(operation, reference)?;
     let key = format!("pull/{}", reference.replace('/', "_"));
-    cx.effect_idempotent(&key, json!({"pull": reference}), |cx| async move {
-        cx.emit(EventKind::Progress { message: format!("pulling {reference}"), done: None, total: None });
-        // A name without tag or digest means all tags.
-        let last = reference.rsplit('/').next().unwrap_or_default();
-        let whole = if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") };
-        let options = CreateImageOptions { from_image: Some(whole), ..CreateImageOptions::default() };
-        let mut stream = engine.docker.create_image(Some(options), None, None);
-        let all = async {
-            while let Some(said) = stream.next().await {
-                said.map_err(|e| {
-                    let what = "the image can't be pulled: is its name right, does the registry ask for credentials \
-                                (then `docker pull` it)?";
-                    failed(operation, what, e).with("image", reference)
-                })?;
-            }
-            Ok(())
-        };
-        cx.guard(PROVIDER, operation, all).await
-    })
-    .await
+    let intent = json!({"pull": reference});
+    let get = |cx: Context| fetch(cx, operation, engine, reference);
+    cx.effect_idempotent(&key, &intent, get).await?;
+    if engine.image(operation, reference).await?.is_some() {
+        return Ok(());
+    }
+    // A finished effect is replayed, though somebody may have removed the image since. Under a key of its own each time, so that
+    // this one is not replayed, too.
+    cx.effect_idempotent(&format!("{key}/again-{}", random_name()), &intent, get).await?;
+    match engine.image(operation, reference).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::new(
+            ErrorKind::Conflict,
+            PROVIDER,
+            operation,
+            "an image is not there after it was pulled: did somebody remove it? Try again",
+        )
+        .with("image", reference)
+        .retry_later()),
+    }
+}
+
+async fn fetch(cx: Context, operation: &'static str, engine: &Engine, reference: &str) -> Result<()> {
+    cx.emit(EventKind::Progress { message: format!("pulling {reference}"), done: None, total: None });
+    // A name without tag or digest means all tags.
+    let last = reference.rsplit('/').next().unwrap_or_default();
+    let whole = if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") };
+    let options = CreateImageOptions { from_image: Some(whole), ..CreateImageOptions::default() };
+    let mut stream = engine.docker.create_image(Some(options), None, None);
+    let all = async {
+        while let Some(said) = stream.next().await {
+            said.map_err(|e| {
+                let what = "the image can't be pulled: is its name right, does the registry ask for credentials \
+                            (then `docker pull` it)?";
+                failed(operation, what, e).with("image", reference)
+            })?;
+        }
+        Ok(())
+    };
+    // When nobody reads its answer any more, the engine ends the pull; not before the next piece of a layer that it reads.
+    let what = "the engine was told to end the pull by closing its connection: it ends a download when its next data comes, goes on for \
+                others who pull the same image, and keeps layers that are whole";
+    cx.guard(PROVIDER, operation, all).await.map_err(|e| let_go(e, what).with_missing("image", reference))
 }
 
 /// The config of an image, as a commit takes it.

@@ -7,7 +7,8 @@ use towpath_core::pipeline::ProviderSpec;
 use towpath_core::{Error, ErrorKind, ImageBuilder, Json, Result};
 
 use crate::PROVIDER;
-use crate::engine::{address, check_address, is_name, is_reference};
+use crate::engine::{address, check_address, is_name};
+use crate::reference;
 
 /// Settings of the image builder `docker`.
 ///
@@ -155,9 +156,14 @@ impl DockerImageConfig {
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "config", message));
         check_address("config", &address(self.host.as_deref()))?;
         for tag in &self.tags {
-            if !is_reference(tag) || tag.contains('@') || tag.starts_with("sha256:") {
-                return invalid(format!("`tags` has {tag:?}, which is no name of an image: `registry/name:version`"));
-            }
+            let why = match reference::parse(tag) {
+                Ok(found) if found.digest.is_some() => "a digest can't be given".to_owned(),
+                Ok(_) => continue,
+                Err(why) => why,
+            };
+            return invalid(format!(
+                "`tags` has {tag:?}, which is no name of an image (`registry/name:version`): {why}"
+            ));
         }
         if let Some(network) = self.network.as_ref().filter(|n| !is_name(n)) {
             return invalid(format!("`network` is no name of a network: {network:?}"));

@@ -62,7 +62,10 @@ impl Temporary {
         let (effect, docker) = (format!("create/{}", this.name), &engine.docker);
         cx.effect_idempotent(&effect, intent, |_| async {
             let made = docker.create_container(Some(options), body).await;
-            made.map(|made| made.id).map_err(|e| failed("build", "a temporary container can't be made", e))
+            made.map(|made| made.id).map_err(|e| {
+                let what = "a temporary container can't be made: see what the engine says, then build again";
+                failed("build", what, e).with("container", &this.name).with("from", &from.reference)
+            })
         })
         .await?;
         Ok(this)
@@ -72,8 +75,8 @@ impl Temporary {
         self.engine.docker.start_container(&self.name, None::<StartContainerOptions>).await.map_err(|e| {
             let what = match status(&e) {
                 // What the engine says where it has found no program.
-                Some(400) => "a container of the base can't be started: has it a /bin/sh?",
-                _ => "a container of the base can't be started",
+                Some(400) => "a container of the base can't be started: has it a /bin/sh? Take a base that has one",
+                _ => "a container of the base can't be started: see what the engine says, then build again",
             };
             failed("build", what, e).with("container", &self.name)
         })
@@ -83,7 +86,10 @@ impl Temporary {
     pub(super) async fn stop(&self) -> Result<()> {
         let options = StopContainerOptions { t: Some(10), ..StopContainerOptions::default() };
         let stopped = self.engine.docker.stop_container(&self.name, Some(options)).await;
-        stopped.map_err(|e| failed("build", "a temporary container can't be stopped", e).with("container", &self.name))
+        stopped.map_err(|e| {
+            let what = "a temporary container can't be stopped: see what the engine says, then build again";
+            failed("build", what, e).with("container", &self.name)
+        })
     }
 
     /// Makes an image of it, for this key. Gives its id.
@@ -98,7 +104,12 @@ impl Temporary {
             ..CommitContainerOptions::default()
         };
         let made = self.engine.docker.commit_container(options, config).await;
-        let id = made.map_err(|e| failed("build", "a container can't be made an image", e))?.id;
+        let id = made
+            .map_err(|e| {
+                let what = "a container can't be made an image: has the engine room for it? Then build again";
+                failed("build", what, e).with("container", &self.name)
+            })?
+            .id;
         Ok(if id.contains(':') { id } else { format!("sha256:{id}") })
     }
 

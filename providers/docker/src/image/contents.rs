@@ -31,7 +31,7 @@ pub(super) async fn contents(
     let container = Temporary::create(&cx, engine, config, &image, OPERATION, OPERATION).await?;
     let read = cx.guard(PROVIDER, OPERATION, exported(engine, &container.name)).await;
     let contents = async {
-        let tree = read?;
+        let tree = read.map_err(|e| e.with_missing("image", &artifact.id))?;
         let contents = tokio::task::spawn_blocking(move || Contents::from_tar(tree)).await;
         contents.map_err(std::io::Error::other).and_then(|read| read).map_err(|e| {
             let kind = match e.kind() {
@@ -56,7 +56,9 @@ async fn exported(engine: &Engine, container: &str) -> Result<std::fs::File> {
     let mut file = tempfile::tempfile().map_err(unkept)?;
     let mut tree = engine.docker.export_container(container);
     while let Some(piece) = tree.next().await {
-        let piece = piece.map_err(|e| failed(OPERATION, "the image's tree can't be read", e))?;
+        let piece = piece.map_err(|e| {
+            failed(OPERATION, "the image's tree can't be read: see what the engine says, then try again", e)
+        })?;
         file.write_all(&piece).map_err(unkept)?;
     }
     std::io::Seek::rewind(&mut file).map_err(unkept)?;

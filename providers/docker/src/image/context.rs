@@ -41,9 +41,14 @@ impl<W: Write> Write for Digesting<'_, W> {
 }
 
 fn unreadable(path: &Path, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::InvalidInput, PROVIDER, "build", "a file of the build context can't be read")
-        .with("file", path.display())
-        .caused_by(e)
+    Error::new(
+        ErrorKind::InvalidInput,
+        PROVIDER,
+        "build",
+        "a file of the build context can't be read: name it in `.dockerignore`, or make it readable",
+    )
+    .with("file", path.display())
+    .caused_by(e)
 }
 
 impl Archive {
@@ -81,12 +86,13 @@ impl Archive {
         Ok(Self { file, digest: hex::encode(digest.finalize()) })
     }
 
-    /// Its bytes, piece by piece.
-    pub(super) fn stream(mut self) -> impl futures::Stream<Item = io::Result<Bytes>> + Send + 'static {
-        let rewound = self.file.rewind();
+    /// Its bytes, piece by piece. One stream at a time: all share one place in the file.
+    pub(super) fn stream(&self) -> io::Result<impl futures::Stream<Item = io::Result<Bytes>> + Send + use<>> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
         let pieces = std::iter::from_fn(move || {
             let mut piece = vec![0; 256 << 10];
-            match self.file.read(&mut piece) {
+            match file.read(&mut piece) {
                 Ok(0) => None,
                 Ok(n) => {
                     piece.truncate(n);
@@ -95,7 +101,7 @@ impl Archive {
                 Err(e) => Some(Err(e)),
             }
         });
-        futures::stream::iter(rewound.err().map(Err).into_iter().chain(pieces))
+        Ok(futures::stream::iter(pieces))
     }
 }
 

@@ -11,9 +11,9 @@ use towpath_core::{Context, Error, ErrorKind, EventKind, Result, digest_json};
 use super::DockerfileConfig;
 use super::base::Known;
 use super::context::Archive;
-use crate::PROVIDER;
-use crate::engine::Engine;
-use crate::errors::failed;
+use crate::engine::{Engine, check_reference};
+use crate::errors::{failed, let_go};
+use crate::{PROVIDER, random_name};
 
 /// The build argument that the definition's base is given in.
 const BASE: &str = "BASE";
@@ -35,9 +35,14 @@ impl Recipe {
     pub(super) async fn read(operation: &'static str, config: &DockerfileConfig, base: Option<&Known>) -> Result<Self> {
         let file = config.context.join(&config.path);
         let text = tokio::fs::read_to_string(&file).await.map_err(|e| {
-            Error::new(ErrorKind::InvalidInput, PROVIDER, operation, "the Dockerfile can't be read")
-                .with("file", file.display())
-                .caused_by(e)
+            Error::new(
+                ErrorKind::InvalidInput,
+                PROVIDER,
+                operation,
+                "the Dockerfile can't be read: is `context` right?",
+            )
+            .with("file", file.display())
+            .caused_by(e)
         })?;
         let (folder, always) = (config.context.clone(), config.path.clone());
         let archive = tokio::task::spawn_blocking(move || Archive::pack(&folder, &always))
@@ -48,6 +53,10 @@ impl Recipe {
             args.insert(BASE.to_owned(), base.id.clone());
         }
         let path = config.path.display().to_string();
+        // Before anything is pulled or built.
+        for reference in froms(&text, &args) {
+            check_reference(operation, &reference).map_err(|e| e.with("file", file.display()))?;
+        }
         Ok(Self { path, args, target: config.target.clone(), archive, text, from: BTreeMap::new() })
     }
 
@@ -74,7 +83,7 @@ impl Recipe {
 
     /// Builds it. The engine keeps the results of its steps, so that only what has changed is done again.
     pub(super) async fn build(
-        self,
+        &self,
         cx: &Context,
         engine: &Engine,
         base: Option<&Known>,
@@ -91,38 +100,59 @@ impl Recipe {
             ..BuildImageOptions::default()
         };
         let intent = json!({"dockerfile": self.path, "key": key, "base": base.map(|b| b.id.as_str())});
-        let body = body_try_stream(self.archive.stream());
-        let id: String = cx
-            .effect_idempotent(&format!("dockerfile/{key}"), intent, |cx| async move {
-                let mut stream = engine.docker.build_image(options, None, Some(body));
-                let all = async {
-                    let mut id = None;
-                    while let Some(said) = stream.next().await {
-                        let said = said.map_err(|e| failed("build", "the Dockerfile can't be built", e))?;
-                        if let Some(error) = said.error_detail {
-                            return Err(Error::new(ErrorKind::ToolFailed, PROVIDER, "build", "the Dockerfile failed")
-                                .with("file", &self.path)
-                                .caused_by(error.message.unwrap_or_default()));
-                        }
-                        for line in said.stream.iter().flat_map(|s| s.lines()).filter(|l| !l.is_empty()) {
-                            cx.emit(EventKind::Output { stream: "build".into(), line: line.to_owned() });
-                        }
-                        id = said.aux.and_then(|a| a.id).or(id);
-                    }
-                    id.ok_or_else(|| {
-                        Error::new(ErrorKind::Protocol, PROVIDER, "build", "the engine tells no id of what it built")
-                    })
-                };
-                // When nobody reads its answer any more, the engine stops.
-                cx.guard(PROVIDER, "build", all).await
-            })
-            .await?;
+        let effect = format!("dockerfile/{key}");
+        let make = |cx: Context| self.run(cx, engine, options.clone());
+        let id: String = cx.effect_idempotent(&effect, &intent, make).await?;
+        if let Some(found) = engine.image("build", &id).await? {
+            return Known::of(&id, found);
+        }
+        // A finished effect is replayed, though somebody may have removed the image since. Under a key of its own each time, so that
+        // this one is not replayed, too.
+        let again = format!("{effect}/again-{}", random_name());
+        let id: String = cx.effect_idempotent(&again, &intent, make).await?;
         let found = engine.image("build", &id).await?.ok_or_else(|| {
             Error::new(ErrorKind::Conflict, PROVIDER, "build", "somebody removed what the Dockerfile gave: build again")
                 .with("image", &id)
                 .retry_later()
         })?;
         Known::of(&id, found)
+    }
+
+    async fn run(&self, cx: Context, engine: &Engine, options: BuildImageOptions) -> Result<String> {
+        let file = &self.path;
+        let archive = self.archive.stream().map_err(|e| {
+            Error::new(ErrorKind::Storage, PROVIDER, "build", "the packed build context can't be read: build again")
+                .with("file", file)
+                .caused_by(e)
+        })?;
+        let mut stream = engine.docker.build_image(options, None, Some(body_try_stream(archive)));
+        let all = async {
+            let mut id = None;
+            while let Some(said) = stream.next().await {
+                let said = said.map_err(|e| {
+                    let what = "the Dockerfile can't be built: see what the engine says about it, mend it, build again";
+                    failed("build", what, e).with("file", file)
+                })?;
+                if let Some(error) = said.error_detail {
+                    let message = "the Dockerfile failed: mend the step that its output ends with, then build again";
+                    return Err(Error::new(ErrorKind::ToolFailed, PROVIDER, "build", message)
+                        .with("file", file)
+                        .caused_by(error.message.unwrap_or_default()));
+                }
+                for line in said.stream.iter().flat_map(|s| s.lines()).filter(|l| !l.is_empty()) {
+                    cx.emit(EventKind::Output { stream: "build".into(), line: line.to_owned() });
+                }
+                id = said.aux.and_then(|a| a.id).or(id);
+            }
+            id.ok_or_else(|| {
+                let message = "the engine tells no id of what it built: is it an engine that is supported?";
+                Error::new(ErrorKind::Protocol, PROVIDER, "build", message).with("file", file)
+            })
+        };
+        // When nobody reads its answer any more, the engine ends the build.
+        let what = "the engine was told to end the build by closing its connection, and ends the step it is at by itself; finished \
+                    steps stay in its cache";
+        cx.guard(PROVIDER, "build", all).await.map_err(|e| let_go(e, what).with_missing("file", file))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::ContainerConfig;
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions, TagImageOptions};
 use serde_json::json;
-use towpath_core::{Context, Error, ErrorKind, ImageDefinition, Result};
+use towpath_core::{Artifact, Context, Error, ErrorKind, ImageDefinition, Result};
 
 use super::DockerImageConfig;
 use super::bake::find;
@@ -88,8 +88,12 @@ fn tags(config: &DockerImageConfig, image: &ImageDefinition, key: &str) -> Vec<S
     if !config.tags.is_empty() {
         return config.tags.clone();
     }
+    vec![default_tag(&image.name, key)]
+}
+
+/// The name of an image that was given none.
+fn default_tag(image: &str, key: &str) -> String {
     let plain: String = image
-        .name
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
         .collect::<String>()
@@ -98,7 +102,9 @@ fn tags(config: &DockerImageConfig, image: &ImageDefinition, key: &str) -> Vec<S
         .collect::<Vec<_>>()
         .join("-");
     let name = if plain.is_empty() { "image" } else { &plain };
-    vec![format!("towpath/{name}:{}", key.get(..12).unwrap_or(key))]
+    // An engine's longest name has 255 characters.
+    let name = name.get(..200).unwrap_or(name).trim_end_matches('-');
+    format!("towpath/{name}:{}", key.get(..12).unwrap_or(key))
 }
 
 /// Those that it does not have.
@@ -143,35 +149,87 @@ pub(super) async fn tag(
             };
             let options = TagImageOptions { repo: Some(repo.to_owned()), tag: Some(version.to_owned()) };
             let given = engine.docker.tag_image(id, Some(options)).await;
-            given.map_err(|e| failed("build", "the image can't be given a name", e).with("tag", &tag))
+            given.map_err(|e| {
+                failed("build", "the image can't be given a name: see what the engine says", e)
+                    .with("image", id)
+                    .with("tag", &tag)
+            })
         };
         cx.effect_idempotent(&effect, json!({"tag": tag, "image": id}), give).await?;
     }
     Ok(())
 }
 
-/// Removes an image with all its names, and with the layers that only it needs. Gives `false` if there is none.
-pub(super) async fn remove(cx: &Context, engine: &Engine, reference: &str) -> Result<bool> {
+/// The names of an image that this builder gave it, and those that others gave it.
+fn owned(
+    config: &DockerImageConfig,
+    image: &Known,
+    key: &str,
+    name: &str,
+    names: Vec<String>,
+) -> (Vec<String>, Vec<String>) {
+    let labelled = image.config.labels.as_ref().and_then(|l| l.get(NAME)).map_or("", String::as_str);
+    let mut own: Vec<String> = config.tags.clone();
+    own.extend([default_tag(name, key), default_tag(labelled, key)]);
+    let own: Vec<String> = own.iter().map(|tag| plain(tag)).collect();
+    names.into_iter().partition(|tag| own.contains(&plain(tag)))
+}
+
+/// A tag without what engines add to it.
+fn plain(tag: &str) -> String {
+    // Podman says `localhost/` of what has no registry.
+    let tag =
+        ["docker.io/library/", "docker.io/", "localhost/"].iter().find_map(|p| tag.strip_prefix(p)).unwrap_or(tag);
+    match tag.rsplit_once(':') {
+        Some((_, version)) if !version.contains('/') => tag.to_owned(),
+        _ => format!("{tag}:latest"),
+    }
+}
+
+/// Takes away the names that this builder gave an image; then the image itself, with the layers that only it needs, unless
+/// others gave it names. Gives `false` if there is none.
+pub(super) async fn remove(
+    cx: &Context,
+    engine: &Engine,
+    config: &DockerImageConfig,
+    artifact: &Artifact,
+) -> Result<bool> {
+    let reference = artifact.id.as_str();
     let Some(found) = engine.image("remove", reference).await? else { return Ok(false) };
     let key = found.config.as_ref().and_then(|c| c.labels.as_ref()?.get(BUILD).cloned()).unwrap_or_default();
     if found.comment.as_deref() != Some(comment(&key).as_str()) {
-        return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "remove", "the image was not built by this builder")
-            .with("image", reference));
+        let message = "the image was not built by this builder: `docker rmi` it if it is to go";
+        return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "remove", message).with("image", reference));
     }
-    let mut names = found.repo_tags.clone().unwrap_or_default();
+    let names = found.repo_tags.clone().unwrap_or_default();
     let known = Known::of(reference, found)?;
-    check_unused(engine, &known.id).await?;
-    if names.is_empty() {
-        names.push(known.id.clone());
+    let (mut own, others) = owned(config, &known, &key, &artifact.name, names);
+    if others.is_empty() {
+        check_unused(engine, &known.id).await?;
+        if own.is_empty() {
+            own.push(known.id.clone());
+        }
+    } else {
+        cx.warn(format!(
+            "the image {} stays, since others call it {}: `docker rmi` that if it is to go, too",
+            known.id,
+            others.join(", ")
+        ));
     }
-    let intent = json!({"remove": known.id, "names": names});
+    let intent = json!({"remove": known.id, "names": own});
     cx.effect_idempotent(&format!("remove/{}", known.id), intent, |_| async {
-        for name in &names {
+        for name in &own {
+            // Somebody may have given the name to another image since.
+            let still = engine.image("remove", name).await?.and_then(|i| Known::of(name, i).ok());
+            if still.is_none_or(|now| now.id != known.id) {
+                continue;
+            }
             match engine.docker.remove_image(name, None::<RemoveImageOptions>, None).await {
                 Ok(_) => {}
                 Err(e) if status(&e) == Some(404) => {}
                 Err(e) => {
-                    let what = "the image can't be removed: a container or another image may need it";
+                    let what =
+                        "the image can't be removed: a container or another image may need it, remove that first";
                     return Err(failed("remove", what, e).with("image", name));
                 }
             }

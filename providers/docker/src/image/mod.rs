@@ -234,6 +234,7 @@ impl ImageBuilder for DockerImageBuilder {
     async fn plan(&self, cx: &Context, image: &ImageDefinition) -> Result<Plan> {
         cx.check(PROVIDER, "plan")?;
         check("plan", image)?;
+        base::reference("plan", image)?;
         let engine = self.engine(cx, "plan").await?;
         let subject = format!("docker image {}", image.name);
         let mut plan = Plan::default();
@@ -268,6 +269,7 @@ impl ImageBuilder for DockerImageBuilder {
     async fn build(&self, cx: &Context, image: &ImageDefinition) -> Result<Built> {
         cx.check(PROVIDER, "build")?;
         check("build", image)?;
+        base::reference("build", image)?;
         if image.artifacts.is_empty() {
             return Ok(Built { artifacts: Vec::new(), changed: 0 });
         }
@@ -311,7 +313,7 @@ impl ImageBuilder for DockerImageBuilder {
         cx.check(PROVIDER, "remove")?;
         let engine = self.engine(cx, "remove").await?;
         sweep::sweep(cx, &engine).await?;
-        finish::remove(cx, &engine, &artifact.id).await
+        finish::remove(cx, &engine, &self.config, artifact).await
     }
 
     /// Starts nothing: it reads the exported tree of a container that is only made.

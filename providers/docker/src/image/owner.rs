@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::random_name;
 
-/// Starts the names of all temporary containers: boot, process, its start, and random letters follow.
+/// Starts the names of all temporary containers: boot and PID namespace, process, its start, and random letters follow.
 const PREFIX: &str = "towpath-build-";
 
 /// Temporary containers that builds of this very process work with. Process-wide, since any builder in it may sweep: one that
@@ -24,11 +24,17 @@ pub(super) fn leave(name: &str) {
     in_use().remove(name);
 }
 
-/// This boot of this machine, as much of it as a name needs.
+/// This boot of this machine, as much of it as a name needs, and the PID namespace: what a process id means is known in its own
+/// namespace only, and containers that share an engine's socket have one each.
+///
+/// Source: pid_namespaces(7), namespaces(7).
 fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let hex: String = id.chars().filter(char::is_ascii_hexdigit).take(12).collect();
-    if hex.is_empty() { "0".into() } else { hex }
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let namespace: String = link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    let or_none = |text: String| if text.is_empty() { "0".to_owned() } else { text };
+    format!("{}.{}", or_none(hex), or_none(namespace))
 }
 
 /// Start time of a process in clock ticks since boot, so that a reused id is not mistaken for it.
@@ -52,7 +58,7 @@ pub(super) enum Maker {
     Lives,
     /// It is gone.
     Gone,
-    /// It ran on another machine, or before this one was started.
+    /// It ran on another machine, before this one was started, or in another PID namespace: whether it lives can't be told.
     Elsewhere,
 }
 
@@ -89,6 +95,10 @@ mod tests {
         assert_eq!(maker(&format!("{PREFIX}{boot}-{pid}-1-ab")), Some(Maker::Gone));
         assert_eq!(maker(&format!("{PREFIX}{boot}-1-{}-ab", started(1).unwrap())), Some(Maker::Lives));
         assert_eq!(maker(&format!("{PREFIX}0123-{pid}-1-ab")), Some(Maker::Elsewhere));
+        let (machine, namespace) = boot.split_once('.').unwrap();
+        assert!(namespace.parse::<u64>().unwrap() > 0, "{boot}");
+        let elsewhere = format!("{PREFIX}{machine}.1-{pid}-1-ab");
+        assert_eq!(maker(&elsewhere), Some(Maker::Elsewhere), "that process id means another process there");
         for other in ["web", "towpath-build-", "towpath-build-mine", "towpath-build-a-b-c-d"] {
             assert_eq!(maker(other), None, "{other}");
         }

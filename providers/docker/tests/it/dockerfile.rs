@@ -7,7 +7,7 @@ use towpath_docker::{DockerImageConfig, DockerfileConfig};
 
 use crate::image::{builder, image};
 use crate::script::Script;
-use crate::{docker, engine, unique};
+use crate::{docker, engine, unique, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dockerfile_is_built_once_and_again_after_a_change() {
@@ -81,5 +81,64 @@ async fn a_dockerfile_outside_its_context_is_refused() {
         let config = DockerImageConfig::default().dockerfile(file);
         let error = towpath_docker::DockerImageBuilder::new(config).expect_err(path);
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    }
+}
+
+fn dockerfile(text: &str) -> (tempfile::TempDir, DockerImageConfig) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), text).unwrap();
+    let file = DockerfileConfig { context: dir.path().into(), ..DockerfileConfig::default() };
+    (dir, DockerImageConfig::default().dockerfile(file))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_built_and_pruned_since_is_built_again() {
+    if !engine() {
+        return;
+    }
+    let (cx, name) = (crate::registry::in_a_run(), unique("rebuilt"));
+    let (_dir, config) = dockerfile(&format!("ARG BASE\nFROM ${{BASE}}\nRUN echo {name} >/etc/word\n"));
+    let definition = image(&name, Vec::new());
+    for _ in 0..3 {
+        let made = builder(config.clone()).build(&cx, &definition).await.unwrap().artifacts.remove(0);
+        assert_eq!(docker(&["run", "--rm", &made.id, "cat", "/etc/word"]), name);
+        // The image, and all that it was made from, which the journal says was built.
+        assert!(builder(config.clone()).remove(&Context::new(), &made).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_build_is_ended_by_the_engine_as_the_error_says() {
+    if !engine() {
+        return;
+    }
+    let (cx, name) = (Context::new(), unique("slow"));
+    let (_dir, config) = dockerfile(&format!("ARG BASE\nFROM ${{BASE}}\nRUN sleep 300; echo {name}\n"));
+    let definition = image(&name, Vec::new());
+    let (child, token) = cx.child();
+    let building = tokio::spawn(async move { builder(config).build(&child, &definition).await });
+    let runs = || docker(&["ps", "--no-trunc", "--format", "{{.Command}}"]).contains(&name);
+    until("its step runs", runs).await;
+    token.cancel();
+    let error = building.await.unwrap().expect_err("cancelled");
+    assert_eq!((error.kind(), error.get("file")), (ErrorKind::Cancelled, Some("Dockerfile")), "{error:?}");
+    assert!(error.message().contains("end the build") && !error.message().contains("nothing is running"), "{error:?}");
+    until("the engine has ended its step", || !runs()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_that_is_none_is_told_before_anything_is_pulled() {
+    if !engine() {
+        return;
+    }
+    // Nobody listens there: to pull the base would fail in another way.
+    let (_dir, config) = dockerfile("ARG BASE\nFROM ${BASE}\nFROM Not/A/Reference\n");
+    let mut definition = image("web", Vec::new());
+    definition.base = Base::Image("127.0.0.1:9/Base".into());
+    for wrong in ["a base", "a FROM"] {
+        let error = builder(config.clone()).build(&Context::new(), &definition).await.expect_err(wrong);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}: {error:?}");
+        assert!(error.message().contains("lower-case"), "{wrong}: {error:?}");
+        definition.base = Base::Image(crate::BASE.into());
     }
 }

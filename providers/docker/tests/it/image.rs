@@ -273,8 +273,10 @@ async fn labels_that_others_carry_deceive_nobody() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
     // A container of the finished image has its labels.
     let user = docker(&["run", "-d", "--init", &made.artifacts[0].id, "sleep", "300"]);
+    let called = docker(&["inspect", "-f", "{{.Name}}", &user]);
+    let called = called.trim_start_matches('/').to_owned();
     let swept = builder.sweep(&cx).await.unwrap();
-    assert!(!swept.removed.iter().chain(&swept.left).any(|n| n.contains(&user)), "{swept:?}");
+    assert!(!called.is_empty() && !swept.removed.contains(&called) && !swept.left.contains(&called), "{swept:?}");
     assert_eq!(docker(&["inspect", "-f", "{{.State.Running}}", &user]), "true", "no sweep touches it");
     let error = builder.remove(&cx, &made.artifacts[0]).await.expect_err("it is used");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
@@ -308,6 +310,8 @@ async fn what_can_not_be_built_is_told_before_anything_is_made() {
     assert_eq!(puller.plan(&cx, &labelled).await.expect_err("a reserved label").kind(), ErrorKind::InvalidInput);
     for (config, word) in [
         (DockerImageConfig::default().tag("a b"), "`tags`"),
+        (DockerImageConfig::default().tag("Web:1"), "lower-case"),
+        (DockerImageConfig::default().tag("web:1+2"), "the tag `1+2`"),
         (DockerImageConfig { expose: vec!["x".into()], ..DockerImageConfig::default() }, "`expose`"),
         (DockerImageConfig { workdir: Some("srv".into()), ..DockerImageConfig::default() }, "`workdir`"),
         (DockerImageConfig { host: Some("ssh://x".into()), ..DockerImageConfig::default() }, "forward its socket"),
@@ -367,4 +371,34 @@ async fn an_image_is_the_base_of_another_one() {
     second.artifacts = vec![ArtifactKind::DockerImage];
     assert_eq!(builder.build(&cx, &second).await.expect_err("no image").kind(), ErrorKind::Unsupported);
     assert!(builder.remove(&cx, &first.artifacts[0]).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_others_named_stays_when_it_is_removed() {
+    if !engine() {
+        return;
+    }
+    let name = unique("named");
+    let warnings = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&warnings);
+    let listener = move |e: &Event| seen.lock().unwrap().push(serde_json::to_string(e).unwrap());
+    let cx = Context::builder().listener(Arc::new(listener)).build();
+    let own = [format!("towpath-test/{name}:1"), format!("towpath-test/{name}-b")];
+    let config = DockerImageConfig { tags: own.to_vec(), ..DockerImageConfig::default() };
+    let made =
+        builder(config.clone()).build(&cx, &image(&name, vec![Script::new(format!("echo {name} >/etc/x"))])).await;
+    let artifact = made.unwrap().artifacts.remove(0);
+    let release = format!("towpath-test/{name}-release:2");
+    docker(&["tag", &artifact.id, &release]);
+    // A name that was moved to another image is that one's.
+    docker(&["tag", BASE, &own[1]]);
+    let user = docker(&["run", "-d", "--init", &release, "sleep", "300"]);
+    assert!(builder(config.clone()).remove(&cx, &artifact).await.unwrap(), "its own name is gone");
+    assert_eq!(inspect(&artifact.id)["RepoTags"], json!([release]));
+    assert!(warnings.lock().unwrap().iter().any(|w| w.contains("\"warning\"") && w.contains(&release)), "{warnings:?}");
+    assert_eq!(inspect(&own[1])["Id"], inspect(BASE)["Id"]);
+    docker(&["rm", "-f", &user]);
+    docker(&["rmi", &own[1]]);
+    docker(&["rmi", &release]);
+    assert!(!builder(config).remove(&cx, &artifact).await.unwrap(), "with its last name it went");
 }

@@ -10,6 +10,8 @@ mod crash;
 mod dockerfile;
 mod environment;
 mod image;
+mod once;
+mod owner;
 mod register;
 mod registry;
 mod script;

@@ -6,15 +6,18 @@ use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use towpath_core::{Base, Certainty, Context, ImageBuilder as _, Provisioner as _};
+use towpath_core::{
+    Base, Certainty, Context, ErrorKind, Faults, ImageBuilder as _, Journal, MemoryStore, Provisioner as _, RunId,
+};
 use towpath_docker::{ContainerSpec, DockerEnvironment, DockerEnvironmentConfig, DockerImageConfig, Pull};
 
 use crate::environment::environment;
 use crate::image::{builder, image};
-use crate::{docker, engine, unique};
+use crate::{docker, engine, unique, until};
 
 fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
@@ -23,7 +26,7 @@ fn digest(bytes: &[u8]) -> String {
 /// What is served, by path: type and bytes.
 type Served = HashMap<String, (&'static str, Vec<u8>)>;
 
-fn answer(stream: TcpStream, served: &Served) -> std::io::Result<()> {
+fn answer(stream: TcpStream, served: &Served, stuck: Option<&AtomicUsize>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut to = stream;
     loop {
@@ -39,12 +42,23 @@ fn answer(stream: TcpStream, served: &Served) -> std::io::Result<()> {
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match served.get(path) {
             Some((kind, bytes)) => {
+                let length = if *kind == STUCK { 1 << 30 } else { bytes.len() };
                 write!(
                     to,
                     "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nDocker-Content-Digest: {}\r\n\r\n",
-                    bytes.len(),
+                    length,
                     digest(bytes)
                 )?;
+                if method == "GET" && *kind == STUCK {
+                    let stuck = stuck.expect("only then something is stuck");
+                    stuck.store(WAITS, Ordering::SeqCst);
+                    // Slowly, until the engine closes the connection.
+                    while to.write_all(b"x").is_ok() {
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                    }
+                    stuck.store(GAVE_UP, Ordering::SeqCst);
+                    return Ok(());
+                }
                 if method == "GET" {
                     to.write_all(bytes)?;
                 }
@@ -54,8 +68,18 @@ fn answer(stream: TcpStream, served: &Served) -> std::io::Result<()> {
     }
 }
 
+/// What is served so slowly that it never comes to its end.
+const STUCK: &str = "stuck";
+const WAITS: usize = 1;
+const GAVE_UP: usize = 2;
+
 /// A registry with one image, of one file. Gives where it listens.
 fn registry(name: &str, tag: &str) -> String {
+    registry_with(name, tag, None)
+}
+
+/// With `stuck` the image's file never comes; it is set once the engine waits no longer for it.
+fn registry_with(name: &str, tag: &str, stuck: Option<Arc<AtomicUsize>>) -> String {
     let mut layer = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(6);
@@ -80,8 +104,9 @@ fn registry(name: &str, tag: &str) -> String {
     for reference in [tag.to_owned(), digest(&manifest)] {
         served.insert(format!("/v2/{name}/manifests/{reference}"), (kind, manifest.clone()));
     }
-    for blob in [config, layer] {
-        served.insert(format!("/v2/{name}/blobs/{}", digest(&blob)), ("application/octet-stream", blob));
+    let file = if stuck.is_some() { STUCK } else { "application/octet-stream" };
+    for (kind, blob) in [("application/octet-stream", config), (file, layer)] {
+        served.insert(format!("/v2/{name}/blobs/{}", digest(&blob)), (kind, blob));
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -89,7 +114,8 @@ fn registry(name: &str, tag: &str) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let served = Arc::clone(&served);
-            std::thread::spawn(move || drop(answer(stream, &served)));
+            let stuck = stuck.clone();
+            std::thread::spawn(move || drop(answer(stream, &served, stuck.as_deref())));
         }
     });
     address
@@ -126,4 +152,52 @@ async fn an_image_that_the_engine_lacks_is_pulled() {
     config.pull = Pull::Never;
     let error = DockerEnvironment::new(config).unwrap().plan(&cx).await.expect_err("it may not pull");
     assert_eq!(error.get("image"), Some(reference.as_str()), "{error:?}");
+}
+
+/// A run in which finished effects are not done again.
+pub(crate) fn in_a_run() -> Context {
+    let run = RunId::new();
+    let journal = Journal::in_store(Arc::new(MemoryStore::new()), run.clone(), None, &[], Faults::none());
+    Context::builder().environment(unique("run")).journal(run, journal).build().for_step("image")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pulled_and_pruned_since_is_pulled_again() {
+    if !engine() {
+        return;
+    }
+    let (cx, name) = (in_a_run(), unique("pruned"));
+    let reference = format!("{}/{name}:1", registry(&name, "1"));
+    let builder = builder(DockerImageConfig::default());
+    let mut definition = image(&name, Vec::new());
+    definition.base = Base::Image(reference.clone());
+    let mut last = None;
+    // Each time the run goes on, the journal says that it was pulled.
+    for _ in 0..3 {
+        let made = builder.build(&cx, &definition).await.unwrap().artifacts.remove(0);
+        docker(&["image", "inspect", &made.id]);
+        docker(&["rmi", "-f", &made.id]);
+        docker(&["rmi", &reference]);
+        last = Some(made);
+    }
+    assert!(!builder.remove(&Context::new(), &last.unwrap()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_pull_is_ended_by_the_engine_as_the_error_says() {
+    if !engine() {
+        return;
+    }
+    let (cx, name, stuck) = (Context::new(), unique("stuck"), Arc::new(AtomicUsize::new(0)));
+    let reference = format!("{}/{name}:1", registry_with(&name, "1", Some(Arc::clone(&stuck))));
+    let mut definition = image(&name, Vec::new());
+    definition.base = Base::Image(reference.clone());
+    let (child, token) = cx.child();
+    let building = tokio::spawn(async move { builder(DockerImageConfig::default()).build(&child, &definition).await });
+    until("the engine waits for the file", || stuck.load(Ordering::SeqCst) == WAITS).await;
+    token.cancel();
+    let error = building.await.unwrap().expect_err("cancelled");
+    assert_eq!((error.kind(), error.get("image")), (ErrorKind::Cancelled, Some(reference.as_str())), "{error:?}");
+    assert!(error.message().contains("end the pull") && !error.message().contains("nothing is running"), "{error:?}");
+    until("the engine has ended the pull", || stuck.load(Ordering::SeqCst) == GAVE_UP).await;
 }

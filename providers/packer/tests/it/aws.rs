@@ -1,88 +1,29 @@
 //! AMIs, in an EC2 that moto plays on this machine. Its instances are no machines, so the one that is provisioned is a container.
 
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::path::Path;
 
 use serde_json::{Value, json};
+use towpath_core::testkit::Moto;
 use towpath_core::{ArtifactKind, Base, Context, ErrorKind, ImageBuilder, ImageDefinition, SecretRef};
 use towpath_packer::{Packer, PackerConfig};
 
 use crate::hosts::sshd;
-use crate::support::{image, missing, output, packer};
+use crate::support::{image, output, packer};
 
-const MOTO: &str = "moto[server]==5.2.5";
+/// Packer, and a server that plays AWS.
+struct Aws(Moto);
 
-/// A server of moto in its own environment of Python below the target folder.
-struct Moto {
-    server: Child,
-    port: u16,
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-fn program() -> Option<PathBuf> {
-    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let install = || {
-        let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("moto");
-        let program = venv.join("bin/moto_server");
-        if !program.exists() {
-            let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).status().is_ok_and(|s| s.success());
-            let pip = || Command::new(venv.join("bin/pip")).args(["install", "-q", MOTO]).status();
-            if !made || !pip().is_ok_and(|s| s.success()) {
-                return None;
-            }
-        }
-        program.exists().then_some(program)
-    };
-    PROGRAM.get_or_init(install).clone()
-}
-
-impl Moto {
+impl Aws {
     fn start() -> Option<Self> {
-        if !packer() {
-            return None;
-        }
-        let Some(program) = program() else {
-            missing(&format!("moto: install python3-venv, and let pip install `{MOTO}`"));
-            return None;
-        };
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Command::new(program)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let this = Self { server, port };
-        for _ in 0..600 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(this);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("moto does not answer");
+        if !packer() { None } else { Moto::start().map(Self) }
     }
 
     fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.0.endpoint()
     }
 
-    /// Asks it, with the client of its own library.
     fn ask(&self, python: &str) -> String {
-        let python = format!(
-            "import boto3\nec2 = lambda region='us-east-1': boto3.client('ec2', region_name=region, endpoint_url='{}', aws_access_key_id='x', aws_secret_access_key='x')\n{python}",
-            self.endpoint()
-        );
-        let interpreter = program().unwrap().with_file_name("python");
-        output(interpreter.to_str().unwrap(), &["-c", &python])
+        self.0.ask(python)
     }
 
     fn source(&self, more: Value) -> Value {
@@ -124,7 +65,7 @@ fn ami(name: &str, base: &str, kinds: &[ArtifactKind]) -> ImageDefinition {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ami_in_two_regions_and_a_box_of_it() {
-    let Some(moto) = Moto::start() else { return };
+    let Some(moto) = Aws::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     let definition = json!({
         "sources": [moto.source(json!({"communicator": "none", "ami_regions": ["us-east-1", "eu-west-1"]}))],
@@ -169,7 +110,7 @@ async fn an_ami_in_two_regions_and_a_box_of_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_provisioned_over_ssh() {
     let Some(sshd) = sshd() else { return };
-    let Some(moto) = Moto::start() else { return };
+    let Some(moto) = Aws::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     // Packer 1.6 wants RSA in PEM for a key pair that exists.
     let key = dir.path().join("id_rsa");
@@ -192,7 +133,7 @@ async fn an_instance_is_provisioned_over_ssh() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aws_that_does_not_answer_fails_the_build() {
-    let Some(moto) = Moto::start() else { return };
+    let Some(moto) = Aws::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     let definition = json!({"sources": [moto.source(json!({"communicator": "none", "extra": {"max_retries": 1}}))]});
     let builder = Packer::new(moto.config(dir.path(), definition)).unwrap();
