@@ -195,7 +195,16 @@ impl<'a> Work<'a> {
             args.push("--no-provision");
         }
         args.extend(todo.up.iter().map(String::as_str));
-        run(args).await?;
+        match run(args.clone()).await {
+            // Vagrant lists all containers and then looks at each: it fails where somebody else removes one in between.
+            Err(e) if e.get("class") == Some("VagrantPlugins::DockerProvider::Errors::ExecuteError") => {
+                cx.warn(format!("a command of Docker's failed, `vagrant up` is tried once more: {}", e.message()));
+                run(args).await?;
+            }
+            other => {
+                other?;
+            }
+        }
         let names: Vec<&str> = todo.up.iter().map(String::as_str).collect();
         self.site.learn_host_keys(cx, self.operation, &names).await
     }

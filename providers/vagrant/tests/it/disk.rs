@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use towpath_core::equivalence::Contents;
-use towpath_core::testkit::OpenSsh;
-use towpath_core::{Become, Connector, Context, ImageBuilder as _};
+use towpath_core::testkit::{OpenSsh, Sshd};
+use towpath_core::{Base, Become, Connector, Context, ErrorKind, ImageBuilder as _};
 use towpath_vagrant::{VagrantBox, VagrantBoxConfig};
 
-use crate::support::{as_root, bootable, has, host_image, raw_disk, run};
+use crate::support::{as_root, bootable, has, has_disk_tools, host_image, raw_disk, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_becomes_a_sound_disk_with_owners_modes_devices_and_attributes() {
@@ -122,4 +122,29 @@ E",
         differs.iter().map(|p| (p, host.files.get(*p), boxed.files.get(*p))).collect::<Vec<_>>()
     );
     assert!(boxed.files.len() > 5000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_that_would_not_boot_is_refused_with_the_packages_that_it_needs() {
+    if !has_disk_tools() {
+        return;
+    }
+    // A host of a container: an SSH server and sudo, no kernel and no init.
+    let Some(sshd) = Sshd::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let builder = VagrantBox::new(VagrantBoxConfig::new(dir.path().join("boxes"))).unwrap();
+    let error = builder.build(&Context::new(), &host_image("web", &sshd)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    for package in ["linux-image-amd64", "systemd-sysv", "udev", "ifupdown isc-dhcp-client"] {
+        assert!(error.to_string().contains(package), "{error}");
+    }
+    assert!(!error.to_string().contains("openssh-server") && !error.to_string().contains(" sudo"), "{error}");
+    assert!(!builder.catalogue("web").unwrap().exists(), "nothing is offered");
+
+    // Without become it can't read everything, and says so.
+    let mut image = host_image("web", &sshd);
+    image.base = Base::Host(Box::new(sshd.host("box")));
+    let error = builder.build(&Context::new(), &image).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ToolFailed, "{error:?}");
+    assert!(error.to_string().contains("become"), "{error}");
 }

@@ -7,4 +7,5 @@ mod catalogue;
 mod crash;
 mod disk;
 mod machines;
+mod register;
 mod support;
