@@ -23,6 +23,7 @@ VOCABULARY = "vocabulary"
 # The crate that a provider is in, where it is not called like it.
 MODULES = {"jsonl": "local", "release-dirs": "ssh", "local-archive": "local", "inventory": "playbook"}
 DOCS = {
+    "aws": "Amazon Web Services: EC2 instances, AMIs, launch templates.",
     "docker": "Containers, images and development environments through the Docker Engine.",
     "chef": "chef-solo and chef-client on the hosts.",
     "script": "Shell scripts and uploaded files, with guards.",
@@ -31,6 +32,7 @@ DOCS = {
     "playbook": "Playbooks, run natively.",
     "ssh": "Hosts over SSH, and release directories on them.",
     "terraform": "Terraform and OpenTofu, the real programs.",
+    "vagrant": "Vagrant machines by the real program, and boxes without it.",
 }
 
 

@@ -290,7 +290,7 @@ mod tests {
         async fn close(&self) {}
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_daemon_that_keeps_the_pipes_is_not_waited_for() {
         let mut seen = Vec::new();
         let (cx, exec, host) = (Context::new(), Exec::script(""), Daemons { over: true, prints: None });

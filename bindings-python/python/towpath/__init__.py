@@ -16,7 +16,7 @@ if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
 
-from . import chef, docker, exceptions, local, packer, pipeline, playbook, script, ssh, terraform, types, vocabulary
+from . import aws, chef, docker, exceptions, local, packer, pipeline, playbook, script, ssh, terraform, types, vagrant, vocabulary
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._play import Play, play
@@ -128,6 +128,7 @@ __all__ = [
     "UnreachableError",
     "UnsupportedError",
     "aio",
+    "aws",
     "balancer",
     "chef",
     "configurator",
@@ -151,6 +152,7 @@ __all__ = [
     "terraform",
     "types",
     "unchanged",
+    "vagrant",
     "vocabulary",
 ]
 __all__ += types.__all__
