@@ -54,7 +54,7 @@ fn config(role: Role, name: &str) -> Json {
         | (Role::Connector | Role::ImageBuilder, "docker")
         | (Role::ImageBuilder, "aws")
         | (Role::ImageBuilder, "local-archive")
-        | (Role::ImageBuilder, "local-archive" | "vagrant-box")
+        | (Role::ImageBuilder, "vagrant-box")
         | (Role::Connector, "ssh") => json!({}),
         _ => panic!("{} `{name}` is new: give its smallest config here", role.as_str()),
     }

@@ -35,7 +35,7 @@ impl Work<'_> {
             match step {
                 Step::Create { wanted, generation, old } => {
                     if let Some(id) = old {
-                        end(self.cx, self.ec2, "apply", &[id.clone()])
+                        end(self.cx, self.ec2, "apply", std::slice::from_ref(id))
                             .await
                             .map_err(|e| e.with("host", &wanted.host))?;
                         ended.push(id.clone());
@@ -45,7 +45,9 @@ impl Work<'_> {
                 Step::Start { host, id } => Box::pin(self.start(host, id)).await?,
                 Step::Tag { host, id, tags } => self.tag(host, id, tags).await?,
                 Step::End { host, id } => {
-                    end(self.cx, self.ec2, "apply", &[id.clone()]).await.map_err(|e| e.with("host", host))?;
+                    end(self.cx, self.ec2, "apply", std::slice::from_ref(id))
+                        .await
+                        .map_err(|e| e.with("host", host))?;
                     ended.push(id.clone());
                 }
             }
