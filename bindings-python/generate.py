@@ -21,7 +21,13 @@ HERE = Path(__file__).resolve().parent / "python" / "towpath"
 HEAD = '"""{doc}"""\n\n# Written by generate.py from the schemas of the library. Do not edit.\n\nfrom __future__ import annotations\n\n'
 VOCABULARY = "vocabulary"
 # The crate that a provider is in, where it is not called like it.
-MODULES = {"jsonl": "local", "release-dirs": "ssh", "local-archive": "local", "inventory": "playbook"}
+MODULES = {
+    "inventory": "playbook",
+    "jsonl": "local",
+    "local-archive": "local",
+    "release-dirs": "ssh",
+    "vagrant-box": "vagrant",
+}
 DOCS = {
     "aws": "Amazon Web Services: EC2 instances, AMIs, launch templates.",
     "docker": "Containers, images and development environments through the Docker Engine.",
@@ -238,7 +244,7 @@ that has stopped. What a verb does stands at its twin in `towpath`.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from . import connection as _connection, engine as _engine, providers as _providers
 from ._await import call

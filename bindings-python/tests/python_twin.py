@@ -94,6 +94,7 @@ def image_builder(at: Dict[str, Any], inventory: towpath.Inventory) -> None:
     if built is not None and built.artifacts:
         artifact = built.artifacts[0]
         take("image_builder.probe", lambda: b.probe(artifact))
+        take("image_builder.contents", lambda: b.contents(artifact))
         take("image_builder.remove", lambda: b.remove(artifact))
         take("image_builder.remove again", lambda: b.remove(artifact))
 

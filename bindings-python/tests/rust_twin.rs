@@ -161,6 +161,7 @@ async fn image_builder(b: &mut Bench, inventory: &Inventory) {
     let built = b.notes.take("image_builder.build", builder.build(&b.cx, &image).await);
     if let Some(artifact) = built.and_then(|built| built.artifacts.first().cloned()) {
         b.notes.take("image_builder.probe", builder.probe(&b.cx, &artifact).await);
+        b.notes.take("image_builder.contents", builder.contents(&b.cx, &artifact, &image.connector).await);
         b.notes.take("image_builder.remove", builder.remove(&b.cx, &artifact).await);
         b.notes.take("image_builder.remove again", builder.remove(&b.cx, &artifact).await);
     }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import List, Union
 
 import pytest
 
@@ -57,7 +58,9 @@ def test_two_images_of_one_description_are_the_same_system(tmp_path: Path) -> No
     docker = towpath.image_builder(towpath.docker.DockerImage())
 
     def image(*scripts: str) -> towpath.types.ImageInput:
-        steps = [towpath.script.Script(steps=[{"run": {"script": script}}]) for script in scripts]
+        steps: List[Union[towpath.types.ProviderRef, towpath.Config]] = [
+            towpath.script.Script(steps=[{"run": {"script": script}}]) for script in scripts
+        ]
         return towpath.types.ImageInput(
             name=f"python-{os.getpid()}", base={"image": BASE}, configure=steps, artifacts=["docker_image"]
         )

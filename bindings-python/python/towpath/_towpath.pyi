@@ -1,7 +1,7 @@
 """The native half. Everything crosses as JSON; the modules around it give it types."""
 
 from os import PathLike
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union, final
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union, final
 
 def main(args: Sequence[str]) -> int: ...
 def playbook_main(args: Sequence[str]) -> int: ...

@@ -9,7 +9,7 @@ that has stopped. What a verb does stands at its twin in `towpath`.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from . import connection as _connection, engine as _engine, providers as _providers
 from ._await import call
@@ -21,6 +21,7 @@ from .types import (
     Artifact,
     Backend,
     BackendState,
+    BakeReport,
     BecomeSpec,
     Built,
     Configured,
@@ -248,9 +249,27 @@ class ImageBuilder:
         """As `towpath.ImageBuilder.probe`."""
         return await call(self._sync.probe, artifact, cancel=cancel)
 
+    async def contents(self, artifact: Artifact, *, cancel: Optional[Cancel]=None) -> Dict[str, Any]:
+        """As `towpath.ImageBuilder.contents`."""
+        return await call(self._sync.contents, artifact, cancel=cancel)
+
     async def remove(self, artifact: Artifact, *, cancel: Optional[Cancel]=None) -> bool:
         """As `towpath.ImageBuilder.remove`."""
         return await call(self._sync.remove, artifact, cancel=cancel)
+
+
+class Bake:
+    """As `towpath.Bake`."""
+
+    def __init__(self, sync: _providers.Bake) -> None:
+        self._sync = sync
+
+    def __repr__(self) -> str:
+        return f"aio.{self._sync!r}"
+
+    async def run(self, *, cancel: Optional[Cancel]=None) -> BakeReport:
+        """As `towpath.Bake.run`."""
+        return await call(self._sync.run, cancel=cancel)
 
 
 class Deployer:
@@ -440,4 +459,4 @@ def balancer(spec: Union[str, Config], config: Optional[Mapping[str, Any]]=None,
     return Balancer(_providers.balancer(spec, config, environment=environment, base_dir=base_dir, store=store, on_event=on_event))
 
 
-__all__ = ["Balancer", "Configurator", "Connection", "Deployer", "Engine", "ImageBuilder", "LogSink", "Monitor", "Provisioner", "balancer", "configurator", "connect", "deployer", "image_builder", "log_sink", "monitor", "open_store", "provisioner"]
+__all__ = ["Bake", "Balancer", "Configurator", "Connection", "Deployer", "Engine", "ImageBuilder", "LogSink", "Monitor", "Provisioner", "balancer", "configurator", "connect", "deployer", "image_builder", "log_sink", "monitor", "open_store", "provisioner"]

@@ -13,6 +13,34 @@ if TYPE_CHECKING:
     from .vocabulary import SecretRef
 
 
+class Download(Data):
+    """A release of Terraform or OpenTofu as its makers publish it: a ZIP archive with the program in it.
+
+    It is fetched when it is needed first, and kept below `dir` (by default `towpath/terraform` in
+    `XDG_CACHE_HOME`, else in `~/.cache`) under its digest. Anything that has another digest is refused before
+    a byte of it is unpacked.
+
+    url: Where it is: `https://` or `http://`. Proxies are taken from the usual variables (`HTTPS_PROXY`,
+        ...), certificates from the system.
+    sha256: The archive's SHA-256, in hex, as its makers publish it beside it.
+    dir: Folder where it is kept. Below the user's cache folder by default.
+    """
+
+    url: str
+    sha256: str
+    dir: Optional[str]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            url: Union[str, Ref],
+            sha256: Union[str, Ref],
+            dir: Union[str, Ref, None] = None,
+        ) -> None: ...
+
+
 class HostsFrom(Data):
     """Says which output holds hosts, and which of its fields mean what.
 
@@ -59,6 +87,7 @@ class Terraform(Config):
     module: Folder of the root module. A relative path starts at the pipeline file.
     program: The program: `terraform`, `tofu`, or a path. By default the first of `terraform` and `tofu` that
         is on `PATH`.
+    download: The program as a pinned download, instead of `program`.
     version: The version wanted, if it must be this one: `1.11.4`, or `1.11` for any patch of it.
     workspace: The workspace. `{environment}` stands for the environment's name. Terraform's own choice
         (`default`, or what `terraform workspace select` chose in the module's folder) if not given.
@@ -96,6 +125,7 @@ class Terraform(Config):
             *,
             module: Union[str, Ref],
             program: Union[str, Ref, None] = None,
+            download: Union[Download, Ref, None] = None,
             version: Union[str, Ref, None] = None,
             workspace: Union[str, Ref, None] = None,
             vars: Union[Dict[str, Any], Ref, None] = None,
@@ -117,6 +147,7 @@ class Terraform(Config):
 
 
 __all__ = [
+    "Download",
     "HostsFrom",
     "Terraform",
 ]
