@@ -112,6 +112,8 @@ async fn at_every_call_that_changes_something() {
     let proxy = HttpServer::start(move |request| inner.answer(port, &request));
     let through = aws.config(&proxy.url());
     let (mut crashes, mut left, mut seen) = (0, 0, Vec::new());
+    let mut table =
+        "| call | what | killed | left behind | found by | in the end |\n|--:|---|---|--:|---|---|\n".to_owned();
     for at in 1.. {
         let mut whole = false;
         for after in [0, 1] {
@@ -139,10 +141,15 @@ async fn at_every_call_that_changes_something() {
             }
             crashes += 1;
             let what = trap.what.lock().unwrap().clone();
-            let when = format!("killed {} call {at}, {what}", if after == 1 { "after" } else { "before" });
-            seen.push(what);
+            let side = if after == 1 { "after" } else { "before" };
+            let when = format!("killed {side} call {at}, {what}");
             // Half of them are swept first; the others are only gone on with.
-            left += ends_well(&aws, dir.path(), &through, pid, (at + after) % 2 == 0, &when).await;
+            let sweep = (at + after) % 2 == 0;
+            let behind = ends_well(&aws, dir.path(), &through, pid, sweep, &when).await;
+            let by = if sweep { "the sweep, then the next run" } else { "the next run" };
+            table.push_str(&format!("| {at} | {what} | {side} | {behind} | {by} | 1 AMI, nothing else |\n"));
+            seen.push(what);
+            left += behind;
         }
         if whole {
             break;
@@ -162,7 +169,7 @@ async fn at_every_call_that_changes_something() {
     ] {
         assert!(seen.iter().any(|s| s == call), "{call} is not among {seen:?}");
     }
-    eprintln!("{crashes} crashes at calls of {}; {left} things were left and found", seen.join(", "));
+    eprintln!("{table}{crashes} crashes; {left} things were left and found");
     assert!(crashes >= 20 && left > crashes, "{crashes} crashes, {left} things left");
 }
 
