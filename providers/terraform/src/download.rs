@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use towpath_core::private_files::private_dir;
-use towpath_core::{Context, Error, ErrorKind, Result};
+use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
 
 use crate::provider::TERRAFORM;
 
@@ -62,10 +62,17 @@ impl Download {
     pub(crate) async fn program(&self, cx: &Context) -> Result<PathBuf> {
         let dir = self.dir.clone().map_or_else(cache, Ok)?;
         let home = dir.join(self.sha256.to_ascii_lowercase());
+        // What is in it is run: nobody else may have put it there.
+        private_dir(&dir).map_err(|e| {
+            Error::new(ErrorKind::Denied, TERRAFORM, "preflight", "the folder of downloads is not this user's alone")
+                .with("folder", dir.display())
+                .caused_by(e)
+        })?;
         if let Some(there) = found(&home) {
             return Ok(there);
         }
-        cx.warn(format!("fetching {}", without_secrets(&self.url)));
+        let message = format!("fetching {}", without_secrets(&self.url));
+        cx.emit(EventKind::Progress { message, done: None, total: None });
         let (this, to) = (self.clone(), home.clone());
         // A cancel leaves the thread to its end: what it makes is whole or nothing.
         let fetched = async { tokio::task::spawn_blocking(move || this.fetch(&to)).await.map_err(io::Error::other) };
@@ -86,7 +93,6 @@ impl Download {
 
     fn fetch(&self, home: &Path) -> io::Result<PathBuf> {
         let parent = home.parent().ok_or_else(|| io::Error::other("no folder for it"))?;
-        std::fs::create_dir_all(parent)?;
         let work = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
         let mut archive = self.archive(&work.path().join("archive.zip"))?;
         archive.rewind()?;

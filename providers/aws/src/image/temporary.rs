@@ -43,12 +43,12 @@ pub(super) fn key_folder() -> PathBuf {
     match home {
         Some(dir) => dir.join("towpath-aws"),
         // Another user's folder of this name is refused when it is used.
-        None => std::env::temp_dir().join(format!("towpath-aws-{}", nix_uid())),
+        None => std::env::temp_dir().join(format!("towpath-aws-{}", own_uid())),
     }
 }
 
 /// This user's number, as the kernel shows it.
-fn nix_uid() -> u32 {
+fn own_uid() -> u32 {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").map(|m| m.uid()).unwrap_or_default()
 }

@@ -82,6 +82,15 @@ async fn a_pinned_program_is_fetched_once_and_anything_else_is_refused() {
         "kept, and not fetched again"
     );
 
+    // A folder that belongs to somebody else might hold anything.
+    if nix::unistd::geteuid().is_root() {
+        let give = |uid| std::os::unix::fs::chown(kept.path().join("kept"), Some(uid), None).unwrap();
+        give(12345);
+        let foreign = with(pinned.clone(), &digest).preflight(&module.cx).await.unwrap_err();
+        give(0);
+        assert_eq!(foreign.kind(), ErrorKind::Denied);
+    }
+
     let mut both = module.config();
     both.download = Some(Download::new(pinned, &digest));
     assert_eq!(Terraform::new(both).unwrap_err().kind(), ErrorKind::InvalidInput);

@@ -26,14 +26,7 @@ async fn a_secret_is_in_no_plan_event_environment_or_command_line() {
         output "user" { value = terraform_data.db.output.user }
         "#,
     );
-    let mut config = module.config().secret_var("password", SecretRef::Given("password".into()));
-    config.secret_env.insert("PROVIDER_TOKEN".into(), SecretRef::Given("token".into()));
-    let told = std::sync::Arc::clone(&module.events);
-    let cx = towpath_core::Context::builder()
-        .secret("password", Secret::new(SENTINEL))
-        .secret("token", Secret::new(format!("{SENTINEL}-token")))
-        .listener(std::sync::Arc::new(move |e: &towpath_core::Event| told.lock().unwrap().push(e.clone())))
-        .build();
+    let (cx, config) = secrets(&module);
     let db = Terraform::new(config).unwrap();
     let plan = db.plan(&cx).await.unwrap();
     assert_eq!(plan.changes[0].after.as_ref().unwrap()["input"]["password"], "(sensitive)");
@@ -60,9 +53,11 @@ async fn a_secret_is_in_no_plan_event_environment_or_command_line() {
 
 /// A context that knows both secrets, and the config that hands them over.
 fn secrets(module: &Module) -> (towpath_core::Context, towpath_terraform::TerraformConfig) {
+    let told = std::sync::Arc::clone(&module.events);
     let cx = towpath_core::Context::builder()
         .secret("password", Secret::new(SENTINEL))
         .secret("token", Secret::new(format!("{SENTINEL}-token")))
+        .listener(std::sync::Arc::new(move |e: &towpath_core::Event| told.lock().unwrap().push(e.clone())))
         .build();
     let mut config = module.config().secret_var("password", SecretRef::Given("password".into()));
     config.secret_env.insert("PROVIDER_TOKEN".into(), SecretRef::Given("token".into()));
