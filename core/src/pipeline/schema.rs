@@ -11,6 +11,15 @@ pub(crate) struct Misfit {
     pub(crate) message: String,
 }
 
+impl Misfit {
+    /// A value that is not what its field wants. Names the field: `download.sha256`.
+    fn of_value(pointer: String, message: &str) -> Self {
+        let name = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
+        let message = if name.is_empty() { message.to_owned() } else { format!("`{name}`: {message}") };
+        Self { pointer, message }
+    }
+}
+
 /// Finds the nearest of several names, if one is near enough to be meant.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, best) =
@@ -43,7 +52,7 @@ impl<'a> Walker<'a> {
             let Some(choices) = schema.get(key).and_then(Json::as_array) else { continue };
             if let Some(names) = self.constants(choices) {
                 if !names.contains(value) {
-                    found.push(Misfit { pointer: at.clone(), message: not_among(&names, value) });
+                    found.push(Misfit::of_value(at.clone(), &not_among(&names, value)));
                 }
                 continue;
             }
@@ -60,7 +69,7 @@ impl<'a> Walker<'a> {
             found.extend(best.unwrap_or_default());
         }
         if let Some(message) = wrong_type(schema, value) {
-            found.push(Misfit { pointer: at, message });
+            found.push(Misfit::of_value(at, &message));
             return;
         }
         match value {
