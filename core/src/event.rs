@@ -142,10 +142,13 @@ pub enum EventKind {
         /// Who holds it and why.
         holder: String,
     },
-    /// Somebody must say whether the step may go on: `towpath approve`.
+    /// Somebody must say whether the step may go on: `towpath approve`, or for a rollout `towpath rollout SERVICE approve`.
     ApprovalNeeded {
         /// What is asked.
         question: String,
+        /// The service whose rollout asks; `None`: the step itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
     },
     /// Something that does not stop the run, but that somebody should know.
     Warning {

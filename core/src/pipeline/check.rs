@@ -278,6 +278,9 @@ impl<'a> Checker<'a> {
             }
             _ => {}
         }
+        if (step.uses.verb, input) == (Verb::Deploy, "rollout") {
+            self.nested_functions(at, step, value);
+        }
         for (pointer, role) in nested {
             let Some(Ok(found)) = value.pointer(&pointer).map(|v| serde_json::from_value::<ProviderRef>(v.clone()))
             else {
@@ -292,6 +295,24 @@ impl<'a> Checker<'a> {
                 &format!("{here}/config"),
                 Some(step),
             );
+        }
+    }
+
+    /// Functions that hooks and approvals of a rollout name.
+    fn nested_functions(&mut self, at: &str, step: &Step, rollout: &Json) {
+        let count = |list: &str| rollout.get(list).and_then(Json::as_array).map_or(0, Vec::len);
+        let hooks = (0..count("hooks")).flat_map(|i| [format!("/hooks/{i}/run"), format!("/hooks/{i}/undo")]);
+        let steps = (0..count("canary")).map(|i| format!("/canary/{i}/approval"));
+        let asked = ["/approval".to_owned(), "/blue_green/approval".to_owned()];
+        for pointer in hooks.chain(steps).chain(asked).map(|p| format!("{p}/function")) {
+            let Some(name) = rollout.pointer(&pointer).and_then(Json::as_str) else { continue };
+            if self.registry.find_function(name).is_none() {
+                let names = self.registry.function_names();
+                let hint =
+                    nearest(name, names.iter().copied()).map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+                let message = format!("there is no function called `{name}`{hint}");
+                self.problem(format!("{at}{pointer}"), Some(step), message);
+            }
         }
     }
 

@@ -35,6 +35,13 @@ pub(super) enum Decision {
     Refused,
 }
 
+impl Begin {
+    /// Tells this rollout from the service's other ones, also after a crash.
+    pub(super) fn id(&self, release: &Release) -> String {
+        format!("{}/{}/{}", self.run, release.version, self.started_at.0)
+    }
+}
+
 /// What is planned for one target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Planned {
@@ -43,6 +50,9 @@ pub(super) struct Planned {
     pub(super) before: Option<String>,
     /// It runs the release and serves.
     pub(super) done: bool,
+    /// It gets requests; where there is no balancer: it runs something.
+    #[serde(default)]
+    pub(super) serves: bool,
     /// What it goes back to.
     pub(super) back_to: Option<Release>,
     /// What the balancer knows of it now.
@@ -85,14 +95,22 @@ impl Rollout {
             let serves = backend.is_none()
                 || registered.is_some_and(|b| b.mode == BackendMode::Serving && Some(&b.backend) == backend.as_ref());
             let runs = state.running && state.current.as_deref() == Some(release.version.as_str());
+            let gets = match &backends {
+                Some(_) => registered.is_some_and(|b| b.mode == BackendMode::Serving),
+                None => state.running && state.current.is_some(),
+            };
             targets.push(Planned {
                 host: host.name.clone(),
                 done: known && runs && serves,
+                serves: gets,
                 back_to: ledger.predecessor(&host.name, state.current.as_deref()).cloned(),
                 before: state.current,
                 known: registered.map(|b| b.backend.clone()),
                 backend,
             });
+        }
+        if let Some(groups) = &self.strategy.blue_green {
+            self.colour(groups, self.strategy.colours(crew.inventory, groups)?, &mut targets)?;
         }
         let (decision, reason) = match ledger.standing(&self.strategy) {
             Standing::Refused(why) => (Decision::Refused, Some(why)),

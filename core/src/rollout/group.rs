@@ -9,8 +9,12 @@ use crate::{
     Result, TargetGroup, Timestamp,
 };
 
+use super::batches::Course;
 use super::begin::Decision;
+use super::gates::{Failure, Judged};
+use super::hooks::Occasion;
 use super::ledger::{Ledger, Standing, detail};
+use super::strategy::{Phase, When};
 use super::target::{CALL_LIMIT, Crew, one_line, say, within};
 use super::{OnFailure, Rollout, RolloutOutcome, RolloutReport, TargetOutcome, TargetReport};
 
@@ -35,7 +39,7 @@ struct Started {
 /// How moving a group ended. Journalled, so that a failure is not tried again by a resumed run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Moved {
-    failure: Option<String>,
+    failure: Option<Failure>,
 }
 
 impl Rollout {
@@ -64,21 +68,22 @@ impl Rollout {
             Decision::Roll | Decision::Repair => {
                 let entry = group_entry(cx, &begin, release, DeploymentOutcome::Running, &report, &hosts);
                 cx.effect_idempotent("ledger", &entry.outcome, |_| self.record(cx, &entry)).await?;
-                let failure = self.move_group(cx, "update", release, crew, &hosts).await;
+                crew.desk.open(&begin.id(release), begin.from.as_deref(), hosts.len()).await?;
+                let failure = self.group_onward(cx, &begin, release, crew, &hosts).await;
                 let calm = cx.shielded();
                 match failure {
                     Ok(None) => {
                         (state, version) = (TargetOutcome::Updated, Some(release.version.clone()));
                         RolloutOutcome::Deployed
                     }
-                    Err(e) if e.kind() == ErrorKind::Cancelled && cx.is_cancelled() => {
+                    Err(e) if e.kind() == ErrorKind::Cancelled => {
                         (state, version) = (TargetOutcome::Failed, None);
                         report.reason = Some(one_line(&e));
                         RolloutOutcome::Cancelled
                     }
                     Err(e) => return Err(e),
-                    Ok(Some(reason)) => {
-                        let (outcome, reason) = self.group_back(&calm, &begin, release, crew, &hosts, reason).await?;
+                    Ok(Some(failure)) => {
+                        let (outcome, reason) = self.group_back(&calm, &begin, release, crew, &hosts, failure).await?;
                         report.reason = Some(reason);
                         if outcome == RolloutOutcome::RolledBack {
                             (state, version) =
@@ -115,13 +120,43 @@ impl Rollout {
         let entry = group_entry(cx, &begin, release, outcome, &report, &hosts);
         if report.outcome == RolloutOutcome::Cancelled {
             self.record(&calm, &entry).await?;
+            crew.desk.close().await?;
             return Ok(report);
         }
-        calm.effect_idempotent("finish", outcome, |cx| async move {
-            self.record(&cx, &entry).await?;
-            Ok(report)
-        })
-        .await
+        let report = calm
+            .effect_idempotent("finish", outcome, |cx| async move {
+                self.record(&cx, &entry).await?;
+                Ok(report)
+            })
+            .await?;
+        crew.desk.close().await?;
+        Ok(report)
+    }
+
+    /// Hooks, the question, the move. Gives why it failed.
+    async fn group_onward(
+        &self,
+        cx: &Context,
+        begin: &GroupBegin,
+        release: &Release,
+        crew: &Crew<'_>,
+        hosts: &[Host],
+    ) -> Result<Option<Failure>> {
+        let of = Occasion { release, from: begin.from.as_deref(), host: None, forth: true };
+        if let Some(why) = crew.hooks(cx, When::Before, Phase::Rollout, of).await? {
+            return Ok(Some(why.into()));
+        }
+        if let Some(approval) = &self.strategy.approval {
+            match self.approved(cx, "rollout", approval, release, crew).await? {
+                Course::Well => {}
+                Course::Failed(failure) => return Ok(Some(failure)),
+                Course::Stopped(why) => return Err(stopped(why)),
+            }
+        }
+        if let Some(failure) = self.move_group(cx, "update", release, crew, hosts).await? {
+            return Ok(Some(failure));
+        }
+        Ok(crew.hooks(cx, When::After, Phase::Rollout, of).await?.map(Failure::from))
     }
 
     pub(super) async fn plan_group(&self, cx: &Context, release: &Release, crew: &Crew<'_>) -> Result<Plan> {
@@ -189,16 +224,16 @@ impl Rollout {
         release: &Release,
         crew: &Crew<'_>,
         hosts: &[Host],
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<Failure>> {
         let moved: Moved = cx
             .effect_idempotent(key, &release.version, |cx| async move {
                 let started = self.start(&cx, release, crew).await?;
                 if started.failure.is_some() {
-                    return Ok(Moved { failure: started.failure });
+                    return Ok(Moved { failure: started.failure.map(Failure::from) });
                 }
                 say(&cx, "follow", &release.version, "");
                 let state = match &started.job {
-                    Some(job) => self.follow(&cx, job).await?,
+                    Some(job) => self.follow(&cx, job, crew).await?,
                     None => self.wait_still(&cx, crew).await.map_err(|e| one_line(&e)),
                 };
                 Ok(Moved { failure: self.judge(&cx, state, release, crew, hosts).await? })
@@ -239,23 +274,39 @@ impl Rollout {
     }
 
     /// Follows a job to its end; on a cancel it asks the system to stop it, and waits until it has.
-    async fn follow(&self, cx: &Context, job: &GroupJob) -> Result<Result<GroupState, String>> {
-        match self.deployer.follow(cx, job).await {
-            Err(_) if cx.is_cancelled() => {
-                let calm = cx.shielded();
-                within(&calm, CALL_LIMIT, |cx| async move { self.deployer.cancel(&cx, job).await })
-                    .await
-                    .map_err(|e| e.with("still_running", &job.id))?;
-                let end = within(&calm, STOP_LIMIT, |cx| async move { self.deployer.follow(&cx, job).await }).await;
-                let rest = match end {
-                    Ok(_) => "its job was stopped".to_owned(),
-                    Err(e) => format!("its job {} may still run: {}", job.id, one_line(&e)),
+    async fn follow(&self, cx: &Context, job: &GroupJob, crew: &Crew<'_>) -> Result<Result<GroupState, String>> {
+        let done = match crew.desk.unless_ended(async { Ok(self.deployer.follow(cx, job).await) }).await? {
+            Ok(done) => done,
+            Err(end) => {
+                let rest = self.end_job(cx, job).await?;
+                return match Course::ended(end) {
+                    Course::Stopped(why) => Err(stopped(format!("{why}; {rest}"))),
+                    Course::Failed(failure) => Ok(Err(format!("{}; {rest}", failure.reason))),
+                    Course::Well => Ok(Err(rest)),
                 };
+            }
+        };
+        match done {
+            Err(_) if cx.is_cancelled() => {
+                let rest = self.end_job(cx, job).await?;
                 Err(crate::Error::new(ErrorKind::Cancelled, "core", "rollout", format!("cancelled; {rest}")))
             }
             Ok(state) => Ok(Ok(state)),
             Err(e) => Ok(Err(one_line(&e))),
         }
+    }
+
+    /// Asks the system to stop a job, and waits until it has. Says how that went.
+    async fn end_job(&self, cx: &Context, job: &GroupJob) -> Result<String> {
+        let calm = cx.shielded();
+        within(&calm, CALL_LIMIT, |cx| async move { self.deployer.cancel(&cx, job).await })
+            .await
+            .map_err(|e| e.with("still_running", &job.id))?;
+        let end = within(&calm, STOP_LIMIT, |cx| async move { self.deployer.follow(&cx, job).await }).await;
+        Ok(match end {
+            Ok(_) => "its job was stopped".to_owned(),
+            Err(e) => format!("its job {} may still run: {}", job.id, one_line(&e)),
+        })
     }
 
     async fn wait_still(&self, cx: &Context, crew: &Crew<'_>) -> Result<GroupState> {
@@ -275,25 +326,31 @@ impl Rollout {
         release: &Release,
         crew: &Crew<'_>,
         hosts: &[Host],
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<Failure>> {
         let state = match state {
             Ok(state) => state,
-            Err(why) => return Ok(Some(why)),
+            Err(why) => return Ok(Some(why.into())),
         };
         if state.current.as_deref() != Some(release.version.as_str()) {
             let now = state.current.unwrap_or_else(|| "several versions".to_owned());
-            return Ok(Some(format!("the group was to run {}, and runs {now}", release.version)));
+            return Ok(Some(format!("the group was to run {}, and runs {now}", release.version).into()));
         }
         if !state.healthy {
-            return Ok(Some(format!("the group runs {}, and its system calls it unhealthy", release.version)));
+            return Ok(Some(format!("the group runs {}, and its system calls it unhealthy", release.version).into()));
         }
         let gates = [("health", &self.strategy.health), ("watch", &self.strategy.watch)];
         for (phase, gate) in gates {
             let Some(gate) = gate else { continue };
             say(cx, phase, &release.version, "");
-            let health = async { Ok(crew.health(&cx.shielded(), hosts, Some(gate), release).await.err()) };
-            if let Some(why) = cx.guard("core", "rollout", health).await? {
-                return Ok(Some(why));
+            let calm = cx.shielded();
+            match cx.guard("core", "rollout", crew.judge(&calm, phase, hosts, Some(gate), release)).await? {
+                Judged::Well => {}
+                Judged::Bad(failure) => return Ok(Some(failure)),
+                Judged::Ended(end) => match Course::ended(end) {
+                    Course::Failed(failure) => return Ok(Some(failure)),
+                    Course::Stopped(why) => return Err(stopped(why)),
+                    Course::Well => {}
+                },
             }
         }
         Ok(None)
@@ -306,11 +363,13 @@ impl Rollout {
         release: &Release,
         crew: &Crew<'_>,
         hosts: &[Host],
-        reason: String,
+        failure: Failure,
     ) -> Result<(RolloutOutcome, String)> {
-        if self.strategy.on_failure == OnFailure::Stop {
+        let reason = failure.reason;
+        if self.strategy.on_failure == OnFailure::Stop || failure.stop {
             return Ok((RolloutOutcome::Failed, reason));
         }
+        crew.desk.turn_back().await?;
         let Some(old) = &begin.back_to else {
             let why = format!(
                 "no earlier release of {} was seen healthy in environment {}",
@@ -320,11 +379,29 @@ impl Rollout {
             return Ok((RolloutOutcome::Failed, format!("{reason}; {why}, so there is nothing to roll back to")));
         };
         say(cx, "rollback", &release.version, &reason);
-        Ok(match self.move_group(cx, "rollback", old, crew, hosts).await? {
-            None => (RolloutOutcome::RolledBack, reason),
-            Some(why) => (RolloutOutcome::Failed, format!("{reason}; the rollback failed: {why}")),
+        let of = Occasion { release, from: begin.from.as_deref(), host: None, forth: false };
+        let around = cx.scoped("back");
+        let mut bad: Vec<String> = crew.hooks(&around, When::Before, Phase::Rollback, of).await?.into_iter().collect();
+        let moved = self.move_group(cx, "rollback", old, crew, hosts).await?;
+        bad.extend(moved.map(|failure| format!("the rollback failed: {}", failure.reason)));
+        bad.extend(crew.compensate(cx, release, begin.from.as_deref()).await?);
+        bad.extend(crew.hooks(&around, When::After, Phase::Rollback, of).await?);
+        Ok(if bad.is_empty() {
+            (RolloutOutcome::RolledBack, reason)
+        } else {
+            (RolloutOutcome::Failed, format!("{reason}; {}", bad.join("; ")))
         })
     }
+}
+
+impl GroupBegin {
+    fn id(&self, release: &Release) -> String {
+        format!("{}/{}/{}", self.run, release.version, self.started_at.0)
+    }
+}
+
+fn stopped(why: String) -> crate::Error {
+    crate::Error::new(ErrorKind::Cancelled, "core", "rollout", why)
 }
 
 /// Longest wait for a cancelled job to stop.

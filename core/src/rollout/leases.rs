@@ -140,12 +140,15 @@ impl Leases {
         }
     }
 
-    /// Gives a lease back: its undo was carried out, or is not wanted.
+    /// Gives a lease back: its undo was carried out, or is not wanted. Also one that an earlier process of this rollout took.
     pub(super) async fn give_back(&self, key: &str) -> Result<()> {
-        let held = self.held.lock().await.remove(key);
-        match (&self.store, held) {
-            (Some(store), Some(held)) => store.release(&held.fence).await,
-            _ => Ok(()),
+        let Some(store) = &self.store else { return Ok(()) };
+        if let Some(held) = self.held.lock().await.remove(key) {
+            return store.release(&held.fence).await;
+        }
+        match store.leases().await?.iter().find(|l| l.key == key && self.is_from_before(l)) {
+            Some(left) => store.release(&left.fence()).await,
+            None => Ok(()),
         }
     }
 

@@ -2,10 +2,18 @@
 //!
 //! Batches, drain, health, ledger and rollback are written here once, for every [`Deployer`], [`Balancer`] and [`Monitor`].
 
+mod back;
+mod batches;
 mod begin;
+mod blue_green;
+mod control;
+mod desk;
+mod gates;
 mod group;
+mod hooks;
 mod leases;
 mod ledger;
+mod progress;
 mod report;
 mod roll;
 mod strategy;
@@ -13,16 +21,21 @@ mod target;
 mod undo;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::lease::{HeldLease, Wanted};
 use crate::{
-    Balancer, Capabilities, Change, Context, Deployer, Error, ErrorKind, LeaseOwner, Monitor, Plan, Release, Result,
-    RunId, Store, Targets,
+    Balancer, Capabilities, Change, Context, Deployer, Error, ErrorKind, FunctionEntry, LeaseOwner, Monitor, Plan,
+    Release, Result, RunId, Store, Targets,
 };
 
 use begin::Decision;
+use desk::Desk;
+use hooks::{Begun, Functions};
 use leases::Leases;
 use target::Crew;
 
+pub use control::{OpenQuestion, RolloutControl, RolloutStatus};
 pub use report::*;
 pub use strategy::*;
 
@@ -37,12 +50,21 @@ pub struct Rollout {
     monitor: Option<Arc<dyn Monitor>>,
     store: Option<Arc<dyn Store>>,
     owner: Option<LeaseOwner>,
+    functions: Functions,
 }
 
 impl Rollout {
     /// A rollout of this strategy. What the strategy names as balancer and monitor must be handed over, too.
     pub fn new(deployer: Arc<dyn Deployer>, strategy: Rolling) -> Self {
-        Self { deployer, strategy, balancer: None, monitor: None, store: None, owner: None }
+        Self {
+            deployer,
+            strategy,
+            balancer: None,
+            monitor: None,
+            store: None,
+            owner: None,
+            functions: Functions::default(),
+        }
     }
 
     /// Drains and returns targets here. The strategy's `balancer` says how another process would make it.
@@ -73,7 +95,16 @@ impl Rollout {
         self
     }
 
+    /// Hands over a function that a hook or an approval of the strategy names.
+    #[must_use]
+    pub fn function(mut self, name: impl Into<String>, function: FunctionEntry) -> Self {
+        self.functions.0.insert(name.into(), function);
+        self
+    }
+
     /// Rolls `release` out, and back if it fails.
+    ///
+    /// One rollout of a service in an environment at a time: another one waits for its turn, in the order in which they came.
     ///
     /// Finished targets of an interrupted run are not done again, a rollback that was interrupted goes on. A release that is
     /// rolled back, refused or cancelled is an outcome, not an error.
@@ -88,7 +119,33 @@ impl Rollout {
     /// lease's undo puts it back.
     pub async fn run(&self, cx: &Context, release: &Release, targets: &Targets) -> Result<RolloutReport> {
         let (crew, per_target) = self.crew(cx, release, targets)?;
-        if per_target { self.roll(cx, release, &crew).await } else { self.supervise(cx, release, &crew).await }
+        let Some(store) = self.store_of(cx) else { return self.deploy(cx, release, &crew, per_target).await };
+        let owner = self.owner.clone().unwrap_or_else(|| own_name(cx.run()));
+        let (inner, lost) = cx.child();
+        let wanted = Wanted {
+            key: format!("deploy/{}/{}", cx.environment(), release.service),
+            reason: format!("rolls out {} {}", release.service, release.version),
+            owner: &owner,
+            ttl: DEPLOY_LEASE,
+            lost: lost.clone(),
+        };
+        let lease = HeldLease::take(cx, store, &wanted).await?;
+        let done = self.deploy(&inner, release, &crew, per_target).await;
+        if lost.is_cancelled() && !cx.is_cancelled() {
+            return Err(crate::lost_lease(lease.fence()));
+        }
+        lease.give_back().await?;
+        done
+    }
+
+    async fn deploy(
+        &self,
+        cx: &Context,
+        release: &Release,
+        crew: &Crew<'_>,
+        per_target: bool,
+    ) -> Result<RolloutReport> {
+        if per_target { self.roll(cx, release, crew).await } else { self.supervise(cx, release, crew).await }
     }
 
     /// Says for each target whether [`run`](Self::run) would change it. Changes nothing.
@@ -152,17 +209,35 @@ impl Rollout {
                 "without the strategy's `balancer`, nobody could undo a drain after a crash: name it there",
             ));
         }
-        if self.strategy.health.is_some() || self.strategy.watch.is_some() {
+        if !per_target && (self.strategy.blue_green.is_some() || !self.strategy.canary.is_empty()) {
+            return Err(invalid(
+                "a deployer that moves a whole group has its own steps: leave `canary` and `blue_green` out",
+            ));
+        }
+        if let Some(groups) = &self.strategy.blue_green {
+            self.strategy.colours(&targets.inventory, groups)?;
+        }
+        self.functions.check(&self.strategy)?;
+        if self.store_of(cx).is_none() && self.strategy.asks() {
+            cx.warn("without a store nobody but a file or a function can answer what the rollout asks");
+        }
+        if self.strategy.health.is_some()
+            || self.strategy.watch.is_some()
+            || self.strategy.canary.iter().any(|s| s.bake.is_some())
+        {
             let monitor = self.monitor.as_ref().ok_or_else(|| invalid("a gate needs a monitor to judge it"))?;
             if !monitor.capabilities().has("assess") {
                 return Err(unsupported("the monitor can't judge gates").with("lacks", "assess"));
             }
         }
+        let owner = self.owner.clone().unwrap_or_else(|| own_name(cx.run()));
+        let control = self.store_of(cx).map(|s| RolloutControl::new(Arc::clone(s), cx.environment(), &release.service));
+        let desk = Desk::new(control, self.functions.clone(), release, owner.label.clone());
         let leases = Leases::new(
             self.store_of(cx).cloned(),
-            self.owner.clone().unwrap_or_else(|| own_name(cx.run())),
+            owner,
             format!("rolls out {} {}", release.service, release.version),
-            std::time::Duration::from_secs_f64(self.strategy.drain_lease_s),
+            Duration::from_secs_f64(self.strategy.drain_lease_s),
         );
         let crew = Crew {
             rollout: self,
@@ -170,6 +245,9 @@ impl Rollout {
             connector: Arc::clone(&targets.connector),
             leases,
             service: &release.service,
+            desk,
+            functions: self.functions.clone(),
+            begun: Begun::default(),
         };
         Ok((crew, per_target))
     }
@@ -178,6 +256,9 @@ impl Rollout {
         self.store.as_ref().or_else(|| cx.store())
     }
 }
+
+/// How long a dead process keeps a service from being deployed, where nobody can see that it is dead.
+const DEPLOY_LEASE: Duration = Duration::from_secs(30);
 
 fn own_name(run: Option<&RunId>) -> LeaseOwner {
     LeaseOwner {

@@ -121,4 +121,6 @@ pub enum TargetOutcome {
     RolledBack,
     /// It failed; its reason says how, `in_service` whether it gets requests.
     Failed,
+    /// It keeps its version and gets no requests: the other group of `blue_green` does.
+    Retired,
 }

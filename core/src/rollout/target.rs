@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Backend, BackendMode, Balancer, Connector, Context, Error, ErrorKind, EventKind, Gate, Group, Host, Inventory,
-    Release, Result, Target, Targets, Undo, VerdictKind,
+    Backend, BackendMode, Balancer, Connector, Context, Error, ErrorKind, EventKind, Group, Host, Inventory, Release,
+    Result, Target, Undo,
 };
 
 use super::Rollout;
 use super::begin::Planned;
+use super::desk::Desk;
+use super::gates::Judged;
+use super::hooks::{Begun, Functions, Occasion};
 use super::leases::Leases;
+use super::strategy::{Phase, When};
 
 /// What the work on all targets of one rollout has in common.
 #[derive(Debug)]
@@ -22,6 +26,16 @@ pub(super) struct Crew<'a> {
     pub(super) connector: Arc<dyn Connector>,
     pub(super) leases: Leases,
     pub(super) service: &'a str,
+    pub(super) desk: Desk,
+    pub(super) functions: Functions,
+    pub(super) begun: Begun,
+}
+
+/// Which way a target moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Forth,
+    Back,
 }
 
 /// What a target's turn came to. Journalled, so that a failure is not tried again by a resumed run.
@@ -37,6 +51,9 @@ pub(super) struct Turn {
     pub(super) version: Option<String>,
     /// Why it is not well.
     pub(super) reason: Option<String>,
+    /// Its gate's policy says that everything stays as it is.
+    #[serde(default)]
+    pub(super) stop: bool,
     pub(super) cut_off: u64,
     pub(super) seconds: BTreeMap<String, f64>,
 }
@@ -80,27 +97,75 @@ impl Crew<'_> {
     /// # Errors
     ///
     /// [`Cancelled`](ErrorKind::Cancelled), with the target as it was. Any other: the journal or the store can't be written.
-    pub(super) async fn turn(&self, cx: &Context, planned: &Planned, release: &Release) -> Result<Turn> {
+    pub(super) async fn turn(&self, cx: &Context, planned: &Planned, release: &Release, way: Way) -> Result<Turn> {
+        let mut turn = self.change(cx, planned, release, way).await?;
+        if !turn.well {
+            return Ok(turn);
+        }
+        let calm = cx.shielded();
+        let of = self.occasion(planned, release, way);
+        if !self.hooked(&calm, When::Before, Phase::Serve, of, &mut turn).await? {
+            return Ok(turn);
+        }
+        self.serve(&calm, &mut turn, planned, release).await?;
+        if turn.well {
+            self.hooked(&calm, When::After, Phase::Serve, of, &mut turn).await?;
+        }
+        Ok(turn)
+    }
+
+    /// Puts a target into service that was changed and is well.
+    pub(super) async fn serve(
+        &self,
+        cx: &Context,
+        turn: &mut Turn,
+        planned: &Planned,
+        release: &Release,
+    ) -> Result<()> {
+        let (Some(balancer), Some(backend)) = (&self.rollout.balancer, &planned.backend) else { return Ok(()) };
+        let from = Instant::now();
+        say(cx, "serve", &release.version, "");
+        self.put_back(cx, turn, balancer.as_ref(), backend, planned.moved()).await?;
+        turn.took("serve", from);
+        Ok(())
+    }
+
+    /// Takes one target out of service, activates the release and checks it. On return it is well, and not in service yet.
+    pub(super) async fn change(&self, cx: &Context, planned: &Planned, release: &Release, way: Way) -> Result<Turn> {
         let host = self.host(&planned.host)?;
         cx.check("core", "rollout")?;
         let calm = cx.shielded();
+        let of = self.occasion(planned, release, way);
         let mut turn = Turn { version: planned.before.clone(), ..Turn::default() };
         if let (Some(balancer), Some(backend)) = (&self.rollout.balancer, &planned.backend) {
-            turn.in_service = Some(planned.known.is_some());
-            if let Err(e) = self.take_out(cx, &mut turn, balancer.as_ref(), planned, backend, release).await {
-                let restored = match &planned.known {
-                    Some(known) => self.put_back(&calm, &mut turn, balancer.as_ref(), known, false).await,
-                    None => self.leases.give_back(&self.lease_key(cx, &host.name)).await,
-                };
-                if fatal(&e) || (e.kind() == ErrorKind::Cancelled && cx.is_cancelled()) {
-                    return Err(self.stranded(e, &turn, &host.name));
+            // Looked at again: what was out of service when all this began may have been put back meanwhile.
+            let serves =
+                planned.serves || mode(&calm, balancer.as_ref(), &planned.host).await? == Some(BackendMode::Serving);
+            turn.in_service = Some(serves);
+            if serves {
+                if !self.hooked(cx, When::Before, Phase::Drain, of, &mut turn).await? {
+                    return Ok(turn);
                 }
-                restored?;
-                turn.fail(format!("it could not be drained: {}", one_line(&e)));
-                return Ok(turn);
+                if let Err(e) = self.take_out(cx, &mut turn, balancer.as_ref(), planned, backend, release).await {
+                    let known = planned.known.as_ref().unwrap_or(backend);
+                    let restored = self.put_back(&calm, &mut turn, balancer.as_ref(), known, false).await;
+                    if fatal(&e) || (e.kind() == ErrorKind::Cancelled && cx.is_cancelled()) {
+                        return Err(self.stranded(e, &turn, &host.name));
+                    }
+                    restored?;
+                    turn.fail(format!("it could not be drained: {}", one_line(&e)));
+                    return Ok(turn);
+                }
             }
         }
         turn.touched = true;
+        let drained = turn.in_service == Some(false) && planned.serves;
+        if drained && !self.hooked(&calm, When::After, Phase::Drain, of, &mut turn).await? {
+            return Ok(turn);
+        }
+        if !self.hooked(&calm, When::Before, Phase::Activate, of, &mut turn).await? {
+            return Ok(turn);
+        }
         let from = Instant::now();
         say(&calm, "activate", &release.version, "");
         let tried = self.activate(&calm, planned, host, release).await;
@@ -112,28 +177,52 @@ impl Crew<'_> {
             return Ok(turn);
         }
         turn.version = Some(release.version.clone());
-        let from = Instant::now();
-        say(&calm, "health", &release.version, "");
-        let health =
-            self.health(&calm, std::slice::from_ref(host), self.rollout.strategy.health.as_ref(), release).await;
-        turn.took("health", from);
-        if let Err(reason) = health {
-            say(&calm, "unhealthy", &release.version, &reason);
-            turn.fail(reason);
+        if !self.hooked(&calm, When::After, Phase::Activate, of, &mut turn).await?
+            || !self.hooked(&calm, When::Before, Phase::Health, of, &mut turn).await?
+        {
             return Ok(turn);
         }
-        if let (Some(balancer), Some(backend)) = (&self.rollout.balancer, &planned.backend) {
-            let from = Instant::now();
-            say(&calm, "serve", &release.version, "");
-            self.put_back(&calm, &mut turn, balancer.as_ref(), backend, planned.moved()).await?;
-            turn.took("serve", from);
+        let from = Instant::now();
+        say(&calm, "health", &release.version, "");
+        let hosts = std::slice::from_ref(host);
+        let key = format!("health/{}", host.name);
+        let judged = self.judge(&calm, &key, hosts, self.rollout.strategy.health.as_ref(), release).await?;
+        turn.took("health", from);
+        match judged {
+            Judged::Well => {}
+            Judged::Bad(failure) => {
+                say(&calm, "unhealthy", &release.version, &failure.reason);
+                turn.stop = failure.stop;
+                turn.fail(failure.reason);
+                return Ok(turn);
+            }
+            // Half changed is no place to stop at: it goes back, as everything that is not well does.
+            Judged::Ended(_) => {
+                turn.fail("the rollout was ended before it was seen healthy".to_owned());
+                return Ok(turn);
+            }
         }
-        turn.well = turn.reason.is_none();
+        turn.well = self.hooked(&calm, When::After, Phase::Health, of, &mut turn).await?;
         Ok(turn)
     }
 
+    fn occasion<'a>(&self, planned: &'a Planned, release: &'a Release, way: Way) -> Occasion<'a> {
+        Occasion { release, from: planned.before.as_deref(), host: Some(&planned.host), forth: way == Way::Forth }
+    }
+
+    /// Runs a target's hooks. `false`: one failed, and the target with it.
+    async fn hooked(&self, cx: &Context, when: When, phase: Phase, of: Occasion<'_>, turn: &mut Turn) -> Result<bool> {
+        match self.hooks(cx, when, phase, of).await? {
+            Some(failure) => {
+                turn.fail(failure);
+                Ok(false)
+            }
+            None => Ok(true),
+        }
+    }
+
     /// Drains a target and waits until it is idle. On return nothing new reaches it.
-    async fn take_out(
+    pub(super) async fn take_out(
         &self,
         cx: &Context,
         turn: &mut Turn,
@@ -199,45 +288,6 @@ impl Crew<'_> {
         .await
     }
 
-    /// Asks `gate`, or the deployer where there is none, whether the hosts are well; says why not.
-    pub(super) async fn health(
-        &self,
-        cx: &Context,
-        hosts: &[Host],
-        gate: Option<&Gate>,
-        release: &Release,
-    ) -> Result<(), String> {
-        let (Some(gate), Some(monitor)) = (gate, &self.rollout.monitor) else {
-            for host in hosts {
-                let target = self.target(host);
-                let state = within(cx, Duration::from_secs(60), |cx| {
-                    let target = target.clone();
-                    async move { self.rollout.deployer.probe(&cx, &target).await }
-                })
-                .await
-                .map_err(|e| format!("{}: {}", host.name, one_line(&e)))?;
-                if !state.running || state.current.as_deref() != Some(release.version.as_str()) {
-                    return Err(format!("{}: the deployer says that {} does not run", host.name, release.version));
-                }
-            }
-            return Ok(());
-        };
-        let mut targets = Targets::new(part(self.inventory, hosts), Arc::clone(&self.connector));
-        targets.extra_vars.insert("release_version".into(), release.version.clone().into());
-        let targets = &targets;
-        // The monitor ends by itself; the rest of the time is for one that does not.
-        let limit = Duration::from_secs_f64(gate.deadline_s + gate.start_period_s + gate.hold_s + 30.0);
-        match within(cx, limit, |cx| async move { monitor.assess(&cx, gate, targets).await }).await {
-            Ok(verdict) => match verdict.kind {
-                VerdictKind::Pass => Ok(()),
-                VerdictKind::Fail => Err(verdict.reason),
-                VerdictKind::Inconclusive => Err(format!("no clear answer in time: {}", verdict.reason)),
-                VerdictKind::Error => Err(format!("the check could not be made: {}", verdict.reason)),
-            },
-            Err(e) => Err(format!("the check could not be made: {}", one_line(&e))),
-        }
-    }
-
     /// Puts a backend into service and gives its lease back. Where the balancer refuses, the lease is left to run out, so that
     /// a sweep tries again, and the turn says so.
     pub(super) async fn put_back(
@@ -293,7 +343,7 @@ impl Crew<'_> {
 }
 
 impl Turn {
-    fn fail(&mut self, reason: String) {
+    pub(super) fn fail(&mut self, reason: String) {
         self.well = false;
         self.reason = Some(match self.reason.take() {
             Some(first) => format!("{first}; {reason}"),
@@ -301,7 +351,7 @@ impl Turn {
         });
     }
 
-    fn took(&mut self, phase: &str, from: Instant) {
+    pub(super) fn took(&mut self, phase: &str, from: Instant) {
         *self.seconds.entry(phase.to_owned()).or_default() += from.elapsed().as_secs_f64();
     }
 }
@@ -317,7 +367,7 @@ async fn drain(cx: &Context, balancer: &dyn Balancer, name: &str) -> Result<()> 
     }
 }
 
-async fn mode(cx: &Context, balancer: &dyn Balancer, name: &str) -> Result<Option<BackendMode>> {
+pub(super) async fn mode(cx: &Context, balancer: &dyn Balancer, name: &str) -> Result<Option<BackendMode>> {
     let all = within(cx, CALL_LIMIT, |cx| async move { balancer.backends(&cx).await }).await?;
     Ok(all.iter().find(|b| b.backend.name == name).map(|b| b.mode))
 }
@@ -336,7 +386,7 @@ pub(super) async fn within<T, F: Future<Output = Result<T>>>(
 }
 
 /// The store or the journal is in trouble: nothing more can be done safely.
-fn fatal(e: &Error) -> bool {
+pub(super) fn fatal(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::Storage | ErrorKind::Interrupted)
 }
 
@@ -350,7 +400,7 @@ pub(super) fn say(cx: &Context, phase: &str, version: &str, detail: &str) {
 }
 
 /// The inventory with these hosts only; groups and variables stay, so that checks see the same variables.
-fn part(inventory: &Inventory, hosts: &[Host]) -> Inventory {
+pub(super) fn part(inventory: &Inventory, hosts: &[Host]) -> Inventory {
     let keep = |name: &String| hosts.iter().any(|h| h.name == *name);
     let groups = inventory.groups.iter().map(|(name, group)| {
         let hosts = group.hosts.iter().filter(|h| keep(h)).cloned().collect();

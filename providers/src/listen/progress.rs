@@ -78,7 +78,10 @@ pub(super) fn line(event: &Event) -> Option<String> {
         EventKind::Rollout { phase, version, detail } => format!("{phase} {version} {detail}").trim_end().to_owned(),
         EventKind::Progress { message, .. } => message.clone(),
         EventKind::Waiting { key, holder } => format!("waits for {key}, held by {holder}"),
-        EventKind::ApprovalNeeded { question } => {
+        EventKind::ApprovalNeeded { question, service: Some(service) } => {
+            format!("asks: {question}  (answer: towpath rollout {service} approve, or refuse)")
+        }
+        EventKind::ApprovalNeeded { question, service: None } => {
             let run = event.run.as_ref().map(ToString::to_string).unwrap_or_default();
             let step = event.step.as_deref().unwrap_or_default();
             format!("asks: {question}  (answer: towpath approve {run} '{step}')")

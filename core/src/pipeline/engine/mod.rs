@@ -3,7 +3,6 @@
 mod connectors;
 mod destroy;
 mod executor;
-mod lease;
 mod logs;
 mod plan;
 mod resume;

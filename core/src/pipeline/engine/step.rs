@@ -159,7 +159,13 @@ impl Bench<'_> {
         let strategy: Rolling = self.input("rollout")?.unwrap_or_default();
         let balancer = strategy.balancer.as_ref().map(|b| self.named::<dyn Balancer>(b)).transpose()?;
         let monitor = strategy.monitor.as_ref().map(|m| self.named::<dyn Monitor>(m)).transpose()?;
+        let names: Vec<String> = strategy.functions().into_iter().map(str::to_owned).collect();
         let mut rollout = Rollout::new(self.provider::<dyn Deployer>()?, strategy);
+        for name in names {
+            if let Some(function) = self.registry.find_function(&name) {
+                rollout = rollout.function(name, function);
+            }
+        }
         if let Some(balancer) = balancer {
             rollout = rollout.balancer(balancer);
         }

@@ -1,4 +1,5 @@
-use crate::pipeline::engine::{Engine, lease};
+use crate::lease;
+use crate::pipeline::engine::Engine;
 use crate::{
     Backend, Balancer, Error, ErrorKind, ErrorRecord, Lease, Monitor, Result, RunId, SilenceHandle, Timestamp, Undo,
 };

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::pipeline::engine::lease::{HeldLease, Wanted};
+use crate::lease::{HeldLease, Wanted};
 use crate::pipeline::engine::{Command, Definition, Engine, RunReport, Scheduler, StepReport, connectors, step};
 use crate::pipeline::{OnFailure, OnInterrupt, Pipeline, Step, Values};
 use crate::{
@@ -270,7 +270,8 @@ impl Work {
     pub async fn ask(&self, index: usize) -> Result<Record> {
         let step = self.step(index)?;
         let cx = self.cx.for_step(&step.name);
-        cx.emit(EventKind::ApprovalNeeded { question: step.options.approval.clone().unwrap_or_default() });
+        let question = step.options.approval.clone().unwrap_or_default();
+        cx.emit(EventKind::ApprovalNeeded { question, service: None });
         loop {
             let journal = self.engine.store.journal(&self.run.id).await?;
             let after_reset = journal

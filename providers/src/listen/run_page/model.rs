@@ -67,7 +67,8 @@ pub(super) struct StepModel {
     pub(super) log: Log,
     pub(super) tasks: Vec<TaskModel>,
     pub(super) results_left_out: usize,
-    pub(super) asks: Option<String>,
+    /// What it asks, and the service whose rollout does.
+    pub(super) asks: Option<(String, Option<String>)>,
     /// The newest progress that has a number.
     pub(super) progress: Option<(String, u64, u64)>,
 }
@@ -408,7 +409,7 @@ impl StepModel {
                 }
                 self.error.clone_from(error);
             }
-            EventKind::ApprovalNeeded { question } => self.asks = Some(question.clone()),
+            EventKind::ApprovalNeeded { question, service } => self.asks = Some((question.clone(), service.clone())),
             EventKind::Progress { message, done: Some(done), total: Some(total) } => {
                 self.progress = Some((cut(message, 200), *done, *total));
             }
@@ -453,7 +454,7 @@ fn said(kind: &EventKind) -> Option<(&'static str, String)> {
             Observation::Check(c) => ("bad", format!("check {}: failed {}", c.check, c.detail)),
         },
         EventKind::Waiting { key, holder } => ("note", format!("waits for {key}, held by {holder}")),
-        EventKind::ApprovalNeeded { question } => ("note", format!("asks: {question}")),
+        EventKind::ApprovalNeeded { question, .. } => ("note", format!("asks: {question}")),
         EventKind::Warning { message } => ("warn", message.clone()),
         _ => return None,
     })

@@ -82,9 +82,15 @@ fn facts(html: &mut Html, model: &Model, step: &StepModel) {
     if let Some((message, done, total)) = step.progress.as_ref().filter(|_| step.state.is_none()) {
         html.raw(" ").text(message).text(&format!(": {done} of {total}."));
     }
-    if let Some(question) = &step.asks {
-        html.put(" It asks: <q>", question, "</q> The answer is given with <code>towpath approve ");
-        html.text(model.run.as_ref().map_or("", |r| r.0.as_str())).put(" '", &step.name, "'</code>.");
+    if let Some((question, service)) = &step.asks {
+        html.put(" It asks: <q>", question, "</q> The answer is given with <code>towpath ");
+        match service {
+            Some(service) => html.put("rollout ", service, " approve</code>."),
+            None => {
+                let run = model.run.as_ref().map_or("", |r| r.0.as_str());
+                html.put("approve ", run, " '").put("", &step.name, "'</code>.")
+            }
+        };
     }
     html.raw("</p>");
 }

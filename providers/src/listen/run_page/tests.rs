@@ -49,7 +49,7 @@ fn nothing_that_a_host_says_becomes_markup() {
         EventKind::Progress { message: HOSTILE.into(), done: Some(1), total: Some(2) },
         EventKind::Warning { message: HOSTILE.into() },
         EventKind::Waiting { key: HOSTILE.into(), holder: HOSTILE.into() },
-        EventKind::ApprovalNeeded { question: HOSTILE.into() },
+        EventKind::ApprovalNeeded { question: HOSTILE.into(), service: None },
         EventKind::Rollout { phase: HOSTILE.into(), version: HOSTILE.into(), detail: HOSTILE.into() },
         EventKind::Change { change: Change::will(HOSTILE, HOSTILE, Action::Delete), made: true },
         task(TaskStatus::Failed),

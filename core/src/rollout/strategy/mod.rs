@@ -1,14 +1,25 @@
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::fmt;
+mod approval;
+mod batch;
+mod blue_green;
+mod canary;
+mod check;
+mod hook;
+mod verdicts;
+
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::pipeline::{ProviderRef, ProviderSpec};
-use crate::{Balancer, Error, ErrorKind, Gate, Host, Inventory, Monitor, PortSpec, Result};
+use crate::{Balancer, Gate, Monitor, PortSpec};
+
+pub use approval::*;
+pub use batch::*;
+pub use blue_green::*;
+pub use canary::*;
+pub use hook::*;
+pub use verdicts::*;
 
 /// How a release moves over the hosts: a batch at a time.
 ///
@@ -34,6 +45,23 @@ pub struct Rolling {
     /// Longest time of one activation, in seconds. `600` by default.
     #[schemars(range(min = 0.0))]
     pub activate_limit_s: f64,
+    /// The first targets in steps, each with a bake time, before the others move in batches. None by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub canary: Vec<CanaryStep>,
+    /// Two groups of hosts that take turns, instead of batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blue_green: Option<BlueGreen>,
+    /// How many targets may be out of service at once, those that failed or were out before included: a count, or a share rounded
+    /// down to at least one. A batch that would take more out is made smaller. Without it, `batch` alone counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<Batch>,
+    /// How many targets must be in service at any time: a count, or a share rounded up. A batch that would leave less is made
+    /// smaller; if not even one target may be taken out, the rollout fails there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_healthy: Option<Batch>,
+    /// How many targets go back at once; as `batch` if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_batch: Option<Batch>,
     /// How many targets may fail before the rollout has failed. They are left out of service and named in the report. `0` by
     /// default.
     pub failure_budget: u32,
@@ -44,6 +72,14 @@ pub struct Rolling {
     /// What a batch must pass while it serves again: give it a `hold_s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch: Option<Gate>,
+    /// What an answer of `health`, `watch` or a canary's `bake` other than `pass` leads to.
+    pub verdicts: Verdicts,
+    /// Asked after the release was staged, before the first target is touched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// What is run before and after phases, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// What happens when more targets fail than the budget allows.
     pub on_failure: OnFailure,
     /// Tries a release again that was rolled back in this environment with the same content. `false` by default: it is refused.
@@ -78,9 +114,17 @@ impl Default for Rolling {
             pause_s: 0.0,
             drain_limit_s: 30.0,
             activate_limit_s: 600.0,
+            canary: Vec::new(),
+            blue_green: None,
+            max_unavailable: None,
+            min_healthy: None,
+            rollback_batch: None,
             failure_budget: 0,
             health: None,
             watch: None,
+            verdicts: Verdicts::default(),
+            approval: None,
+            hooks: Vec::new(),
             on_failure: OnFailure::Rollback,
             retry_refused: false,
             superseded: Superseded::Deploy,
@@ -102,6 +146,65 @@ impl Rolling {
     /// Changes this share of the targets at once, 1 to 100, at least one target.
     pub fn percent(share: u32) -> Self {
         Self { batch: Batch::Percent(share), ..Self::default() }
+    }
+
+    /// Changes the first targets in these steps, then one at a time.
+    pub fn canary(steps: impl IntoIterator<Item = CanaryStep>) -> Self {
+        Self { canary: steps.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Moves from one group of hosts to the other.
+    pub fn blue_green(groups: BlueGreen) -> Self {
+        Self { blue_green: Some(groups), ..Self::default() }
+    }
+
+    /// Changes so many of the others at once, after a canary.
+    #[must_use]
+    pub fn batch(mut self, size: Batch) -> Self {
+        self.batch = size;
+        self
+    }
+
+    /// Lets so many targets be out of service at once.
+    #[must_use]
+    pub fn max_unavailable(mut self, most: Batch) -> Self {
+        self.max_unavailable = Some(most);
+        self
+    }
+
+    /// Keeps so many targets in service at any time.
+    #[must_use]
+    pub fn min_healthy(mut self, least: Batch) -> Self {
+        self.min_healthy = Some(least);
+        self
+    }
+
+    /// Takes so many targets back at once.
+    #[must_use]
+    pub fn rollback_batch(mut self, size: Batch) -> Self {
+        self.rollback_batch = Some(size);
+        self
+    }
+
+    /// Says what answers of gates lead to.
+    #[must_use]
+    pub fn verdicts(mut self, verdicts: Verdicts) -> Self {
+        self.verdicts = verdicts;
+        self
+    }
+
+    /// Asks somebody before the first target is touched.
+    #[must_use]
+    pub fn approval(mut self, approval: Approval) -> Self {
+        self.approval = Some(approval);
+        self
+    }
+
+    /// Runs something before or after a phase.
+    #[must_use]
+    pub fn hook(mut self, hook: Hook) -> Self {
+        self.hooks.push(hook);
+        self
     }
 
     /// Drains and returns the targets at this balancer.
@@ -193,198 +296,6 @@ impl Rolling {
     pub fn superseded(mut self, then: Superseded) -> Self {
         self.superseded = then;
         self
-    }
-
-    /// Checks what a schema can't say. Touches nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput): names the field.
-    pub fn validate(&self) -> Result<()> {
-        let bad = |field: &'static str, why: &str| Err(invalid(why).with("field", field));
-        match self.batch {
-            Batch::Count(0) => {
-                return bad("batch", "a batch of 0 targets never gets anywhere: give a count from 1 or a share");
-            }
-            Batch::Percent(p) if p == 0 || p > 100 => return bad("batch", "a batch's share must be 1% to 100%"),
-            _ => {}
-        }
-        for (field, value, least) in [
-            ("pause_s", self.pause_s, 0.0),
-            ("drain_limit_s", self.drain_limit_s, 0.0),
-            ("activate_limit_s", self.activate_limit_s, 0.001),
-            ("drain_lease_s", self.drain_lease_s, 1.0),
-        ] {
-            seconds(field, value, least)?;
-        }
-        for (field, gate) in [("health", &self.health), ("watch", &self.watch)] {
-            if let Some(gate) = gate {
-                validate_gate(field, gate)?;
-            }
-        }
-        if self.backend_port.is_some() && self.balancer.is_none() {
-            return bad("backend_port", "a backend port without a balancer has no meaning");
-        }
-        Ok(())
-    }
-
-    /// Picks the hosts in their order.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput): a name in `only` is neither host nor group; two hosts have one name; none is left.
-    pub fn select<'a>(&self, inventory: &'a Inventory) -> Result<Vec<&'a Host>> {
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = inventory.hosts.iter().find(|h| !seen.insert(h.name.as_str())) {
-            return Err(invalid("two hosts of the inventory have the same name").with("host", &twice.name));
-        }
-        let mut wanted = BTreeSet::new();
-        for name in &self.only {
-            if inventory.host(name).is_some() {
-                wanted.insert(name.as_str());
-            } else if name == "all" {
-                wanted.extend(inventory.hosts.iter().map(|h| h.name.as_str()));
-            } else if inventory.groups.contains_key(name) {
-                members(inventory, name, &mut wanted, &mut BTreeSet::new());
-            } else {
-                let known = inventory.hosts.iter().map(|h| &h.name).chain(inventory.groups.keys());
-                let mut error = invalid("a target is neither a host nor a group of the inventory").with("target", name);
-                if let Some(near) = known.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name))) {
-                    error = error.with("nearest", near);
-                }
-                return Err(error);
-            }
-        }
-        let mut hosts: Vec<&Host> =
-            inventory.hosts.iter().filter(|h| self.only.is_empty() || wanted.contains(h.name.as_str())).collect();
-        if hosts.is_empty() {
-            return Err(invalid("there is no host to deploy to"));
-        }
-        match self.order {
-            Order::Inventory => {}
-            Order::Reverse => hosts.reverse(),
-            Order::Name => hosts.sort_by(|a, b| a.name.cmp(&b.name)),
-        }
-        Ok(hosts)
-    }
-}
-
-fn members<'a>(inventory: &'a Inventory, group: &'a str, out: &mut BTreeSet<&'a str>, seen: &mut BTreeSet<&'a str>) {
-    if !seen.insert(group) {
-        return;
-    }
-    if let Some(group) = inventory.groups.get(group) {
-        out.extend(group.hosts.iter().map(String::as_str));
-        for child in &group.children {
-            members(inventory, child, out, seen);
-        }
-    }
-}
-
-fn invalid(message: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, "core", "rollout", message)
-}
-
-/// A day is more than any of these can mean; it also keeps `Duration::from_secs_f64` from panicking.
-fn seconds(field: &'static str, value: f64, least: f64) -> Result<()> {
-    if value.is_finite() && (least..=86_400.0).contains(&value) {
-        return Ok(());
-    }
-    Err(invalid(&format!("must be {least} to 86400 seconds")).with("field", field).with("value", value))
-}
-
-fn validate_gate(field: &'static str, gate: &Gate) -> Result<()> {
-    if gate.checks.is_empty() {
-        return Err(
-            invalid("a gate without checks passes everything: give it one, or leave it out").with("field", field)
-        );
-    }
-    if gate.rise == 0 || gate.fall == 0 {
-        return Err(invalid("`rise` and `fall` of a gate count from 1").with("field", field));
-    }
-    for value in [gate.start_period_s, gate.hold_s] {
-        seconds(field, value, 0.0)?;
-    }
-    for value in [gate.interval_s, gate.deadline_s] {
-        seconds(field, value, 0.001)?;
-    }
-    gate.checks.iter().try_for_each(|c| seconds(field, c.timeout_s, 0.001))
-}
-
-/// How many targets are changed at once. In JSON and YAML a number, or a text such as `"25%"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Batch {
-    /// So many.
-    Count(u32),
-    /// This share of all, 1 to 100; rounded down, at least one.
-    Percent(u32),
-}
-
-impl Batch {
-    /// The number of targets, of `all`. At least one.
-    pub fn size(self, all: usize) -> usize {
-        let size = match self {
-            Self::Count(n) => usize::try_from(n).unwrap_or(usize::MAX),
-            Self::Percent(p) => all.saturating_mul(usize::try_from(p).unwrap_or(usize::MAX)) / 100,
-        };
-        size.max(1)
-    }
-}
-
-impl Serialize for Batch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Count(n) => serializer.serialize_u32(*n),
-            Self::Percent(p) => serializer.collect_str(&format_args!("{p}%")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Batch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Batch;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a count from 1, or a share from \"1%\" to \"100%\"")
-            }
-            fn visit_u64<E: de::Error>(self, n: u64) -> Result<Batch, E> {
-                u32::try_from(n)
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .map(Batch::Count)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(n), &self))
-            }
-            fn visit_i64<E: de::Error>(self, n: i64) -> Result<Batch, E> {
-                u64::try_from(n)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(n), &self))
-                    .and_then(|n| self.visit_u64(n))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Batch, E> {
-                let share = text.strip_suffix('%').and_then(|p| p.trim().parse::<u32>().ok());
-                share
-                    .filter(|p| (1..=100).contains(p))
-                    .map(Batch::Percent)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_any(Text)
-    }
-}
-
-impl JsonSchema for Batch {
-    fn schema_name() -> Cow<'static, str> {
-        "Batch".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "How many targets are changed at once: a count, or a share such as \"25%\".",
-            "oneOf": [
-                { "type": "integer", "minimum": 1 },
-                { "type": "string", "pattern": "^(100|[1-9][0-9]?) *%$" }
-            ]
-        })
     }
 }
 
