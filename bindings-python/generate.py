@@ -284,6 +284,20 @@ def twin(method: ast.FunctionDef, owner: str) -> str:
     return f"\n{head}{doc}        {'' if returns == 'None' else 'return '}await call({asked})\n"
 
 
+def is_part(method: ast.FunctionDef, classes: Dict[str, ast.ClassDef]) -> bool:
+    returns = ast.unparse(method.returns) if method.returns else ""
+    return not method.name.startswith("_") and returns in classes and not any(a.arg == "cancel" for a in method.args.kwonlyargs)
+
+
+def part(method: ast.FunctionDef, owner: str) -> str:
+    """A method that makes another class of this module, and waits for nothing."""
+    returns = ast.unparse(method.returns or ast.Constant(None))
+    passed = ", ".join(a.arg for a in method.args.args[1:])
+    head = f"    def {method.name}({ast.unparse(method.args)}) -> {returns}:\n"
+    doc = f'        """As `towpath.{owner}.{method.name}`, with coroutines."""\n'
+    return f"\n{head}{doc}        return {returns}(self._sync.{method.name}({passed}))\n"
+
+
 def verbs(cls: ast.ClassDef) -> List[ast.FunctionDef]:
     found = [one for one in cls.body if isinstance(one, ast.FunctionDef)]
     return [one for one in found if not one.name.startswith("_") and any(a.arg == "cancel" for a in one.args.kwonlyargs)]
@@ -301,7 +315,7 @@ def aio() -> str:
                 continue
             names.append(name)
             body += f'\n\nclass {name}:\n    """As `towpath.{name}`."""\n\n'
-            if module == "engine":
+            if name == "Engine":
                 init = next(o for o in cls.body if isinstance(o, ast.FunctionDef) and o.name == "__init__")
                 passed = [a.arg for a in init.args.args[1:]] + [f"{a.arg}={a.arg}" for a in init.args.kwonlyargs]
                 body += f"    def __init__({ast.unparse(init.args)}) -> None:\n"
@@ -311,6 +325,7 @@ def aio() -> str:
             body += "\n    def __repr__(self) -> str:\n        return f\"aio.{self._sync!r}\"\n"
             is_handle = any(ast.unparse(base) == "_Handle" for base in cls.bases)
             body += "".join(twin(one, name) for one in (handle if is_handle else []) + verbs(cls))
+            body += "".join(part(one, name) for one in cls.body if isinstance(one, ast.FunctionDef) and is_part(one, classes))
         for one in tree.body:
             if isinstance(one, ast.FunctionDef) and one.returns and ast.unparse(one.returns) in classes:
                 if one.name.startswith("_") or module == "connection":

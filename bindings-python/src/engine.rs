@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use pyo3::prelude::*;
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use towpath::listen::{JsonLines, LiveProgress, Progress, RunFiles, RunPage};
 use towpath::pipeline::{self, Pipeline, PipelinePlan, ResumeOptions, RunOptions, Values};
+use towpath::rollout::RolloutControl;
 use towpath::{Event, Faults, Json, Listener, Masker, Result, RunId, Secret};
 
 use crate::errors::{from_python, invalid, parse, raise, to_json, to_python};
@@ -207,6 +208,9 @@ struct Arguments {
     step: String,
     granted: bool,
     by: String,
+    service: String,
+    order: String,
+    why: String,
 }
 
 async fn call(engine: &pipeline::Engine, verb: &str, a: Arguments) -> Result<Json> {
@@ -250,7 +254,54 @@ async fn call(engine: &pipeline::Engine, verb: &str, a: Arguments) -> Result<Jso
             Ok(swept.collect())
         }
         "leases" => to_json(&engine.store().leases().await?),
+        "rollout" => rollout(engine, &a).await,
         other => Err(invalid(format!("the engine has no verb `{other}`"))),
+    }
+}
+
+async fn rollout(engine: &pipeline::Engine, a: &Arguments) -> Result<Json> {
+    let environment = engine.context().environment().to_owned();
+    let control = RolloutControl::new(Arc::clone(engine.store()), &environment, &a.service);
+    match a.order.as_str() {
+        "status" => return to_json(&control.status().await?),
+        "waiting" => {
+            let key = format!("deploy/{environment}/{}", a.service);
+            return to_json(&towpath::waiting(engine.store(), &key).await?);
+        }
+        "ledger" => return to_json(&engine.store().deployments(&environment, &a.service).await?),
+        "pause" => control.pause(&a.by, &a.why).await?,
+        "resume" => control.resume().await?,
+        "stop" => control.stop(&a.by, &a.why).await?,
+        "roll_back" => control.roll_back(&a.by, &a.why).await?,
+        "answer" => control.answer(a.granted, &a.by, &a.why).await?,
+        other => return Err(invalid(format!("a rollout takes no order `{other}`"))),
+    }
+    Ok(Json::Null)
+}
+
+/// A child process that undoes what this one suspended, when this one dies.
+#[pyclass(frozen, module = "towpath._towpath")]
+pub(crate) struct Guardian(Mutex<Option<towpath::Guardian>>);
+
+#[pymethods]
+impl Guardian {
+    #[new]
+    #[pyo3(signature = (store, log=None))]
+    fn new(py: Python<'_>, store: &Store, log: Option<PathBuf>) -> PyResult<Self> {
+        let location = store.0.location();
+        let url = if location.starts_with("memory:") { location } else { format!("sqlite:{location}") };
+        let guardian = towpath::Guardian::start(&url, log.as_deref()).map_err(|e| raise(py, &e))?;
+        Ok(Self(Mutex::new(Some(guardian))))
+    }
+
+    /// The child's process id; `None`: it was let go.
+    fn pid(&self) -> Option<u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(towpath::Guardian::pid)
+    }
+
+    /// Lets it go: it looks once more, and ends.
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -34,9 +34,10 @@ fn playbook_main(py: Python<'_>, args: Vec<OsString>) -> u8 {
     py.detach(|| towpath::cli::playbook::run(args))
 }
 
-/// Lets hosts and balancers of the `local` provider run as this program with these arguments.
+/// Lets guardians, and hosts and balancers of the `local` provider, run as this program with these arguments.
 #[pyfunction]
 fn install_launcher(program: OsString, args: Vec<OsString>) {
+    towpath::Guardian::program(&program, args.clone());
     Launcher::with_args(program, args).install();
 }
 
@@ -49,7 +50,7 @@ mod _towpath {
     #[pymodule_export]
     use crate::connection::{Connection, connect};
     #[pymodule_export]
-    use crate::engine::{Engine, Store};
+    use crate::engine::{Engine, Guardian, Store};
     #[pymodule_export]
     use crate::provider::Provider;
     #[pymodule_export]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::prelude::*;
 use serde_json::json;
 use towpath::pipeline::{ImageInput, LogFile, Pipeline, Role};
-use towpath::rollout::Rolling;
+use towpath::rollout::{Rolling, RolloutReport, RolloutStatus};
 use towpath::{
     Artifact, Configurator, Deployer, ErrorKind, ImageBuilder, Json, LogSink, Monitor, ProviderEntry, Provisioner,
     Registry,
@@ -158,6 +158,9 @@ pub(crate) fn schemas(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         schemars::schema_for!(towpath::Silence),
         schemars::schema_for!(towpath::pipeline::RetryPolicy),
         schemars::schema_for!(towpath::Environment),
+        schemars::schema_for!(towpath::Deployment),
+        schemars::schema_for!(RolloutStatus),
+        schemars::schema_for!(RolloutReport),
     ]
     .into_iter()
     .map(schemars::Schema::to_value)

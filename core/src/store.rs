@@ -273,4 +273,7 @@ pub struct Undo {
     pub verb: String,
     /// Its arguments.
     pub arguments: Json,
+    /// The environment that it works in; that of the process that carries it out if empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub environment: String,
 }

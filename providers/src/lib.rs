@@ -8,6 +8,8 @@ pub use forward::{Forward, forward};
 
 #[cfg(any(feature = "cli", feature = "playbook-cli"))]
 pub mod cli;
+#[cfg(feature = "sqlite")]
+mod guardian;
 pub mod listen;
 
 #[cfg(feature = "aws")]
@@ -82,9 +84,14 @@ pub async fn open_store(url: &str) -> Result<std::sync::Arc<dyn Store>> {
     towpath_sql::open(url).await
 }
 
-/// Takes over where this program was started as a host, service or balancer of the `local` provider, and does not come
-/// back then. Call it first in `main`, before threads are started.
+#[cfg(feature = "sqlite")]
+pub use guardian::Guardian;
+
+/// Takes over where this program was started as a host, service or balancer of the `local` provider or as a [`Guardian`], and
+/// does not come back then. Call it first in `main`, before threads are started.
 pub fn init() {
+    #[cfg(feature = "sqlite")]
+    guardian::init();
     #[cfg(feature = "local")]
     towpath_local::init();
 }

@@ -9,9 +9,9 @@ import typing as _typing
 
 from . import _towpath
 
-# Hosts and balancers of `towpath.local` are this interpreter started again as `python -m towpath`; then `-m` stands there
+# Guardians, hosts and balancers of `towpath.local` are this interpreter started again as `python -m towpath`; then `-m` stands there
 # while the package is imported. They need nothing of what follows.
-if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
+if {"TOWPATH_LOCAL_ROLE", "TOWPATH_GUARDIAN"} & set(_os.environ) and _sys.argv[:1] == ["-m"]:
     _os._exit(_towpath.main(["towpath"]))
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
@@ -21,9 +21,9 @@ from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._play import Play, play
 from ._steps import StepContext, Unchanged, step, unchanged
-from ._towpath import Cancel, Store
+from ._towpath import Cancel, Guardian, Store
 from .connection import Connection, ExecOutput, connect
-from .engine import Engine, open_store
+from .engine import Engine, Rollout, open_store
 from .exceptions import (
     AlreadyExistsError,
     CancelledError,
@@ -101,6 +101,7 @@ __all__ = [
     "ExecOutput",
     "Files",
     "Gathering",
+    "Guardian",
     "HostKeys",
     "ImageBuilder",
     "InternalError",
@@ -117,6 +118,7 @@ __all__ = [
     "ProtocolError",
     "Provider",
     "Provisioner",
+    "Rollout",
     "StepContext",
     "StorageError",
     "Store",

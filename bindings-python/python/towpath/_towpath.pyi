@@ -34,6 +34,17 @@ class Store:
         """Where it is, for people."""
 
 @final
+class Guardian:
+    """A child process that undoes what this one suspended (drained backends, silences), when this one dies."""
+
+    def __new__(cls, store: Store, log: Union[str, PathLike[str], None] = None) -> Guardian: ...
+    def pid(self) -> Optional[int]:
+        """The child's process id. None: it was let go."""
+
+    def close(self) -> None:
+        """Lets it go: it looks once more, and ends."""
+
+@final
 class Engine:
     def __new__(
         cls,

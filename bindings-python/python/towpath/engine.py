@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequen
 from . import _towpath
 from ._data import plain
 from ._towpath import Cancel, Store
-from .types import DestroyedStep, Event, Lease, PipelinePlan, PreflightOf, RunReport, RunStatus, Swept
+from .types import Deployment, DestroyedStep, Event, Lease, PipelinePlan, PreflightOf, RolloutStatus, RunReport, RunStatus, Swept, Waiter
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -109,8 +109,7 @@ class Engine:
         self, run: str, step: str, *, granted: bool = True, by: str = "", cancel: Optional[Cancel] = None
     ) -> None:
         """Answers the question of a step that asks."""
-        who = by or os.environ.get("USER", "somebody")
-        self._native.call("approve", {"run": run, "step": step, "granted": granted, "by": who}, cancel)
+        self._native.call("approve", {"run": run, "step": step, "granted": granted, "by": by or _user()}, cancel)
 
     def preflight(self, pipeline: Pipeline, *, cancel: Optional[Cancel] = None) -> List[PreflightOf]:
         """Checks tools, versions and credentials of every step. Changes nothing."""
@@ -130,6 +129,66 @@ class Engine:
     def leases(self, *, cancel: Optional[Cancel] = None) -> List[Lease]:
         """Lists who holds what, and why."""
         return [Lease.of(one) for one in self._native.call("leases", {}, cancel)]
+
+
+    def rollout(self, service: str) -> Rollout:
+        """The rollout of a service in this environment: how far it is, orders to it, answers to its questions."""
+        return Rollout(self, service)
+
+
+class Rollout:
+    """A rollout under way, in this process or another one. `Engine.rollout` makes it.
+
+    Orders are taken at the next safe point: no target is left half changed. They hold for this rollout only, and raise
+    `NotFoundError` where none is under way.
+    """
+
+    def __init__(self, engine: Engine, service: str) -> None:
+        self._engine = engine
+        self.service = service
+
+    def __repr__(self) -> str:
+        return f"Rollout({self.service!r}, {self._engine!r})"
+
+    def _call(self, order: str, cancel: Optional[Cancel] = None, **more: Any) -> Any:
+        return self._engine._native.call("rollout", {"service": self.service, "order": order, **more}, cancel)
+
+    def status(self, *, cancel: Optional[Cancel] = None) -> Optional[RolloutStatus]:
+        """How far it is. None: no rollout of the service is under way."""
+        found = self._call("status", cancel)
+        return None if found is None else RolloutStatus.of(found)
+
+    def waiting(self, *, cancel: Optional[Cancel] = None) -> List[Waiter]:
+        """Who waits to roll the service out, the next one first."""
+        return [Waiter.of(one) for one in self._call("waiting", cancel)]
+
+    def ledger(self, *, cancel: Optional[Cancel] = None) -> List[Deployment]:
+        """What became of the service's releases in this environment, the oldest first."""
+        return [Deployment.of(one) for one in self._call("ledger", cancel)]
+
+    def pause(self, why: str = "", *, by: str = "", cancel: Optional[Cancel] = None) -> None:
+        """Holds it before its next target."""
+        self._call("pause", cancel, by=by or _user(), why=why)
+
+    def resume(self, *, cancel: Optional[Cancel] = None) -> None:
+        """Lets it go on."""
+        self._call("resume", cancel)
+
+    def stop(self, why: str = "", *, by: str = "", cancel: Optional[Cancel] = None) -> None:
+        """Ends it where it is: targets that had their turn keep the release."""
+        self._call("stop", cancel, by=by or _user(), why=why)
+
+    def roll_back(self, why: str = "", *, by: str = "", cancel: Optional[Cancel] = None) -> None:
+        """Takes all targets back to what was seen healthy before."""
+        self._call("roll_back", cancel, by=by or _user(), why=why)
+
+    def answer(self, granted: bool, why: str = "", *, by: str = "", cancel: Optional[Cancel] = None) -> None:
+        """Answers the question that it asks now. Raises `ConflictError` where it asks nothing."""
+        self._call("answer", cancel, granted=granted, by=by or _user(), why=why)
+
+
+def _user() -> str:
+    return os.environ.get("USER", "somebody")
 
 
 def _listener(on_event: Callable[[Event], object]) -> Callable[[Any], object]:

@@ -369,6 +369,16 @@ class Lease(Data):
     undo: Optional[Dict[str, Any]]
 
 
+class Waiter(Data):
+    """Somebody who waits for a lease."""
+
+    id: str
+    label: str
+    reason: str
+    since: int
+    expires_at: int
+
+
 class Swept(Data):
     """A lease of a dead owner; `error` says why its undo failed."""
 

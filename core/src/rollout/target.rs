@@ -85,11 +85,11 @@ impl Crew<'_> {
         format!("drain/{}/{}/{host}", cx.environment(), self.service)
     }
 
-    fn undo(&self, backend: &Backend) -> Undo {
+    fn undo(&self, cx: &Context, backend: &Backend) -> Undo {
         let by = self.rollout.strategy.balancer.clone();
         let (provider, config) = by.map(|b| (b.provider, b.config)).unwrap_or_default();
         let arguments = serde_json::to_value(backend).unwrap_or_default();
-        Undo { provider, config, verb: "add".to_owned(), arguments }
+        Undo { provider, config, verb: "add".to_owned(), arguments, environment: cx.environment().to_owned() }
     }
 
     /// Moves one target to `release`. Stopped by a cancel until it is touched; from then on it goes on to a safe point.
@@ -233,7 +233,7 @@ impl Crew<'_> {
     ) -> Result<()> {
         let (calm, from, name) = (cx.shielded(), Instant::now(), planned.host.as_str());
         let key = self.lease_key(cx, name);
-        self.leases.take(cx, &key, &self.undo(backend)).await?;
+        self.leases.take(cx, &key, &self.undo(cx, backend)).await?;
         say(cx, "drain", &release.version, "");
         // Dropped half-way, a drain would be neither done nor undone: it is awaited, whatever `cx` says.
         drain(&calm, balancer, name).await?;
@@ -332,7 +332,7 @@ impl Crew<'_> {
     pub(super) async fn leave_out(&self, cx: &Context, backend: &Backend) -> Result<()> {
         let key = self.lease_key(cx, &backend.name);
         // Taken first, since it may still be that of the process before a crash.
-        self.leases.take(cx, &key, &self.undo(backend)).await?;
+        self.leases.take(cx, &key, &self.undo(cx, backend)).await?;
         self.leases.give_back(&key).await
     }
 

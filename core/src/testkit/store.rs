@@ -148,8 +148,13 @@ pub async fn a_lease_is_exclusive_until_it_is_given_back_or_expires(f: StoreFixt
 
 /// Somebody has to carry the undo out first.
 pub async fn an_expired_lease_with_an_undo_is_not_taken(f: StoreFixture) {
-    let undo =
-        Undo { provider: "local".into(), config: json!({}), verb: "add".into(), arguments: json!({ "name": "web-1" }) };
+    let undo = Undo {
+        provider: "local".into(),
+        config: json!({}),
+        verb: "add".into(),
+        arguments: json!({ "name": "web-1" }),
+        environment: "production".into(),
+    };
     let wanted = LeaseRequest { undo: Some(undo), ..request("drain", "dead", 1) };
     let dead = granted(f.store.as_ref(), &wanted).await;
     tokio::time::sleep(Duration::from_millis(20)).await;

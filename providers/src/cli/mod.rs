@@ -9,6 +9,7 @@ mod options;
 #[cfg(feature = "playbook-cli")]
 pub mod playbook;
 #[cfg(feature = "cli")]
+mod rollout;
 mod runs;
 #[cfg(feature = "cli")]
 mod verbs;

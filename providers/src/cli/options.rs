@@ -91,6 +91,10 @@ pub(crate) struct Watch {
     /// Tell what happens line by line, also on a terminal
     #[arg(long)]
     pub(crate) plain: bool,
+    /// Start no guardian. Where a pipeline deploys, a child process puts drained backends back at once if this one dies; without it
+    /// the next towpath process over this store does, or `towpath sweep`
+    #[arg(long)]
+    pub(crate) no_guardian: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -146,6 +150,17 @@ pub(crate) enum Verb {
     Leases,
     /// Undo what dead processes left: put drained backends back, end silences. For cron or a timer
     Sweep,
+    /// Show, pause, stop, roll back or answer the rollout of a service that is under way
+    Rollout {
+        /// The service, as the release names it
+        service: String,
+        /// What is wanted of it
+        #[arg(value_enum, default_value = "status")]
+        order: super::rollout::Order,
+        /// Why: those who look at it later read this
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        why: String,
+    },
     /// Answer a step that asks before it starts
     Approve {
         /// The run's id, as `towpath run` and `towpath status` print it

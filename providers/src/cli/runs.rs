@@ -4,13 +4,14 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use towpath_core::pipeline::{Engine, Pipeline, PipelinePlan, ResumeOptions, RunOptions, RunReport, StepReport};
+use towpath_core::pipeline::{Engine, Pipeline, PipelinePlan, ResumeOptions, RunOptions, RunReport, StepReport, Verb};
 use towpath_core::{Error, Json, Listener, Plan, Result, RunId, RunState, StepState};
 
 use super::display::Display;
 use super::options::{Common, Watch};
 use super::verbs::{bad, engine_with, folder, pretty, values};
 use super::{Exit, print, say};
+use crate::Guardian;
 use crate::listen::{JsonLines, Left, RunFiles, RunPage, run_state, step_state};
 
 /// More steps than this are not listed one by one at the end of a run, unless something is the matter with them.
@@ -55,6 +56,21 @@ impl Watchers {
     }
 }
 
+fn deploys(pipeline: &Pipeline) -> bool {
+    pipeline.steps.iter().any(|step| step.uses.verb == Verb::Deploy)
+}
+
+/// A guardian for a pipeline that deploys. Without one a run is as safe, only later, so a failure is told and no more.
+fn guardian(common: &Common, watch: &Watch, deploys: bool) -> Option<Guardian> {
+    let url = common.store_url();
+    if watch.no_guardian || !deploys || url.starts_with("memory:") {
+        return None;
+    }
+    let beside = url.strip_prefix("sqlite:").and_then(|path| Path::new(path).parent());
+    let log = beside.map(|folder| folder.join("guardian.log"));
+    Guardian::start(&url, log.as_deref()).map_err(|e| say(&format!("warning: {}", e.report()))).ok()
+}
+
 pub(super) async fn start(common: &Common, from: From<'_>, fresh: bool, watch: &Watch) -> Result<Exit> {
     let registry = common.registry();
     let display = Arc::new(Display::new(watch.plain));
@@ -66,6 +82,7 @@ pub(super) async fn start(common: &Common, from: From<'_>, fresh: bool, watch: &
             pipeline.with_values(&options.values)?;
             let engine = engine_with(common, registry, folder(file), &display).await?;
             let watchers = Watchers::new(common, watch, None, &display)?;
+            let _guardian = guardian(common, watch, deploys(&pipeline));
             let report = watchers.listen(engine).run(&pipeline, options).await;
             finish(common, &watchers, report)
         }
@@ -79,6 +96,7 @@ pub(super) async fn start(common: &Common, from: From<'_>, fresh: bool, watch: &
             let plan: PipelinePlan = serde_json::from_slice(&text).map_err(|e| fail(e.into()))?;
             let engine = engine_with(common, registry, folder(file), &display).await?;
             let watchers = Watchers::new(common, watch, Some(&plan.plan), &display)?;
+            let _guardian = guardian(common, watch, deploys(&plan.pipeline));
             let report = watchers.listen(engine).apply(&plan).await;
             finish(common, &watchers, report)
         }
@@ -95,6 +113,8 @@ pub(super) async fn resume(
     let display = Arc::new(Display::new(watch.plain));
     let engine = engine_with(common, common.registry(), base_dir, &display).await?;
     let watchers = Watchers::new(common, watch, None, &display)?;
+    // Which pipeline it was is known only once the run is found.
+    let _guardian = guardian(common, watch, true);
     let report = watchers.listen(engine).resume(run.as_ref(), options).await;
     finish(common, &watchers, report)
 }

@@ -38,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit> {
             engine.approve(&RunId(run), &step, !refuse, &by).await?;
             Ok(Exit::Done)
         }
+        Verb::Rollout { service, order, why } => super::rollout::rollout(common, &service, order, &why).await,
         Verb::Preflight { file } => preflight(common, &file).await,
         Verb::Destroy { file } => destroy(common, &file).await,
     }
@@ -179,7 +180,8 @@ async fn status(common: &Common, run: Option<RunId>) -> Result<Exit> {
 }
 
 async fn leases(common: &Common) -> Result<Exit> {
-    let leases = engine(common, common.registry(), PathBuf::from(".")).await?.store().leases().await?;
+    let engine = engine(common, common.registry(), PathBuf::from(".")).await?;
+    let leases = engine.store().leases().await?;
     if common.json {
         print(&pretty(&leases));
         return Ok(Exit::Done);
@@ -188,6 +190,9 @@ async fn leases(common: &Common) -> Result<Exit> {
         let left = lease.expires_at.since(Timestamp::now()).as_secs();
         let end = if left > 0 { format!("{left} s left") } else { "expired: `towpath sweep` undoes it".to_owned() };
         print(&format!("{}  held by {} ({}), {end}", lease.key, lease.owner.label, lease.reason));
+        for waiter in towpath_core::waiting(engine.store(), &lease.key).await? {
+            print(&format!("  then {} ({})", waiter.label, waiter.reason));
+        }
     }
     Ok(Exit::Done)
 }

@@ -1,7 +1,8 @@
 use crate::lease;
 use crate::pipeline::engine::Engine;
 use crate::{
-    Backend, Balancer, Error, ErrorKind, ErrorRecord, Lease, Monitor, Result, RunId, SilenceHandle, Timestamp, Undo,
+    Backend, Balancer, Error, ErrorKind, ErrorRecord, Lease, Monitor, Result, RunId, Setup, SilenceHandle, Timestamp,
+    Undo,
 };
 
 /// A lease of a dead owner, and what came of its undo.
@@ -44,8 +45,9 @@ impl Engine {
     }
 
     async fn undo(&self, undo: &Undo) -> Result<()> {
-        let cx = self.context();
-        let setup = self.setup(&crate::pipeline::Pipeline::default());
+        let environment = Some(&undo.environment).filter(|e| !e.is_empty()).unwrap_or(&self.environment);
+        let cx = self.context().for_environment(environment);
+        let setup = Setup { environment: environment.clone(), ..self.setup(&crate::pipeline::Pipeline::default()) };
         let wrong = |e: serde_json::Error| {
             Error::new(ErrorKind::Storage, "core", "sweep", "the arguments of an undo can't be read")
                 .with("provider", &undo.provider)
