@@ -18,6 +18,8 @@ pub use towpath_aws as aws;
 pub use towpath_chef as chef;
 #[cfg(feature = "docker")]
 pub use towpath_docker as docker;
+#[cfg(feature = "haproxy")]
+pub use towpath_haproxy as haproxy;
 #[cfg(feature = "local")]
 pub use towpath_local as local;
 #[cfg(feature = "packer")]
@@ -65,6 +67,8 @@ pub fn registry() -> Registry {
     towpath_aws::register(&mut registry);
     #[cfg(feature = "docker")]
     towpath_docker::register(&mut registry);
+    #[cfg(feature = "haproxy")]
+    towpath_haproxy::register(&mut registry);
     #[cfg(feature = "ssh")]
     towpath_ssh::register(&mut registry);
     #[cfg(feature = "terraform")]
