@@ -180,6 +180,12 @@ impl Check {
         Self::new(argv.first().cloned().unwrap_or_default(), CheckProbe::Command { argv })
     }
 
+    /// A line that must be at the end of a log on the host.
+    pub fn log(path: impl Into<String>, contains: impl Into<String>) -> Self {
+        let (path, contains) = (path.into(), Some(contains.into()));
+        Self::new(format!("log {path}"), CheckProbe::Log { path, contains, absent: None })
+    }
+
     /// Names it, for verdicts.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
@@ -217,6 +223,18 @@ pub enum CheckProbe {
     Command {
         /// Program and arguments.
         argv: Vec<String>,
+    },
+    /// The end of a log on the host, its last 64 KiB. Let it hold `{{ release_version }}` where lines of a former release would
+    /// answer, too.
+    Log {
+        /// The file.
+        path: String,
+        /// Text that a line must hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contains: Option<String>,
+        /// Text that no line may hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        absent: Option<String>,
     },
     /// The last recorded value of a metric.
     Metric {

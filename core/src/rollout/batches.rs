@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,12 @@ impl Rollout {
                 batches += 1;
                 crew.desk.progress("rolling", unchanged + progress.well()).await?;
             }
-            match self.leg_end(cx, n, &leg, part, release, crew).await? {
+            let from = Instant::now();
+            let end = self.leg_end(cx, n, &leg, part, release, crew).await?;
+            if leg.bake.is_some() {
+                progress.took("bake", from.elapsed().as_secs_f64());
+            }
+            match end {
                 Course::Well => {}
                 other => return Ok(other),
             }
@@ -151,6 +156,7 @@ impl Rollout {
         let late = |e: Error| if e.kind() == ErrorKind::Timeout { Ok(Failure::from(one_line(&e))) } else { Err(e) };
         if n > 0 && self.strategy.pause_s > 0.0 {
             say(cx, "pause", &release.version, "");
+            progress.took("pause", self.strategy.pause_s);
             let pause = cx.sleep("core", "rollout", Duration::from_secs_f64(self.strategy.pause_s));
             match crew.desk.unless_ended(pause).await {
                 Ok(Ok(())) => {}
@@ -180,7 +186,10 @@ impl Rollout {
         let failed = match &self.strategy.watch {
             Some(gate) if turns.values().all(|t| t.well) => {
                 say(cx, "watch", &release.version, "");
-                match self.gate(cx, &format!("watch/{n}"), batch, gate, release, crew).await {
+                let from = Instant::now();
+                let judged = self.gate(cx, &format!("watch/{n}"), batch, gate, release, crew).await;
+                progress.took("watch", from.elapsed().as_secs_f64());
+                match judged {
                     Ok(Judged::Well) => None,
                     Ok(Judged::Bad(failure)) => Some(failure),
                     Ok(Judged::Ended(_)) => return Err(ended()),

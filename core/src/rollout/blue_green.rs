@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use futures::future::join_all;
 
 use crate::{BackendMode, Context, Error, ErrorKind, Host, Release, Result};
@@ -101,7 +103,10 @@ impl Rollout {
         if let Some(why) = crew.hooks(&calm, When::After, Phase::Switch, of).await? {
             return Ok(Course::Failed(why.into()));
         }
-        match self.watch_switched(cx, &new, release, crew).await? {
+        let from = Instant::now();
+        let watched = self.watch_switched(cx, &new, release, crew).await?;
+        progress.took("watch", from.elapsed().as_secs_f64());
+        match watched {
             Course::Well => {}
             other => return Ok(other),
         }

@@ -16,6 +16,8 @@ pub(super) struct Progress {
     back: Mutex<BTreeMap<String, Turn>>,
     /// Those of the other group, out of service after a switch.
     retired: Mutex<BTreeMap<String, Turn>>,
+    /// What took how long beside the targets' turns.
+    seconds: Mutex<BTreeMap<String, f64>>,
 }
 
 impl Progress {
@@ -29,6 +31,14 @@ impl Progress {
 
     pub(super) fn retired(&self) -> MutexGuard<'_, BTreeMap<String, Turn>> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn took(&self, what: &str, seconds: f64) {
+        *self.seconds.lock().unwrap_or_else(PoisonError::into_inner).entry(what.to_owned()).or_default() += seconds;
+    }
+
+    pub(super) fn seconds(&self) -> BTreeMap<String, f64> {
+        self.seconds.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why each failed target failed.

@@ -21,7 +21,8 @@ pub struct RolloutReport {
     pub reason: Option<String>,
     /// Every target, in the order in which they took their turn.
     pub targets: Vec<TargetReport>,
-    /// Wall-clock seconds per phase: `stage`, `roll`, `rollback`, `total`. Only of the process that ended the rollout.
+    /// Wall-clock seconds per phase: `stage`, `roll` (with `pause`, `watch` and `bake` in it), `rollback`, `total`. Only of the
+    /// process that ended the rollout.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub seconds: BTreeMap<String, f64>,
 }

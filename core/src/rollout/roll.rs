@@ -81,6 +81,7 @@ impl Rollout {
             report.outcome = RolloutOutcome::Cancelled;
             report.reason.get_or_insert(why);
         }
+        report.seconds.extend(progress.seconds());
         progress.settle(&calm, crew, &begin).await?;
         progress.fill(&mut report, release, self.strategy.blue_green.is_some());
         report.seconds.insert("total".into(), whole.elapsed().as_secs_f64());

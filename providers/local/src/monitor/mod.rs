@@ -11,8 +11,8 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use towpath_core::{
-    Capabilities, CheckResult, Context, Error, ErrorKind, Gate, Host, LeaseAnswer, LeaseOwner, LeaseRequest, Monitor,
-    Observation, Preflight, Result, Silence, SilenceHandle, Targets, Timestamp, Verdict, VerdictKind,
+    Capabilities, CheckResult, Context, Error, ErrorKind, EventKind, Gate, Host, LeaseAnswer, LeaseOwner, LeaseRequest,
+    Monitor, Observation, Preflight, Result, Silence, SilenceHandle, Targets, Timestamp, Verdict, VerdictKind,
 };
 
 use probe::{Looked, Target};
@@ -230,6 +230,9 @@ impl Monitor for LocalMonitor {
             for ((_, streak), looked) in looks.iter_mut().zip(sampled) {
                 let looked = looked?;
                 streak.learn(&looked, counts);
+                for bad in looked.iter().filter(|l| counts && !l.result.passed) {
+                    cx.emit(EventKind::Observed { observation: Observation::Check(bad.result.clone()) });
+                }
                 samples.extend(looked.into_iter().map(|l| l.result));
             }
             let extra = samples.len().saturating_sub(SAMPLES);

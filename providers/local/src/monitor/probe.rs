@@ -156,6 +156,11 @@ impl<'a> Target<'a> {
                 let last: String = text.lines().last().unwrap_or_default().chars().take(200).collect();
                 Err(Bad::Failed(format!("exit {}{}{last}", out.status, if last.is_empty() { "" } else { ": " })))
             }
+            CheckProbe::Log { path, contains, absent } => {
+                let fill = |text: &Option<String>| text.as_deref().map(|t| self.host.fill(t)).transpose();
+                let (path, contains, absent) = (self.host.fill(path)?, fill(contains)?, fill(absent)?);
+                log(connection, cx, &path, contains.as_deref(), absent.as_deref()).await
+            }
             CheckProbe::Metric { .. } => Ok(String::new()),
         }
     }
@@ -172,6 +177,37 @@ impl<'a> Target<'a> {
                 })
             }
         }
+    }
+}
+
+/// Most of a log that is searched, from its end.
+const LOG_BYTES: &str = "65536";
+
+async fn log(
+    connection: &dyn Connection,
+    cx: &Context,
+    path: &str,
+    contains: Option<&str>,
+    absent: Option<&str>,
+) -> Result<String, Bad> {
+    let command = Exec::argv(["tail", "-c", LOG_BYTES, "--", path]);
+    let out = connection.exec(cx, &command).await?;
+    if !out.status.is_success() {
+        // Not written yet, or not to be read: nothing is known of the service, and a start period gives it time.
+        let why: String = out.stderr_text().chars().take(200).collect();
+        return Err(Bad::Failed(format!("the log can't be read: {why}")));
+    }
+    let text = out.stdout_text();
+    let cut = |line: &str| line.chars().take(200).collect::<String>();
+    if let Some(line) = absent.and_then(|bad| text.lines().find(|l| l.contains(bad))) {
+        return Err(Bad::Failed(format!("{path} says: {}", cut(line))));
+    }
+    match contains {
+        Some(wanted) => match text.lines().find(|l| l.contains(wanted)) {
+            Some(line) => Ok(format!("{path} says: {}", cut(line))),
+            None => Err(Bad::Failed(format!("the end of {path} does not hold {wanted:?}"))),
+        },
+        None => Ok(format!("nothing bad at the end of {path}")),
     }
 }
 
