@@ -17,7 +17,7 @@ async fn roll(section: &str, server: ServerTemplate) {
     let balancer = HaProxy::new(HaProxyConfig { server, ..process.config() }).unwrap();
     let mut webs = Vec::new();
     for name in ["a", "b", "c"] {
-        let web = Web::http(name).await;
+        let web = Web::lone(name).await;
         balancer.add(&process.cx, &web.backend(name)).await.unwrap();
         webs.push((name, web));
     }

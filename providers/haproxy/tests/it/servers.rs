@@ -6,7 +6,7 @@ use towpath_haproxy::{CheckTemplate, HaProxy, HaProxyConfig, ServerTemplate};
 
 use crate::behaviour::quick_check;
 use crate::process::Process;
-use crate::web::{Client, Web, greeting};
+use crate::web::{Client, Web, greeting, lone};
 
 async fn listed(process: &Process) -> Vec<(String, BackendMode, u16)> {
     let all = process.balancer().backends(&process.cx).await.unwrap();
@@ -92,8 +92,8 @@ async fn a_server_that_checks_find_down_gets_nothing_and_the_error_says_why() {
         return;
     };
     let server = ServerTemplate { check: Some(quick_check()), ..ServerTemplate::default() };
-    let balancer = HaProxy::new(HaProxyConfig { server, up_limit_s: 0.3, ..process.config() }).unwrap();
-    let web = Web::tcp("a").await;
+    let balancer = HaProxy::new(HaProxyConfig { server, up_limit_s: 2.0, ..process.config() }).unwrap();
+    let web = Web::start("a", lone(), false).await;
     web.stop().await;
     for name in ["a", "new"] {
         let error = balancer.add(&process.cx, &web.backend(name)).await.unwrap_err();
