@@ -41,8 +41,8 @@ pub struct NginxConfig {
     pub reload: Option<Vec<String>>,
 
     /// Options of a server that is added.
-    #[serde(default, skip_serializing_if = "ServerTemplate::is_plain")]
-    pub server: ServerTemplate,
+    #[serde(default, skip_serializing_if = "ServerOptions::is_plain")]
+    pub server: ServerOptions,
 
     /// Longest time until new workers serve after a reload, in seconds. 30 by default.
     #[serde(default = "default_reload_limit_s")]
@@ -58,7 +58,7 @@ pub struct NginxConfig {
 /// Options of a server. What is not given is as nginx has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ServerTemplate {
+pub struct ServerOptions {
     /// Its share of the requests. 1 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -90,7 +90,7 @@ fn default_lock_limit_s() -> u32 {
     60
 }
 
-impl ServerTemplate {
+impl ServerOptions {
     fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -122,7 +122,7 @@ impl NginxConfig {
             pid_file: default_pid_file(),
             test: None,
             reload: None,
-            server: ServerTemplate::default(),
+            server: ServerOptions::default(),
             reload_limit_s: default_reload_limit_s(),
             lock_limit_s: default_lock_limit_s(),
         }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use towpath_core::testkit::balancer::BalancerFixture;
-use towpath_nginx::{Nginx, NginxConfig, ServerTemplate};
+use towpath_nginx::{Nginx, NginxConfig, ServerOptions};
 
 use crate::process::Process;
 use crate::web::{Web, hold};
 
-async fn fixture(upstream: &str, server: ServerTemplate) -> Option<BalancerFixture> {
+async fn fixture(upstream: &str, server: ServerOptions) -> Option<BalancerFixture> {
     let process = Process::start(upstream).await?;
     let webs = [Web::new("web-1").await, Web::new("web-2").await];
     let provider = Nginx::new(NginxConfig { server, ..process.config() }).unwrap();
@@ -25,7 +25,7 @@ async fn fixture(upstream: &str, server: ServerTemplate) -> Option<BalancerFixtu
 
 mod plain {
     async fn fixture() -> Option<super::BalancerFixture> {
-        super::fixture("", super::ServerTemplate::default()).await
+        super::fixture("", super::ServerOptions::default()).await
     }
     towpath_core::balancer_behaviour!(fixture);
 }
@@ -33,12 +33,8 @@ mod plain {
 /// With a pool of connections, and all the options.
 mod pooled {
     async fn fixture() -> Option<super::BalancerFixture> {
-        let server = super::ServerTemplate {
-            weight: Some(3),
-            max_conns: Some(200),
-            max_fails: Some(0),
-            fail_timeout_s: Some(1),
-        };
+        let server =
+            super::ServerOptions { weight: Some(3), max_conns: Some(200), max_fails: Some(0), fail_timeout_s: Some(1) };
         super::fixture("zone web 64k; least_conn; keepalive 16;", server).await
     }
     towpath_core::balancer_behaviour!(fixture);

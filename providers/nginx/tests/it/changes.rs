@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use towpath_core::{Backend, BackendMode, Balancer as _, ErrorKind};
-use towpath_nginx::{Nginx, NginxConfig, ServerTemplate};
+use towpath_nginx::{Nginx, NginxConfig, ServerOptions};
 
 use crate::process::{Process, text};
 use crate::web::{Web, hold};
@@ -17,7 +17,7 @@ async fn the_file_says_whose_it_is_and_keeps_mode_and_owner() {
     if root {
         std::os::unix::fs::chown(&path, Some(12345), Some(54321)).unwrap();
     }
-    let server = ServerTemplate { weight: Some(2), ..ServerTemplate::default() };
+    let server = ServerOptions { weight: Some(2), ..ServerOptions::default() };
     let balancer = Nginx::new(NginxConfig { server, ..process.config() }).unwrap();
     let web = Web::new("a").await;
     balancer.add(&process.cx, &web.backend("a")).await.unwrap();
