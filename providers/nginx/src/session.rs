@@ -161,6 +161,10 @@ impl Session<'_> {
             let look = self.look(cx, operation, true).await?;
             let mut servers = self.servers(operation, &look)?;
             let since = Since { ticks: look.youngest(), boot: look.boot.clone() };
+            if look.pending {
+                // Who is down by a change that never came into force is down from now on at best.
+                servers.iter_mut().filter_map(|s| s.down.as_mut()).for_each(|down| *down = since.clone());
+            }
             if !edit(&mut servers, &since)? && !look.pending {
                 return Ok(());
             }

@@ -8,7 +8,7 @@ use towpath::nginx::{Nginx, NginxConfig};
 use towpath::ssh::{Ssh, SshConfig};
 use towpath_core::testkit::Sshd;
 use towpath_core::testkit::balancer::{BalancerFixture, behaviours};
-use towpath_core::{Backend, Balancer as _, BecomeChoice, Connector, Context, Endpoint, ErrorKind};
+use towpath_core::{Backend, BecomeChoice, Connector, Context, Endpoint, ErrorKind};
 
 #[path = "../balancers/host.rs"]
 mod host;

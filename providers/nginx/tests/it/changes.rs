@@ -63,10 +63,28 @@ async fn a_reload_that_has_no_effect_is_told_and_the_next_change_repeats_it() {
     let error = Nginx::new(idle).unwrap().drain(&process.cx, "a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     assert!(process.balancer().preflight(&process.cx).await.unwrap().warnings[0].contains("not ended"));
+    let says = process.file();
+    // Younger than the file says, and as ignorant: the master replaces a worker that dies.
+    let held = hold(&process.front()).await.unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", process.master());
+    let workers = std::fs::read_to_string(&children).unwrap();
+    for pid in workers.split_whitespace() {
+        Command::new("kill").args(["-9", pid]).status().unwrap();
+    }
+    drop(held);
+    let held = loop {
+        if let Some(held) = hold(&process.front()).await {
+            break held;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
     // The file says drained, and nginx does not know: a drain that changes nothing must not believe the file.
-    assert!(hold(&process.front()).await.is_some());
     balancer.drain(&process.cx, "a").await.unwrap();
     assert!(hold(&process.front()).await.is_none());
+    assert_ne!(process.file(), says, "down since now");
+    assert_eq!(balancer.wait_idle(&process.cx, "a", Duration::ZERO).await.unwrap(), 1);
+    drop(held);
+    assert_eq!(balancer.wait_idle(&process.cx, "a", Duration::from_secs(60)).await.unwrap(), 0);
     assert_eq!(process.files(), [".web.conf.lock", "web.conf"]);
 }
 
