@@ -31,6 +31,8 @@ MODULES = {
 DOCS = {
     "aws": "Amazon Web Services: EC2 instances, AMIs, launch templates.",
     "docker": "Containers, images and development environments through the Docker Engine.",
+    "haproxy": "HAProxy's servers, through its runtime API.",
+    "nginx": "The servers of an nginx upstream, in a file that it includes.",
     "chef": "chef-solo and chef-client on the hosts.",
     "script": "Shell scripts and uploaded files, with guards.",
     "packer": "Packer, the real program.",

@@ -22,6 +22,8 @@ pub use towpath_docker as docker;
 pub use towpath_haproxy as haproxy;
 #[cfg(feature = "local")]
 pub use towpath_local as local;
+#[cfg(feature = "nginx")]
+pub use towpath_nginx as nginx;
 #[cfg(feature = "packer")]
 pub use towpath_packer as packer;
 #[cfg(feature = "playbook")]
@@ -69,6 +71,8 @@ pub fn registry() -> Registry {
     towpath_docker::register(&mut registry);
     #[cfg(feature = "haproxy")]
     towpath_haproxy::register(&mut registry);
+    #[cfg(feature = "nginx")]
+    towpath_nginx::register(&mut registry);
     #[cfg(feature = "ssh")]
     towpath_ssh::register(&mut registry);
     #[cfg(feature = "terraform")]

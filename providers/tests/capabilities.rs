@@ -2,6 +2,8 @@
 #![cfg(all(
     feature = "aws",
     feature = "docker",
+    feature = "haproxy",
+    feature = "nginx",
     feature = "chef",
     feature = "script",
     feature = "packer",
@@ -50,6 +52,8 @@ fn config(role: Role, name: &str) -> Json {
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),
+        (Role::Balancer, "haproxy") => json!({"backend": "web"}),
+        (Role::Balancer, "nginx") => json!({"file": "/etc/nginx/web.conf"}),
         (Role::Balancer | Role::Monitor | Role::Connector, "local")
         | (Role::Connector | Role::ImageBuilder, "docker")
         | (Role::ImageBuilder, "aws")

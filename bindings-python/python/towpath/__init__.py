@@ -16,7 +16,24 @@ if {"TOWPATH_LOCAL_ROLE", "TOWPATH_GUARDIAN"} & set(_os.environ) and _sys.argv[:
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
 
-from . import aws, chef, docker, exceptions, local, packer, pipeline, playbook, script, ssh, terraform, types, vagrant, vocabulary
+from . import (
+    aws,
+    chef,
+    docker,
+    exceptions,
+    haproxy,
+    local,
+    nginx,
+    packer,
+    pipeline,
+    playbook,
+    script,
+    ssh,
+    terraform,
+    types,
+    vagrant,
+    vocabulary,
+)
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._play import Play, play
@@ -137,10 +154,12 @@ __all__ = [
     "connect",
     "deployer",
     "docker",
+    "haproxy",
     "image_builder",
     "local",
     "log_sink",
     "monitor",
+    "nginx",
     "open_store",
     "packer",
     "play",

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use towpath_core::{Error, ErrorKind, Result};
 
 use crate::provider::HAPROXY;
-use crate::{ServerTemplate, SslTemplate};
+use crate::{AddedServer, ServerTls};
 
 /// Ids from here on are those of servers that towpath has added; HAProxy itself counts from 1. By them another process knows
 /// which servers may be deleted.
@@ -70,13 +70,7 @@ pub(crate) fn id(name: &str, taken: impl Fn(u32) -> bool) -> u32 {
     id
 }
 
-pub(crate) fn add(
-    backend: &str,
-    server: &str,
-    at: (IpAddr, u16),
-    id: u32,
-    template: &ServerTemplate,
-) -> Result<String> {
+pub(crate) fn add(backend: &str, server: &str, at: (IpAddr, u16), id: u32, template: &AddedServer) -> Result<String> {
     let mut line = format!("add server {backend}/{server} {} id {id}", std::net::SocketAddr::from(at));
     // Writing into a text can't fail.
     if let Some(check) = &template.check {
@@ -94,7 +88,7 @@ pub(crate) fn add(
     Ok(line)
 }
 
-fn tls(ssl: &SslTemplate, check: bool) -> Result<String> {
+fn tls(ssl: &ServerTls, check: bool) -> Result<String> {
     let mut out = String::from(" ssl");
     match &ssl.ca_file {
         Some(file) => out.push_str(&format!(" verify required ca-file {}", word("config", file)?)),
@@ -119,7 +113,7 @@ fn tls(ssl: &SslTemplate, check: bool) -> Result<String> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::CheckTemplate;
+    use crate::ServerCheck;
 
     #[test]
     fn names_are_only_what_haproxy_allows() {
@@ -142,11 +136,11 @@ mod tests {
 
     #[test]
     fn an_added_server_has_what_the_template_says() {
-        let template = ServerTemplate {
-            check: Some(CheckTemplate { inter_ms: 500, ..CheckTemplate::default() }),
+        let template = AddedServer {
+            check: Some(ServerCheck { inter_ms: 500, ..ServerCheck::default() }),
             weight: Some(10),
             maxconn: Some(20),
-            ssl: Some(SslTemplate {
+            ssl: Some(ServerTls {
                 ca_file: Some("/etc/ca 1.pem".into()),
                 accept_any_certificate: false,
                 name: Some("web.internal".into()),

@@ -25,8 +25,8 @@ pub struct HaProxyConfig {
     pub on: Option<Box<Host>>,
 
     /// How a server is added that HAProxy's configuration does not have.
-    #[serde(default, skip_serializing_if = "ServerTemplate::is_plain")]
-    pub server: ServerTemplate,
+    #[serde(default, skip_serializing_if = "AddedServer::is_plain")]
+    pub server: AddedServer,
 
     /// File, on HAProxy's machine, that gets the state of all servers after each change: the one that `server-state-file` names in
     /// HAProxy's configuration. Its folder must exist.
@@ -47,10 +47,10 @@ pub struct HaProxyConfig {
 /// How a server is added. Nothing of a `default-server` line holds for it: HAProxy does not let added servers inherit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ServerTemplate {
+pub struct AddedServer {
     /// Lets HAProxy check the server: by a TCP connection, or as the backend section's `option httpchk` says. Not checked if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub check: Option<CheckTemplate>,
+    pub check: Option<ServerCheck>,
 
     /// Its share of the requests, 1 to 256. 1 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,13 +64,13 @@ pub struct ServerTemplate {
 
     /// Speaks TLS with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssl: Option<SslTemplate>,
+    pub ssl: Option<ServerTls>,
 }
 
 /// How HAProxy checks a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CheckTemplate {
+pub struct ServerCheck {
     /// Time between two checks, in milliseconds. 2000 by default.
     #[serde(default = "default_inter_ms")]
     #[schemars(range(min = 1))]
@@ -91,7 +91,7 @@ pub struct CheckTemplate {
 /// HAProxy opens no new ones once it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SslTemplate {
+pub struct ServerTls {
     /// File of the authorities that may have signed the server's certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
@@ -133,13 +133,13 @@ fn default_fall() -> u16 {
     3
 }
 
-impl Default for CheckTemplate {
+impl Default for ServerCheck {
     fn default() -> Self {
         Self { inter_ms: default_inter_ms(), rise: default_rise(), fall: default_fall() }
     }
 }
 
-impl ServerTemplate {
+impl AddedServer {
     fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -152,7 +152,7 @@ impl HaProxyConfig {
             backend: backend.into(),
             socket: default_socket(),
             on: None,
-            server: ServerTemplate::default(),
+            server: AddedServer::default(),
             state_file: None,
             up_limit_s: default_up_limit_s(),
             reply_limit_s: default_reply_limit_s(),

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use tokio::io::AsyncReadExt as _;
-use towpath::haproxy::{CheckTemplate, HaProxy, HaProxyConfig, ServerTemplate};
+use towpath::haproxy::{AddedServer, HaProxy, HaProxyConfig, ServerCheck};
 use towpath::ssh::{Ssh, SshConfig};
 use towpath_core::testkit::Sshd;
 use towpath_core::testkit::balancer::{BalancerFixture, behaviours};
-use towpath_core::{Backend, Balancer as _, Connector, Context, Endpoint, ErrorKind};
+use towpath_core::{Backend, Connector, Context, Endpoint, ErrorKind};
 
 #[path = "../balancers/host.rs"]
 mod host;
@@ -44,11 +44,11 @@ fn ssh() -> Arc<dyn Connector> {
 fn fixture(sshd: &Sshd, socket: &str) -> BalancerFixture {
     sshd.sh(START);
     let on = sshd.host("lb-1");
-    let check = Some(CheckTemplate { inter_ms: 50, rise: 1, fall: 20 });
+    let check = Some(ServerCheck { inter_ms: 50, rise: 1, fall: 20 });
     let config = HaProxyConfig {
         socket: socket.to_owned(),
         on: Some(Box::new(on.clone())),
-        server: ServerTemplate { check, ..ServerTemplate::default() },
+        server: AddedServer { check, ..AddedServer::default() },
         state_file: Some("/home/deploy/state".to_owned()),
         ..HaProxyConfig::new("web")
     };
@@ -82,7 +82,7 @@ struct Open(#[allow(dead_code)] Box<dyn towpath_core::Stream>, #[allow(dead_code
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behaves_on_a_host_over_ssh() {
-    let Some(sshd) = host::with("haproxy", "/usr/sbin/haproxy") else { return };
+    let Some(sshd) = host::with("haproxy", "/usr/sbin/haproxy", "tcp") else { return };
     for (n, behaviour) in behaviours().into_iter().enumerate() {
         eprintln!("{behaviour:?}");
         // Both ways to listen.
@@ -102,7 +102,7 @@ async fn behaves_on_a_host_over_ssh() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_name_the_host_too() {
-    let Some(sshd) = host::with("haproxy", "/usr/sbin/haproxy") else { return };
+    let Some(sshd) = host::with("haproxy", "/usr/sbin/haproxy", "tcp") else { return };
     let f = fixture(&sshd, "/srv/lb/api");
     let registry = towpath::registry();
     let setup = towpath::Setup { base_dir: "/nowhere".into(), environment: "default".into(), connector: ssh() };

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use towpath_core::{Backend, Balancer as _, ErrorKind, Host};
-use towpath_haproxy::{HaProxy, HaProxyConfig, ServerTemplate, SslTemplate};
+use towpath_haproxy::{AddedServer, HaProxy, HaProxyConfig, ServerTls};
 
 use crate::process::{Process, text};
 use crate::web::Web;
@@ -135,14 +135,13 @@ async fn what_haproxy_refuses_is_told_with_its_own_words() {
     assert!(error.report().contains("dynamic load balancing"), "{}", error.report());
 
     let Some(process) = Process::start("tcp", "balance roundrobin").await else { return };
-    let ssl =
-        SslTemplate { ca_file: Some("/no such;file".into()), accept_any_certificate: false, name: None, crt: None };
-    let server = ServerTemplate { ssl: Some(ssl), ..ServerTemplate::default() };
+    let ssl = ServerTls { ca_file: Some("/no such;file".into()), accept_any_certificate: false, name: None, crt: None };
+    let server = AddedServer { ssl: Some(ssl), ..AddedServer::default() };
     let balancer = HaProxy::new(HaProxyConfig { server, ..process.config() }).unwrap();
     let error = balancer.add(&process.cx, &web.backend("a")).await.unwrap_err();
     assert!(error.report().contains("unable to load /no such;file"), "{}", error.report());
-    let any = SslTemplate { ca_file: None, accept_any_certificate: true, name: Some("web.internal".into()), crt: None };
-    let server = ServerTemplate { ssl: Some(any), ..ServerTemplate::default() };
+    let any = ServerTls { ca_file: None, accept_any_certificate: true, name: Some("web.internal".into()), crt: None };
+    let server = AddedServer { ssl: Some(any), ..AddedServer::default() };
     let balancer = HaProxy::new(HaProxyConfig { server, ..process.config() }).unwrap();
     balancer.add(&process.cx, &web.backend("a")).await.unwrap();
 }

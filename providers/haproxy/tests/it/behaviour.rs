@@ -1,17 +1,17 @@
 use std::sync::Arc;
 
 use towpath_core::testkit::balancer::BalancerFixture;
-use towpath_haproxy::{CheckTemplate, HaProxy, HaProxyConfig, ServerTemplate};
+use towpath_haproxy::{AddedServer, HaProxy, HaProxyConfig, ServerCheck};
 
 use crate::process::{Process, text};
 use crate::web::{Web, greeting};
 
 /// Quick enough for a test, on a machine that does other things, too.
-pub(crate) fn quick_check() -> CheckTemplate {
-    CheckTemplate { inter_ms: 50, rise: 2, fall: 20 }
+pub(crate) fn quick_check() -> ServerCheck {
+    ServerCheck { inter_ms: 50, rise: 2, fall: 20 }
 }
 
-async fn fixture(section: &str, server: ServerTemplate, state: bool) -> Option<BalancerFixture> {
+async fn fixture(section: &str, server: AddedServer, state: bool) -> Option<BalancerFixture> {
     let process = Process::start("tcp", section).await?;
     let webs = [Web::tcp("web-1").await, Web::tcp("web-2").await];
     let state_file = state.then(|| text(&process.path("state")));
@@ -32,7 +32,7 @@ async fn fixture(section: &str, server: ServerTemplate, state: bool) -> Option<B
 /// Servers that towpath adds.
 mod added {
     async fn fixture() -> Option<super::BalancerFixture> {
-        super::fixture("balance roundrobin", super::ServerTemplate::default(), false).await
+        super::fixture("balance roundrobin", super::AddedServer::default(), false).await
     }
     towpath_core::balancer_behaviour!(fixture);
 }
@@ -40,11 +40,11 @@ mod added {
 /// Servers that towpath adds, and HAProxy checks.
 mod checked {
     async fn fixture() -> Option<super::BalancerFixture> {
-        let server = super::ServerTemplate {
+        let server = super::AddedServer {
             check: Some(super::quick_check()),
             weight: Some(7),
             maxconn: Some(100),
-            ..super::ServerTemplate::default()
+            ..super::AddedServer::default()
         };
         super::fixture("balance leastconn", server, true).await
     }
@@ -56,7 +56,7 @@ mod configured {
     async fn fixture() -> Option<super::BalancerFixture> {
         let section = "balance random\nserver web-1 127.0.0.1:1 disabled\n\
                        server web-2 127.0.0.1:1 disabled check inter 50ms rise 1 fall 20";
-        super::fixture(section, super::ServerTemplate::default(), true).await
+        super::fixture(section, super::AddedServer::default(), true).await
     }
     towpath_core::balancer_behaviour!(fixture);
 }

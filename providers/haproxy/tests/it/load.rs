@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use towpath_core::Balancer as _;
-use towpath_haproxy::{HaProxy, HaProxyConfig, ServerTemplate};
+use towpath_haproxy::{AddedServer, HaProxy, HaProxyConfig};
 
 use crate::behaviour::quick_check;
 use crate::process::Process;
@@ -12,12 +12,12 @@ use crate::web::{Client, Web};
 const CYCLES: usize = 30;
 
 /// Drains each of three backends in turn, restarts it when it is idle, and adds it again, under clients of both kinds.
-async fn roll(section: &str, server: ServerTemplate) {
+async fn roll(section: &str, server: AddedServer) {
     let Some(process) = Process::start("http", section).await else { return };
     let balancer = HaProxy::new(HaProxyConfig { server, ..process.config() }).unwrap();
     let mut webs = Vec::new();
     for name in ["a", "b", "c"] {
-        let web = Web::http(name).await;
+        let web = Web::lone(name).await;
         balancer.add(&process.cx, &web.backend(name)).await.unwrap();
         webs.push((name, web));
     }
@@ -72,12 +72,12 @@ async fn roll(section: &str, server: ServerTemplate) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_added_servers_roll() {
-    roll("balance roundrobin", ServerTemplate::default()).await;
+    roll("balance roundrobin", AddedServer::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_checked_servers_roll() {
-    let server = ServerTemplate { check: Some(quick_check()), ..ServerTemplate::default() };
+    let server = AddedServer { check: Some(quick_check()), ..AddedServer::default() };
     roll("balance leastconn", server).await;
 }
 
@@ -85,5 +85,5 @@ async fn no_request_fails_while_checked_servers_roll() {
 async fn no_request_fails_while_servers_of_the_configuration_roll() {
     let section = "balance random\noption httpchk GET /health\nserver a 127.0.0.1:1 check inter 50ms rise 1 fall 2\n\
                    server b 127.0.0.1:1 disabled\nserver c 127.0.0.1:1 disabled";
-    roll(section, ServerTemplate::default()).await;
+    roll(section, AddedServer::default()).await;
 }

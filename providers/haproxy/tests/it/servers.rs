@@ -2,11 +2,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use towpath_core::{Backend, BackendMode, Balancer as _, ErrorKind};
-use towpath_haproxy::{CheckTemplate, HaProxy, HaProxyConfig, ServerTemplate};
+use towpath_haproxy::{AddedServer, HaProxy, HaProxyConfig, ServerCheck};
 
 use crate::behaviour::quick_check;
 use crate::process::Process;
-use crate::web::{Client, Web, greeting};
+use crate::web::{Client, Web, greeting, lone};
 
 async fn listed(process: &Process) -> Vec<(String, BackendMode, u16)> {
     let all = process.balancer().backends(&process.cx).await.unwrap();
@@ -91,9 +91,9 @@ async fn a_server_that_checks_find_down_gets_nothing_and_the_error_says_why() {
     else {
         return;
     };
-    let server = ServerTemplate { check: Some(quick_check()), ..ServerTemplate::default() };
-    let balancer = HaProxy::new(HaProxyConfig { server, up_limit_s: 0.3, ..process.config() }).unwrap();
-    let web = Web::tcp("a").await;
+    let server = AddedServer { check: Some(quick_check()), ..AddedServer::default() };
+    let balancer = HaProxy::new(HaProxyConfig { server, up_limit_s: 2.0, ..process.config() }).unwrap();
+    let web = Web::start("a", lone(), false).await;
     web.stop().await;
     for name in ["a", "new"] {
         let error = balancer.add(&process.cx, &web.backend(name)).await.unwrap_err();
@@ -115,8 +115,8 @@ async fn a_server_that_checks_find_down_gets_nothing_and_the_error_says_why() {
 async fn a_backend_is_given_nothing_before_its_first_good_check() {
     // The web does not speak HTTP, so that no check is ever good; and there is hardly one within this test.
     let Some(process) = Process::start("tcp", "balance roundrobin\noption httpchk").await else { return };
-    let check = CheckTemplate { inter_ms: 600_000, rise: 1, fall: 1 };
-    let server = ServerTemplate { check: Some(check), ..ServerTemplate::default() };
+    let check = ServerCheck { inter_ms: 600_000, rise: 1, fall: 1 };
+    let server = AddedServer { check: Some(check), ..AddedServer::default() };
     let balancer = HaProxy::new(HaProxyConfig { server, up_limit_s: 0.5, ..process.config() }).unwrap();
     let web = Web::tcp("a").await;
     let error = balancer.add(&process.cx, &web.backend("a")).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! Backends and clients.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +55,11 @@ impl Web {
         this
     }
 
+    /// One at an address of its own.
+    pub(crate) async fn lone(name: &str) -> Self {
+        Self::start(name, lone(), true).await
+    }
+
     pub(crate) fn backend(&self, name: &str) -> Backend {
         Backend { name: name.into(), address: self.at.ip().to_string(), port: self.at.port() }
     }
@@ -77,6 +82,14 @@ impl Drop for Web {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// An address of its own, with any port, so that nobody takes it while its owner is restarted.
+pub(crate) fn lone() -> SocketAddr {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let (pid, n) = (std::process::id().to_le_bytes(), NEXT.fetch_add(1, Ordering::SeqCst));
+    let last = u8::try_from(n).expect("few of them in one process");
+    (Ipv4Addr::new(127, 1 + pid[0] / 2, pid[1], last), 0).into()
 }
 
 async fn greet(mut stream: TcpStream, name: &str) {
