@@ -7,6 +7,8 @@ mod commands;
 mod compose;
 mod connector;
 mod crash;
+mod deploy_support;
+mod deployer;
 mod dockerfile;
 mod environment;
 mod image;
