@@ -161,7 +161,8 @@ impl Deployer for DockerDeploy {
         let current = world.current(&owner);
         Ok(TargetState {
             current: current.map(|c| c.version.clone()),
-            running: current.is_some_and(|c| c.works()),
+            // Without the name it was not seen working yet: an activate that was interrupted, which the next one finishes.
+            running: current.is_some_and(|c| c.name == owner.name && c.works()),
             staged,
         })
     }

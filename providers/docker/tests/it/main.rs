@@ -7,6 +7,7 @@ mod commands;
 mod compose;
 mod connector;
 mod crash;
+mod deploy_crash;
 mod deploy_support;
 mod deployer;
 mod dockerfile;
