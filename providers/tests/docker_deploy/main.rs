@@ -69,6 +69,7 @@ fn release(version: &str) -> Release {
         .env("DOCKER_BUILDKIT", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let cmd = serde_json::to_string(&["python3", "-u", "-c", SERVER]).unwrap();
@@ -103,6 +104,7 @@ impl Environment {
         Self { cx: Context::builder().environment(&name).build(), name }
     }
 
+    /// Names and states of all its containers, of any of its targets.
     fn containers(&self) -> Vec<String> {
         let filter = format!("label=towpath.deploy.environment={}", self.name);
         docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"])

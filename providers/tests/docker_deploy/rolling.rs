@@ -61,9 +61,9 @@ async fn three_containers_are_replaced_behind_a_balancer_and_no_request_is_lost(
     let load = Load::start(front);
     let there = rollout(config.clone()).run(&environment.cx, &release("v2"), &targets).await.unwrap();
     // One that ends at once comes to the first target only, and that goes back.
-    let mut broken = config;
-    broken.container.command = Some(vec!["false".into()]);
-    let back = rollout(broken).run(&environment.cx, &release("v3"), &targets).await.unwrap();
+    let mut broken = release("v3");
+    broken.env.insert("PYTHONHOME".into(), "/no/such/folder".into());
+    let back = rollout(config).run(&environment.cx, &broken, &targets).await.unwrap();
     let got = load.stop();
     balancer.stop(&environment.cx).await.unwrap();
     assert_eq!(there.outcome, RolloutOutcome::Deployed, "{there:?}");
