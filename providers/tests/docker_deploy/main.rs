@@ -4,6 +4,7 @@
 mod engines;
 mod load;
 mod over_ssh;
+mod page;
 mod rolling;
 
 use std::io::Write as _;

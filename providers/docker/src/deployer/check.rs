@@ -168,3 +168,97 @@ impl DockerDeployConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use towpath_core::SecretRef;
+
+    use super::*;
+    use crate::MountSpec;
+    use crate::deployer::config::{Ready, RegistryLogin};
+
+    fn beside() -> Beside {
+        let on_switch = OnSwitch { file: None, command: Some(vec!["true".into()]) };
+        Beside { port: 80, host_ports: [8081, 8082], address: "127.0.0.1".into(), on_switch, linger_s: 0 }
+    }
+
+    #[test]
+    fn what_can_not_be_meant_is_refused_by_name() {
+        type Change = fn(&mut DockerDeployConfig);
+        let cases: [(Change, &str); 20] = [
+            (|c| c.service = "../web".into(), "service's name"),
+            (|c| c.socket = "docker.sock".into(), "`socket`"),
+            (|c| c.host = Some("ssh://web1".into()), "only `unix://`"),
+            (|c| c.transfer_from = Some("docker.sock".into()), "no address"),
+            (|c| c.name = Some("a b".into()), "container's name"),
+            (
+                |c| {
+                    c.host = Some("tcp://10.0.0.1:2375".into());
+                    c.registry =
+                        Some(RegistryLogin { username: "robot".into(), password: SecretRef::Env("TOKEN".into()) });
+                },
+                "unencrypted",
+            ),
+            (|c| c.container.restart = Restart::OnFailure, "unless-stopped"),
+            (|c| drop(c.container.env.insert("A=B".into(), String::new())), "A=B"),
+            (
+                |c| {
+                    c.container.env.insert("TOKEN".into(), String::new());
+                    c.container.secret_env = BTreeMap::from([("TOKEN".into(), SecretRef::Env("T".into()))]);
+                },
+                "`secret_env`",
+            ),
+            (|c| drop(c.container.labels.insert("towpath.deploy.spec".into(), String::new())), "label"),
+            (|c| c.container.networks.push("a/b".into()), "network"),
+            (|c| c.container.ports.push("80-90".into()), "range"),
+            (
+                |c| {
+                    c.container.mounts.push(MountSpec {
+                        r#type: MountKind::Bind,
+                        source: Some("data".into()),
+                        target: "/data".into(),
+                        read_only: false,
+                        options: None,
+                    });
+                },
+                "absolute folder",
+            ),
+            (|c| c.container.memory_bytes = Some(1024), "memory_bytes"),
+            (|c| c.container.cpus = Some(f64::NAN), "cpus"),
+            (|c| c.ready = Ready { port: None, path: Some("/".into()), timeout_s: 60 }, "`ready.port`"),
+            (|c| c.ready.timeout_s = 0, "timeout_s"),
+            (|c| c.switch = Switch::Beside(Beside { host_ports: [80, 80], ..beside() }), "two different ports"),
+            (|c| c.switch = Switch::Beside(Beside { on_switch: OnSwitch::default(), ..beside() }), "who else"),
+            (
+                |c| {
+                    c.switch = Switch::Beside(beside());
+                    c.container.ports.push("8080:80".into());
+                },
+                "no two can publish",
+            ),
+        ];
+        for (change, word) in cases {
+            let mut config = DockerDeployConfig::new("web");
+            assert!(config.check().is_ok());
+            change(&mut config);
+            let error = config.check().expect_err(word);
+            assert!(error.kind() == ErrorKind::InvalidInput || error.kind() == ErrorKind::Unsupported, "{error:?}");
+            assert!(error.report().contains(word), "{word:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn variables_of_the_host_are_filled_in_and_values_of_variables_are_not_shown() {
+        let mut host = Host { name: "web1".into(), ..Host::default() };
+        host.vars.insert("port".into(), 8081.into());
+        let config = DockerDeployConfig::new("web").port("{{ port }}:80").env("TOKEN", "hidden-token");
+        assert_eq!(config.on(&host).expect("it fits").container.ports, ["8081:80"]);
+        host.vars.insert("port".into(), "x".into());
+        let error = config.on(&host).expect_err("no port");
+        assert_eq!(error.get("host"), Some("web1"), "{error:?}");
+        let shown = format!("{config:?}");
+        assert!(shown.contains("TOKEN") && !shown.contains("hidden"), "{shown}");
+    }
+}

@@ -178,7 +178,6 @@ impl Work<'_> {
             let request = bollard::models::NetworkConnectRequest {
                 container: made.id.clone(),
                 endpoint_config: Some(endpoint(self.owner, plan)),
-                ..Default::default()
             };
             docker.connect_network(network, request).await.map_err(|e| {
                 failed(ACTIVATE, "the container can't join a network", e)

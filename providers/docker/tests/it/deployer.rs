@@ -274,3 +274,130 @@ async fn a_release_that_does_not_say_which_image_is_refused() {
     let error = DockerDeploy::new(never).unwrap().stage(&place.cx, &place.target, &release).await.expect_err("missing");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
 }
+
+/// Networks of this test, removed on drop.
+struct Networks([String; 2]);
+
+impl Drop for Networks {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            let _ = std::process::Command::new("docker").args(["network", "rm", name]).output();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_in_all_its_networks_under_the_services_name_and_as_limited_as_told() {
+    if !engine() {
+        return;
+    }
+    let networks = Networks([unique("front"), unique("back")]);
+    networks.0.iter().for_each(|n| drop(docker(&["network", "create", n])));
+    let place = Place::new();
+    let mut config = place.config();
+    config.container.networks = networks.0.to_vec();
+    (config.container.memory_bytes, config.container.cpus, config.container.pids_limit) =
+        (Some(256 << 20), Some(0.5), Some(64));
+    (config.container.read_only, config.container.cap_drop) = (true, vec!["ALL".into()]);
+    config.container.cap_add = vec!["NET_BIND_SERVICE".into()];
+    config.container.mounts.push(towpath_docker::MountSpec {
+        r#type: towpath_docker::MountKind::Tmpfs,
+        source: None,
+        target: "/work".into(),
+        read_only: false,
+        options: Some("size=1m".into()),
+    });
+    let deployer = DockerDeploy::new(config).unwrap();
+    run(&place, &deployer, "v1").await;
+    run(&place, &deployer, "v2").await;
+    let running = place.containers().into_iter().find(|c| c.1 == "running").unwrap().0;
+    for network in &networks.0 {
+        let asks = "import socket; print(socket.gethostbyname('web'))";
+        let found = docker(&["run", "--rm", "--network", network, crate::BASE, "python3", "-c", asks]);
+        let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+        assert_eq!(found, docker(&["inspect", "-f", &format, &running]), "{network}");
+    }
+    let limits =
+        "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.ReadonlyRootfs}}";
+    assert_eq!(docker(&["inspect", "-f", limits, &running]), "268435456 500000000 64 true");
+    assert_eq!(docker(&["exec", &running, "sh", "-c", "echo x >/work/x && cat /work/x"]), "x");
+}
+
+/// A cancel in the middle leaves what served before, not a gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_activate_goes_back_to_what_served_before() {
+    if !engine() {
+        return;
+    }
+    let place = Place::new();
+    let deployer = DockerDeploy::new(place.config()).unwrap();
+    run(&place, &deployer, "v1").await;
+    let before = place.containers();
+    let deaf = release_of(&image("deaf", "CMD [\"sleep\", \"1000\"]"), "deaf");
+    deployer.stage(&place.cx, &place.target, &deaf).await.unwrap();
+    let (cx, token) = place.cx.child();
+    let (target, new) = (place.target.clone(), deployer.clone());
+    let activating = tokio::spawn(async move { new.activate(&cx, &target, &deaf).await });
+    crate::until("the new one runs", || {
+        place.containers().iter().any(|(name, state)| name.contains("-deaf-") && state == "running")
+    })
+    .await;
+    token.cancel();
+    let error = activating.await.unwrap().expect_err("cancelled");
+    assert_eq!((error.kind(), error.get("started_again")), (ErrorKind::Cancelled, Some("v1")), "{error:?}");
+    assert_eq!(place.containers(), before);
+    deployer.activate(&place.cx, &place.target, &release("v1")).await.unwrap();
+    assert_eq!(ask(place.port).as_deref(), Some("v1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_of_somebody_else_with_our_labels_is_left_alone() {
+    if !engine() {
+        return;
+    }
+    let place = Place::new();
+    let deployer = DockerDeploy::new(place.config()).unwrap();
+    run(&place, &deployer, "v1").await;
+    let environment = format!("towpath.deploy.environment={}", place.environment);
+    let labels = ["towpath.deploy.service=web", "towpath.deploy.target=web1", "towpath.deploy.version=v0"];
+    let mut args = vec!["run", "-d", "--label", &environment];
+    labels.iter().for_each(|l| args.extend(["--label", l]));
+    let other = docker(&[&args[..], &[crate::BASE, "sleep", "1000"]].concat());
+    run(&place, &deployer, "v2").await;
+    assert_eq!(deployer.sweep(&place.cx, &place.target).await.unwrap(), Vec::<String>::new());
+    deployer.deactivate(&place.cx, &place.target).await.unwrap();
+    assert_eq!(docker(&["inspect", "-f", "{{.State.Running}}", &other]), "true");
+}
+
+/// One that ran with the mark of readiness not given yet, and one that was made only: what kills leave.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_removes_what_was_begun_and_leaves_what_serves() {
+    if !engine() {
+        return;
+    }
+    let place = Place::new();
+    let deployer = DockerDeploy::new(place.config()).unwrap();
+    run(&place, &deployer, "v1").await;
+    let before = place.containers();
+    let name = before[0].0.clone();
+    let id = docker(&["inspect", "-f", "{{.Image}}", &name]);
+    for (verb, spec) in [("create", "aaaaaaaabbbb"), ("run", "ccccccccdddd")] {
+        let labels = [
+            format!("towpath.deploy.environment={}", place.environment),
+            "towpath.deploy.service=web".into(),
+            "towpath.deploy.target=web1".into(),
+            "towpath.deploy.version=v9".into(),
+            format!("towpath.deploy.spec={spec}"),
+        ];
+        let called = format!("{name}-v9-{}", &spec[..8]);
+        let mut args = vec![verb, "--name", &called];
+        labels.iter().for_each(|l| args.extend(["--label", l]));
+        if verb == "run" {
+            args.push("-d");
+        }
+        docker(&[&args[..], &[&id]].concat());
+    }
+    assert_eq!(deployer.sweep(&place.cx, &place.target).await.unwrap().len(), 2);
+    assert_eq!(place.containers(), before);
+    assert_eq!(ask(place.port).as_deref(), Some("v1"));
+}
