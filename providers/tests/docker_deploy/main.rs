@@ -1,6 +1,7 @@
 //! The deployer `docker` together with others: over SSH, behind a rollout's balancer, and beside a proxy of the host, under load.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, missing_docs, clippy::print_stderr)]
 
+mod crash;
 mod engines;
 mod load;
 mod over_ssh;
