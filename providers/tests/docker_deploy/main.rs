@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use towpath::{Artifact, ArtifactKind, Context, Provenance, Release};
+use serde_json::json;
+use towpath::{Artifact, ArtifactKind, Context, Provenance, Release, digest_json};
 use towpath_core::testkit::SSHD_IMAGE;
 
 /// What the balancer's process runs as: this test binary again, told to run this test only. Run as an ordinary test it does nothing.
@@ -122,6 +123,15 @@ impl Drop for Environment {
         let out = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output();
         for id in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
             let _ = Command::new("docker").args(["rm", "-fv", id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+        for target in ["web1", "web2", "web3"] {
+            let mark = &digest_json(&json!([self.name, "web", target]))[..8];
+            let reference = format!("reference=towpath.invalid/*-{mark}/*");
+            let list = ["images", "--filter", &reference, "--format", "{{.Repository}}:{{.Tag}}"];
+            let out = Command::new("docker").args(list).output();
+            for mark in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
+                let _ = Command::new("docker").args(["rmi", mark]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            }
         }
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use serde_json::json;
 use towpath_core::testkit::reference::Nowhere;
-use towpath_core::{Artifact, ArtifactKind, Context, Host, Provenance, Release, Target};
+use towpath_core::{Artifact, ArtifactKind, Context, Host, Provenance, Release, Target, digest_json};
 use towpath_docker::{DockerConnector, DockerDeployConfig};
 
 use crate::{BASE, Container, docker, unique};
@@ -149,6 +150,13 @@ impl Drop for Place {
         let out = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output();
         for id in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
             let _ = Command::new("docker").args(["rm", "-fv", id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+        let mark = &digest_json(&json!([self.environment, "web", "web1"]))[..8];
+        let reference = format!("reference=towpath.invalid/*-{mark}/*");
+        let list = ["images", "--filter", &reference, "--format", "{{.Repository}}:{{.Tag}}"];
+        let out = Command::new("docker").args(list).output();
+        for mark in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
+            let _ = Command::new("docker").args(["rmi", mark]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
 }

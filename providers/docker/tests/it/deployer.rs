@@ -303,7 +303,7 @@ async fn it_is_in_all_its_networks_under_the_services_name_and_as_limited_as_tol
     config.container.mounts.push(towpath_docker::MountSpec {
         r#type: towpath_docker::MountKind::Tmpfs,
         source: None,
-        target: "/work".into(),
+        target: "/scratch".into(),
         read_only: false,
         options: Some("size=1m".into()),
     });
@@ -320,7 +320,7 @@ async fn it_is_in_all_its_networks_under_the_services_name_and_as_limited_as_tol
     let limits =
         "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.ReadonlyRootfs}}";
     assert_eq!(docker(&["inspect", "-f", limits, &running]), "268435456 500000000 64 true");
-    assert_eq!(docker(&["exec", &running, "sh", "-c", "echo x >/work/x && cat /work/x"]), "x");
+    assert_eq!(docker(&["exec", &running, "sh", "-c", "echo x >/scratch/x && cat /scratch/x"]), "x");
 }
 
 /// A cancel in the middle leaves what served before, not a gap.
