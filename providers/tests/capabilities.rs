@@ -50,6 +50,7 @@ fn config(role: Role, name: &str) -> Json {
         (Role::Provisioner, "vagrant") => json!({"machines": {"web": {"box": "debian/bookworm64"}}}),
         (Role::Provisioner, "terraform") => json!({"module": "infra"}),
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
+        (Role::Deployer, "docker") => json!({"service": "web"}),
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),
         (Role::Balancer, "haproxy") => json!({"backend": "web"}),

@@ -21,6 +21,39 @@ Pull = Literal["missing", "never"]
 Restart = Literal["no", "always", "unless-stopped", "on-failure"]
 """What the engine does when a container ends."""
 
+Switch = Union[Literal["recreate"], Dict[str, Any]]
+"""How one version takes the place of another."""
+
+
+class Beside(Data):
+    """Two containers beside each other while one takes the place of the other.
+
+    port: The port that the service listens on in its container.
+    host_ports: The two ports of the host on which it is published in turns: those of the slots `a` and `b`.
+    on_switch: Tells the proxy. Also when nothing has changed, so it must do no harm then.
+    address: Address of the host on which it is published. `127.0.0.1` by default.
+    linger_s: Seconds between telling the proxy and asking the old container to end, for requests that are
+        under way. `5` by default.
+    """
+
+    port: int
+    host_ports: List[int]
+    on_switch: OnSwitch
+    address: str
+    linger_s: int
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            port: Union[int, Ref],
+            host_ports: Union[List[int], Ref],
+            on_switch: Union[OnSwitch, Ref],
+            address: Union[str, Ref, None] = None,
+            linger_s: Union[int, Ref, None] = None,
+        ) -> None: ...
+
 
 class ContainerSpec(Data):
     """A container of an environment.
@@ -231,6 +264,185 @@ class NetworkSpec(Data):
         ) -> None: ...
 
 
+class OnSwitch(Data):
+    """How a proxy on the target learns where the service is. In all texts `{{ towpath_port }}` is the port of
+    the host, `{{ towpath_slot }}` `a` or `b`, `{{ towpath_container }}` the container's id, `{{
+    towpath_version }}` the version.
+
+    file: A file on the target that is written first, whole or not at all.
+    command: Program and arguments that run on the target then, as the user of the host's `become` if it has
+        one. Must return when the proxy sends no new request to the old port: `[systemctl, reload, nginx]`.
+    """
+
+    file: Optional[SwitchFile]
+    command: Optional[List[str]]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            file: Union[SwitchFile, Ref, None] = None,
+            command: Union[List[str], Ref, None] = None,
+        ) -> None: ...
+
+
+class Ready(Data):
+    """When a started container counts as working. If it has a health check, that must pass, too.
+
+    port: A port of the container on which something must listen. Asked from the target's host, where it is
+        published, else at the container's own address. With `switch: beside` its port by default, else none:
+        then it must run on for a second.
+    path: A path that must answer on this port with an HTTP status from 200 to 399: `/healthz`.
+    timeout_s: Longest wait, in seconds. `60` by default.
+    """
+
+    port: Optional[int]
+    path: Optional[str]
+    timeout_s: int
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            port: Union[int, Ref, None] = None,
+            path: Union[str, Ref, None] = None,
+            timeout_s: Union[int, Ref, None] = None,
+        ) -> None: ...
+
+
+class RegistryLogin(Data):
+    """An account at a registry.
+
+    username: The user.
+    password: The password or access token. Resolved when an image is pulled, and handed to the target's
+        engine with that request only.
+    """
+
+    username: str
+    password: SecretRef
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            username: Union[str, Ref],
+            password: Union[SecretRef, Ref],
+        ) -> None: ...
+
+
+class ServiceContainer(Data):
+    """How a service's container is made.
+
+    command: Command, or arguments of the entrypoint. The image's by default.
+    entrypoint: The program that runs. The image's by default.
+    env: Environment variables. Those of the release come on top.
+    secret_env: Environment variables whose values are secrets. They are resolved when the container is made;
+        the engine keeps and shows them, as it does all variables. A new value of a secret alone does not
+        replace the container.
+    ports: Published ports: `8080:80`, `0.0.0.0:8080:80`, `127.0.0.1:5353:53/udp`. On 127.0.0.1 unless an
+        address is given.
+    mounts: Volumes (by their names in the engine; made if they are not there, never removed), folders of the
+        engine's machine and memory that it sees.
+    networks: Networks that it is in, by their names in the engine. They must be there. It is found in them
+        under the service's name; with `switch: beside` under the service's name and its slot: `web-a`,
+        `web-b`. The engine's default network if none is given.
+    healthcheck: How the engine checks that it works. The image's check by default.
+    user: The user that it runs as. The image's by default.
+    workdir: The directory that it starts in. The image's by default.
+    restart: What the engine does when it ends: `no` or `unless-stopped`, the default. The others are refused:
+        with them the engine would start former versions again when it is itself restarted.
+    memory_bytes: Most bytes of memory that it may use. No limit by default.
+    cpus: How many processors it may use: `0.5`. No limit by default.
+    pids_limit: Most processes that it may have. No limit by default.
+    read_only: It can't write its own file system. `false` by default.
+    init: Runs a small init that forwards signals and collects children. `false` by default.
+    cap_add: Capabilities of the kernel that it gets: `NET_ADMIN`.
+    cap_drop: Capabilities of the kernel that are taken from it: `ALL`.
+    security_opt: Security options of the engine: `no-new-privileges`.
+    extra_hosts: More names that it knows: `db:10.0.0.1`.
+    labels: Labels.
+    stop_signal: The signal that asks it to end. The image's by default, else `TERM`.
+    stop_timeout_s: Seconds that it has to end before it is killed. `10` by default.
+    """
+
+    command: Optional[List[str]]
+    entrypoint: Optional[List[str]]
+    env: Dict[str, str]
+    secret_env: Dict[str, SecretRef]
+    ports: List[str]
+    mounts: List[MountSpec]
+    networks: List[str]
+    healthcheck: Optional[Healthcheck]
+    user: Optional[str]
+    workdir: Optional[str]
+    restart: Restart
+    memory_bytes: Optional[int]
+    cpus: Optional[float]
+    pids_limit: Optional[int]
+    read_only: bool
+    init: bool
+    cap_add: List[str]
+    cap_drop: List[str]
+    security_opt: List[str]
+    extra_hosts: List[str]
+    labels: Dict[str, str]
+    stop_signal: Optional[str]
+    stop_timeout_s: int
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            command: Union[List[str], Ref, None] = None,
+            entrypoint: Union[List[str], Ref, None] = None,
+            env: Union[Dict[str, str], Ref, None] = None,
+            secret_env: Union[Dict[str, SecretRef], Ref, None] = None,
+            ports: Union[List[str], Ref, None] = None,
+            mounts: Union[List[MountSpec], Ref, None] = None,
+            networks: Union[List[str], Ref, None] = None,
+            healthcheck: Union[Healthcheck, Ref, None] = None,
+            user: Union[str, Ref, None] = None,
+            workdir: Union[str, Ref, None] = None,
+            restart: Union[Restart, Ref, None] = None,
+            memory_bytes: Union[int, Ref, None] = None,
+            cpus: Union[float, Ref, None] = None,
+            pids_limit: Union[int, Ref, None] = None,
+            read_only: Union[bool, Ref, None] = None,
+            init: Union[bool, Ref, None] = None,
+            cap_add: Union[List[str], Ref, None] = None,
+            cap_drop: Union[List[str], Ref, None] = None,
+            security_opt: Union[List[str], Ref, None] = None,
+            extra_hosts: Union[List[str], Ref, None] = None,
+            labels: Union[Dict[str, str], Ref, None] = None,
+            stop_signal: Union[str, Ref, None] = None,
+            stop_timeout_s: Union[int, Ref, None] = None,
+        ) -> None: ...
+
+
+class SwitchFile(Data):
+    """A file that says where the service is.
+
+    path: Its absolute path on the target; the folder must be there.
+    content: What is in it: `server 127.0.0.1:{{ towpath_port }};`.
+    """
+
+    path: str
+    content: str
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            path: Union[str, Ref],
+            content: Union[str, Ref],
+        ) -> None: ...
+
+
 class VolumeSpec(Data):
     """A volume of an environment.
 
@@ -340,6 +552,56 @@ class DockerImage(Config):
         ) -> None: ...
 
 
+class DockerDeploy(Config):
+    """Settings of the deployer `docker`: one service, as a container on each host, by the digest of its image.
+
+    In `name`, `host`, `socket`, `container.ports` and everything of `switch`, `{{ name }}` is replaced by the
+    host's variable of this name.
+
+    service: The service whose releases these are: `web`. Releases of another one are refused.
+    host: The engine, where this machine reaches it without the target's connection: `unix:///path` or
+        `tcp://host:port` (without TLS). By default it is reached on each target at `socket`, through the
+        target's own connection.
+    socket: Path of the engine's socket on the target. `/var/run/docker.sock` by default; the user who logs in
+        must be allowed to open it.
+    name: Name of the container that serves. `towpath-<environment>-<service>-<host>` by default. Those of
+        former versions have it too, with version and a digest appended.
+    container: How the container is made.
+    switch: How one version takes the place of another. `recreate` by default.
+    ready: When a started container counts as working.
+    pull: Whether an image that the target's engine does not have is pulled. `missing` by default.
+    registry: The account at the registry that images are pulled from.
+    transfer: Copies images from an engine that this machine reaches (`docker save`, `docker load`) instead of
+        pulling them, so that no registry is needed. `false` by default.
+    transfer_from: The engine that images are copied from: `unix:///path` or `tcp://host:port`. `DOCKER_HOST`
+        by default, else `unix:///var/run/docker.sock`.
+    keep: Stopped containers of former versions that are kept, so that going back only starts one. Older ones
+        are removed after an activate, with their images if nothing else names those. `1` by default.
+    """
+
+    role = "deployer"
+    provider = "docker"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            service: Union[str, Ref],
+            host: Union[str, Ref, None] = None,
+            socket: Union[str, Ref, None] = None,
+            name: Union[str, Ref, None] = None,
+            container: Union[ServiceContainer, Ref, None] = None,
+            switch: Union[Switch, Ref, None] = None,
+            ready: Union[Ready, Ref, None] = None,
+            pull: Union[Pull, Ref, None] = None,
+            registry: Union[RegistryLogin, Ref, None] = None,
+            transfer: Union[bool, Ref, None] = None,
+            transfer_from: Union[str, Ref, None] = None,
+            keep: Union[int, Ref, None] = None,
+        ) -> None: ...
+
+
 class DockerConnector(Config):
     """Settings of the connector `docker`.
 
@@ -360,9 +622,11 @@ class DockerConnector(Config):
 
 
 __all__ = [
+    "Beside",
     "ContainerSpec",
     "DependsOn",
     "DockerConnector",
+    "DockerDeploy",
     "DockerEnvironment",
     "DockerImage",
     "DockerfileConfig",
@@ -370,7 +634,13 @@ __all__ = [
     "MountKind",
     "MountSpec",
     "NetworkSpec",
+    "OnSwitch",
     "Pull",
+    "Ready",
+    "RegistryLogin",
     "Restart",
+    "ServiceContainer",
+    "Switch",
+    "SwitchFile",
     "VolumeSpec",
 ]

@@ -36,6 +36,15 @@ impl Sshd {
 
     /// As [`start`](Self::start), from another image that has sshd and the same users; `made_by` says what makes it.
     pub fn start_from(image: &str, made_by: &str) -> Option<Self> {
+        Self::start_as(image, made_by, &[])
+    }
+
+    /// As [`start`](Self::start), with more options of `docker run`.
+    pub fn start_with(options: &[&str]) -> Option<Self> {
+        Self::start_as(SSHD_IMAGE, ".ci/sshd-image", options)
+    }
+
+    fn start_as(image: &str, made_by: &str, options: &[&str]) -> Option<Self> {
         if !image_is_there(image) {
             let what =
                 format!("NOT RUN: OpenSSH containers: install docker.io and debootstrap, start dockerd, run {made_by}");
@@ -43,7 +52,8 @@ impl Sshd {
             assert!(std::env::var_os("TOWPATH_TEST_REQUIRE").is_none(), "{what}");
             return None;
         }
-        let id = docker(&["run", "-d", "--init", "--label", "towpath-test", "-p", "127.0.0.1::22", image]);
+        let run = ["run", "-d", "--init", "--label", "towpath-test", "-p", "127.0.0.1::22"];
+        let id = docker(&[&run[..], options, &[image]].concat());
         let dir =
             std::env::temp_dir().join(format!("towpath-sshd-{}-{}", std::process::id(), id.get(..12).unwrap_or(&id)));
         let mut this = Self { id, port: 0, dir };

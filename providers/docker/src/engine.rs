@@ -25,7 +25,7 @@ const NEWEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 5
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// Longest wait for the head of an answer, in seconds. To commit a large image takes long; a context's deadline counts too.
-const LONGEST_S: u64 = 3600;
+pub(crate) const LONGEST_S: u64 = 3600;
 
 /// An engine that has answered.
 #[derive(Clone)]
@@ -114,33 +114,41 @@ impl Engines {
             return Ok(engine);
         }
         check_address(operation, &address)?;
-        let nobody = |e| failed(operation, "no engine answers: start dockerd, or name another one", e);
-        let ask = async {
-            let docker = client(&address, &NEWEST).map_err(nobody)?.with_request_modifier(unversioned);
-            docker.version().await.map_err(nobody)
-        };
-        let silent =
-            || Error::new(ErrorKind::Unreachable, PROVIDER, operation, "the engine does not answer").retry_later();
-        let answer = async { tokio::time::timeout(ANSWER, ask).await.unwrap_or_else(|_| Err(silent())) };
-        let said = cx.guard(PROVIDER, operation, answer).await.map_err(|e| e.with("engine", &address))?;
-        let version = said.api_version.as_deref().and_then(parse_version).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, PROVIDER, operation, "what answers there is no engine")
-                .with("engine", &address)
-        })?;
-        let version = if version < NEWEST { version } else { NEWEST };
-        let docker = client(&address, &version).map_err(nobody)?;
-        let is_podman = said.components.iter().flatten().any(|c| c.name.starts_with("Podman"));
-        let product = said.platform.map(|p| p.name).filter(|n| !n.is_empty());
-        let words = [product, said.version, Some(format!("API {version}"))];
-        let engine = Engine {
-            docker,
-            address: address.as_str().into(),
-            is_podman,
-            version: words.into_iter().flatten().collect::<Vec<_>>().join(" ").into(),
-        };
+        let engine = agree(cx, operation, &address, |version| client(&address, version)).await?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(address, engine.clone());
         Ok(engine)
     }
+}
+
+/// Agrees with an engine on a version; `client` makes one that speaks this version.
+pub(crate) async fn agree(
+    cx: &Context,
+    operation: &'static str,
+    address: &str,
+    client: impl Fn(&ClientVersion) -> Result<Docker, EngineError>,
+) -> Result<Engine> {
+    let nobody = |e| failed(operation, "no engine answers: start dockerd, or name another one", e);
+    let ask = async {
+        let docker = client(&NEWEST).map_err(nobody)?.with_request_modifier(unversioned);
+        docker.version().await.map_err(nobody)
+    };
+    let silent = || Error::new(ErrorKind::Unreachable, PROVIDER, operation, "the engine does not answer").retry_later();
+    let answer = async { tokio::time::timeout(ANSWER, ask).await.unwrap_or_else(|_| Err(silent())) };
+    let said = cx.guard(PROVIDER, operation, answer).await.map_err(|e| e.with("engine", address))?;
+    let version = said.api_version.as_deref().and_then(parse_version).ok_or_else(|| {
+        Error::new(ErrorKind::Protocol, PROVIDER, operation, "what answers there is no engine").with("engine", address)
+    })?;
+    let version = if version < NEWEST { version } else { NEWEST };
+    let docker = client(&version).map_err(nobody)?;
+    let is_podman = said.components.iter().flatten().any(|c| c.name.starts_with("Podman"));
+    let product = said.platform.map(|p| p.name).filter(|n| !n.is_empty());
+    let words = [product, said.version, Some(format!("API {version}"))];
+    Ok(Engine {
+        docker,
+        address: address.into(),
+        is_podman,
+        version: words.into_iter().flatten().collect::<Vec<_>>().join(" ").into(),
+    })
 }
 
 fn parse_version(text: &str) -> Option<ClientVersion> {

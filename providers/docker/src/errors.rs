@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use bollard::errors::Error as EngineError;
-use towpath_core::{Error, ErrorKind};
+use towpath_core::{Error, ErrorKind, Retry};
 
 use crate::PROVIDER;
 
@@ -28,8 +28,22 @@ fn io_error(e: &EngineError) -> Option<&io::Error> {
     None
 }
 
+/// Carries a failure of the way to an engine through the library, which knows its own errors only.
+pub(crate) fn carry(e: Error) -> EngineError {
+    EngineError::IOError { err: io::Error::other(e) }
+}
+
+/// What was carried.
+fn carried(e: &EngineError) -> Option<&Error> {
+    io_error(e)?.get_ref()?.downcast_ref()
+}
+
 /// What a failed request means; `what` is the sentence.
 pub(crate) fn failed(operation: &'static str, what: impl Into<String>, e: EngineError) -> Error {
+    if let Some(way) = carried(&e) {
+        let error = Error::new(way.kind(), PROVIDER, operation, what).caused_by(way.report());
+        return if way.retry() == Retry::Later { error.retry_later() } else { error };
+    }
     let kind = match &e {
         EngineError::DockerResponseServerError { status_code, .. } => match status_code {
             400 => ErrorKind::InvalidInput,

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod connector;
+mod deployer;
+mod dialled;
 mod engine;
 mod environment;
 mod errors;
@@ -9,9 +11,12 @@ mod reference;
 mod register;
 
 pub use connector::{DockerConnector, DockerConnectorConfig};
+pub use deployer::{
+    Beside, DockerDeploy, DockerDeployConfig, OnSwitch, Ready, RegistryLogin, ServiceContainer, Switch, SwitchFile,
+};
 pub use environment::{
-    ContainerSpec, DependsOn, DockerEnvironment, DockerEnvironmentConfig, Healthcheck, MountSpec, NetworkSpec, Restart,
-    VolumeSpec,
+    ContainerSpec, DependsOn, DockerEnvironment, DockerEnvironmentConfig, Healthcheck, MountKind, MountSpec,
+    NetworkSpec, Restart, VolumeSpec,
 };
 pub use image::{DockerImageBuilder, DockerImageConfig, DockerfileConfig, Pull, Swept};
 pub use register::register;

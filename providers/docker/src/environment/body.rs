@@ -136,7 +136,8 @@ fn host_config(
     }
 }
 
-fn health(check: &Healthcheck) -> HealthConfig {
+/// A check as the engine takes it.
+pub(crate) fn health(check: &Healthcheck) -> HealthConfig {
     let ns = |ms: u64| i64::try_from(ms.saturating_mul(NS)).unwrap_or(i64::MAX);
     HealthConfig {
         test: Some(check.test.clone()),

@@ -19,7 +19,7 @@ fn text(line: &[u8]) -> String {
 }
 
 /// The last lines that a container logged, of both its outputs.
-pub(super) async fn logs(engine: &Engine, operation: &'static str, container: &str, lines: u32) -> Result<Vec<String>> {
+pub(crate) async fn logs(engine: &Engine, operation: &'static str, container: &str, lines: u32) -> Result<Vec<String>> {
     let mut stream = Box::pin(engine.docker.logs(container, Some(options(lines, false))));
     let mut all = Vec::new();
     while let Some(said) = stream.next().await {

@@ -38,7 +38,10 @@ use self::difference::Difference;
 use self::look::World;
 use self::names::{CONTAINER, NETWORK, Owner, VOLUME};
 use self::spec::{Spec, builder_config};
+pub(crate) use body::health;
 pub use config::*;
+pub(crate) use logs::logs as last_logs;
+pub(crate) use spec::{Port, check_healthcheck};
 
 use crate::PROVIDER;
 use crate::connector::DockerConnector;

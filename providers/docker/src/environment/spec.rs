@@ -11,7 +11,9 @@ use towpath_core::pipeline::nearest;
 use towpath_core::{Context, Error, ErrorKind, Json, Result, Secret, digest_json};
 
 use super::compose;
-use super::config::{ContainerSpec, DependsOn, DockerEnvironmentConfig, MountKind, NetworkSpec, VolumeSpec};
+use super::config::{
+    ContainerSpec, DependsOn, DockerEnvironmentConfig, Healthcheck, MountKind, NetworkSpec, VolumeSpec,
+};
 use crate::PROVIDER;
 use crate::engine::{address, check_address, is_name};
 use crate::image::{DockerImageConfig, DockerfileConfig};
@@ -192,30 +194,7 @@ impl Spec {
                 return Err(invalid("it comes after itself".into()));
             }
         }
-        if let Some(check) = &c.healthcheck {
-            let good = match check.test.first().map(String::as_str) {
-                Some("NONE") => check.test.len() == 1,
-                Some("CMD") => check.test.len() > 1,
-                Some("CMD-SHELL") => check.test.len() == 2,
-                _ => false,
-            };
-            if !good {
-                return Err(invalid(
-                    "`healthcheck.test` is `[CMD, program, argument...]`, `[CMD-SHELL, command]` or `[NONE]`".into(),
-                ));
-            }
-            let times = [
-                ("interval_ms", check.interval_ms),
-                ("timeout_ms", check.timeout_ms),
-                ("start_period_ms", check.start_period_ms),
-            ];
-            if let Some((name, _)) = times.iter().find(|(_, ms)| ms.is_some_and(|ms| ms > MOST_MS)) {
-                return Err(invalid(format!(
-                    "`healthcheck.{name}` is more than the engine can count: at most {MOST_MS}"
-                )));
-            }
-        }
-        Ok(())
+        c.healthcheck.as_ref().map_or(Ok(()), check_healthcheck)
     }
 
     fn check_mount(&self, mount: &super::config::MountSpec) -> Result<()> {
@@ -276,6 +255,30 @@ fn folder_project(folder: Option<&Path>) -> String {
     }
 }
 
+/// Fails where the engine would not take a check.
+pub(crate) fn check_healthcheck(check: &Healthcheck) -> Result<()> {
+    let good = match check.test.first().map(String::as_str) {
+        Some("NONE") => check.test.len() == 1,
+        Some("CMD") => check.test.len() > 1,
+        Some("CMD-SHELL") => check.test.len() == 2,
+        _ => false,
+    };
+    if !good {
+        return Err(invalid(
+            "`healthcheck.test` is `[CMD, program, argument...]`, `[CMD-SHELL, command]` or `[NONE]`".into(),
+        ));
+    }
+    let times = [
+        ("interval_ms", check.interval_ms),
+        ("timeout_ms", check.timeout_ms),
+        ("start_period_ms", check.start_period_ms),
+    ];
+    if let Some((name, _)) = times.iter().find(|(_, ms)| ms.is_some_and(|ms| ms > MOST_MS)) {
+        return Err(invalid(format!("`healthcheck.{name}` is more than the engine can count: at most {MOST_MS}")));
+    }
+    Ok(())
+}
+
 fn twice(what: &str, name: &str) -> Error {
     invalid(format!("the {what} `{name}` is in the Compose file and in the config: change the name of one"))
 }
@@ -319,17 +322,17 @@ pub(super) fn digest(spec: &Json) -> String {
 
 /// A published port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Port {
-    pub(super) address: String,
+pub(crate) struct Port {
+    pub(crate) address: String,
     /// Empty: any that is free.
-    pub(super) published: String,
+    pub(crate) published: String,
     /// As the engine writes it: `80/tcp`.
-    pub(super) target: String,
+    pub(crate) target: String,
 }
 
 impl Port {
     /// Reads `[[address:]published:]target[/protocol]`.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| invalid(format!("`ports` has {text:?}: {why}"));
         let (text_of, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
         if !["tcp", "udp", "sctp"].contains(&protocol) {

@@ -1,5 +1,6 @@
 //! What an image starts from.
 
+use bollard::auth::DockerCredentials;
 use bollard::models::{ContainerConfig, HealthConfig, ImageConfig, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures::StreamExt as _;
@@ -102,7 +103,7 @@ pub(crate) async fn pull(cx: &Context, operation: &'static str, engine: &Engine,
     check_reference(operation, reference)?;
     let key = format!("pull/{}", reference.replace('/', "_"));
     let intent = json!({"pull": reference});
-    let get = |cx: Context| fetch(cx, operation, engine, reference);
+    let get = |cx: Context| fetch(cx, operation, engine, reference, None);
     cx.effect_idempotent(&key, &intent, get).await?;
     if engine.image(operation, reference).await?.is_some() {
         return Ok(());
@@ -123,13 +124,20 @@ pub(crate) async fn pull(cx: &Context, operation: &'static str, engine: &Engine,
     }
 }
 
-async fn fetch(cx: Context, operation: &'static str, engine: &Engine, reference: &str) -> Result<()> {
+/// Pulls an image, with `login` where the registry asks for one.
+pub(crate) async fn fetch(
+    cx: Context,
+    operation: &'static str,
+    engine: &Engine,
+    reference: &str,
+    login: Option<DockerCredentials>,
+) -> Result<()> {
     cx.emit(EventKind::Progress { message: format!("pulling {reference}"), done: None, total: None });
     // A name without tag or digest means all tags.
     let last = reference.rsplit('/').next().unwrap_or_default();
     let whole = if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") };
     let options = CreateImageOptions { from_image: Some(whole), ..CreateImageOptions::default() };
-    let mut stream = engine.docker.create_image(Some(options), None, None);
+    let mut stream = engine.docker.create_image(Some(options), None, login);
     let all = async {
         while let Some(said) = stream.next().await {
             said.map_err(|e| {

@@ -27,7 +27,7 @@ use towpath_core::{
 use self::base::Known;
 use self::dockerfile::Recipe;
 use self::key::Chain;
-pub(crate) use base::pull;
+pub(crate) use base::{fetch, pull};
 pub use config::{DockerImageConfig, DockerfileConfig, Pull};
 pub use sweep::Swept;
 
