@@ -24,6 +24,8 @@ mod host_tree;
 mod image_builder;
 mod journal;
 mod limit;
+#[cfg(unix)]
+pub mod local_tool;
 pub mod local_tree;
 mod log_sink;
 mod memory_store;
