@@ -24,6 +24,7 @@ mod host_tree;
 mod image_builder;
 mod journal;
 mod limit;
+mod local_process;
 #[cfg(unix)]
 pub mod local_tool;
 pub mod local_tree;
@@ -66,6 +67,7 @@ pub use host::*;
 pub use host_tree::*;
 pub use image_builder::*;
 pub use journal::*;
+pub use local_process::*;
 pub use log_sink::*;
 pub use memory_store::*;
 pub use monitor::*;

@@ -7,8 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use super::LocalProcess;
-use crate::{Context, ErrorKind};
+use crate::{Context, ErrorKind, LocalProcess};
 
 /// How often a process that is no child of this one is looked at.
 const LOOK: Duration = Duration::from_millis(50);

@@ -14,15 +14,16 @@
 //!
 //! ```no_run
 //! # async fn example(cx: &towpath_core::Context, folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
-//! use towpath_core::local_tool::{Interrupt, Logs, Reach, Running};
+//! use towpath_core::local_tool::{Interrupt, Logs, Reach, Running, Waited};
 //!
 //! let interrupt = Interrupt::new(Reach::Tool, std::time::Duration::from_secs(60), folder.join("interrupted"));
 //! let mut command = tokio::process::Command::new("terraform");
 //! command.args(["apply", "-json"]);
 //! let mut running = Running::start(command, &Logs::of(folder.join("apply.jsonl")), interrupt)?;
 //! match running.follow(cx, |line| println!("{line}")).await? {
-//!     Some(status) => println!("{status}, {}", running.errors()),
-//!     None => println!("process {} was interrupted and goes on", running.pid()),
+//!     Waited::Done(status) => println!("{status}, {}", running.errors()),
+//!     Waited::Stopped(status, why) => println!("{why:?}: it was interrupted, and has ended with {status}"),
+//!     Waited::Left(why) => println!("{why:?}: process {} was interrupted, and goes on", running.pid()),
 //! }
 //! # Ok(())
 //! # }
@@ -48,9 +49,9 @@ use tokio::process::{Child, Command};
 pub use ask::{ask, find_program};
 pub use growing::Growing;
 pub use interrupt::{Interrupt, Reach, Waited};
-pub use survivor::{LocalProcess, Mark, marked, writer_of};
+pub use survivor::{Mark, marked, writer_of};
 
-use crate::{Context, ErrorKind};
+use crate::Context;
 
 /// How often the output is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -109,7 +110,7 @@ pub struct Running {
     log: Growing,
     err: PathBuf,
     interrupt: Interrupt,
-    stopped: Option<ErrorKind>,
+    /// Nobody need be interrupted any more.
     over: bool,
 }
 
@@ -127,7 +128,7 @@ impl Running {
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let child = command.spawn().map_err(NotStarted::Program)?;
         let pid = child.id().unwrap_or_default();
-        Ok(Self { child, pid, log, err: logs.err.clone(), interrupt, stopped: None, over: false })
+        Ok(Self { child, pid, log, err: logs.err.clone(), interrupt, over: false })
     }
 
     /// Its process id, which is also that of its group.
@@ -135,47 +136,30 @@ impl Running {
         self.pid
     }
 
-    /// Hands over each line of its standard output, and gives its status when it has ended. A cancel or the deadline interrupts it, and it is
-    /// awaited. `None`: it did not end within its time then, and goes on.
+    /// Hands over each line of its standard output, and waits until it has ended. A cancel or the deadline interrupts it, and it is awaited: it may have
+    /// succeeded all the same, if it was done before it heard.
     ///
     /// # Errors
     ///
     /// It has ended, and its output can't be read.
-    pub async fn follow(&mut self, cx: &Context, mut each: impl FnMut(&str)) -> io::Result<Option<ExitStatus>> {
-        let pid = self.pid;
-        let waited = {
-            let work = pin!(until_ended(&mut self.child, &mut self.log, &mut each));
-            self.interrupt.wait_for(cx, pid, work).await
-        };
-        let (ended, why) = match waited {
-            Waited::Done(ended) => (ended, None),
-            Waited::Stopped(ended, why) => (ended, Some(why)),
-            Waited::Left(why) => {
-                self.stopped = Some(why);
-                return Ok(None);
-            }
-        };
-        self.stopped = why;
+    pub async fn follow(&mut self, cx: &Context, mut each: impl FnMut(&str)) -> io::Result<Waited<ExitStatus>> {
+        let work = pin!(until_ended(&mut self.child, &mut self.log, &mut each));
+        let waited = self.interrupt.wait_for(cx, self.pid, work).await;
         self.over = true;
-        ended.map(Some)
+        Ok(match waited {
+            Waited::Done(ended) => Waited::Done(ended?),
+            Waited::Stopped(ended, why) => Waited::Stopped(ended?, why),
+            Waited::Left(why) => Waited::Left(why),
+        })
     }
 
-    /// Hands over the lines that are left, and gives its status, however long that takes: for one that was [interrupted and did not
-    /// end](Self::follow).
+    /// Hands over the lines that are left, and gives its status, however long that takes: for one that was [left](Waited::Left).
     ///
     /// # Errors
     ///
     /// As [`follow`](Self::follow).
     pub async fn ended(&mut self, mut each: impl FnMut(&str)) -> io::Result<ExitStatus> {
-        let status = until_ended(&mut self.child, &mut self.log, &mut each).await;
-        self.over = true;
-        status
-    }
-
-    /// Why it was interrupted: [`Cancelled`](ErrorKind::Cancelled) or [`Timeout`](ErrorKind::Timeout). It may have succeeded all the same,
-    /// if it was done before it heard.
-    pub fn stopped(&self) -> Option<ErrorKind> {
-        self.stopped
+        until_ended(&mut self.child, &mut self.log, &mut each).await
     }
 
     /// What it has written to its standard error.
@@ -186,8 +170,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that was interrupted has heard it.
-        if !self.over && self.stopped.is_none() && self.interrupt.on_drop {
+        if !self.over && self.interrupt.on_drop {
             self.interrupt.send(self.pid);
         }
     }

@@ -12,53 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
 
-/// A process of this machine, told apart from a later one with the same id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LocalProcess {
-    /// Clock ticks since boot. First, so that the oldest comes first.
-    started: u64,
-    pid: u32,
-    group: u32,
-}
-
-impl LocalProcess {
-    /// The process with this id. `None`: there is none, or only its remains.
-    pub fn of(pid: u32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The command's name may hold blanks and brackets; the last bracket ends it.
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        if matches!(*fields.first()?, "Z" | "X") {
-            return None;
-        }
-        Some(Self { started: fields.get(19)?.parse().ok()?, pid, group: fields.get(2)?.parse().ok()? })
-    }
-
-    /// Its id.
-    pub fn pid(self) -> u32 {
-        self.pid
-    }
-
-    /// The process group that it was found in.
-    pub fn group(self) -> u32 {
-        self.group
-    }
-
-    /// Whether it leads its group, as a tool does; what it starts is in that group, or leads another one.
-    pub fn leads(self) -> bool {
-        self.group == self.pid
-    }
-
-    /// Whether it runs still.
-    pub fn is_alive(self) -> bool {
-        Self::of(self.pid).is_some_and(|now| now.started == self.started)
-    }
-
-    /// What runs there, for people: the program's name only, since arguments may hold anything.
-    pub fn name(self) -> String {
-        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        format!("{} (process {})", name.trim(), self.pid)
-    }
-}
+use crate::LocalProcess;
 
 fn ids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -125,7 +79,7 @@ impl Mark {
             if found.is_empty() {
                 return Vec::new();
             }
-            for pid in found.iter().filter_map(|p| i32::try_from(p.pid).ok()) {
+            for pid in found.iter().filter_map(|p| i32::try_from(p.pid()).ok()) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Mutex;
 
 use super::*;
+use crate::{ErrorKind, LocalProcess};
 
 /// A tool in Perl: it hears an interrupt also where whoever runs the tests ignores those, which a shell would inherit. It says `ready` when it
 /// can hear, and `heard` for each interrupt.
@@ -39,7 +41,7 @@ fn start(command: Command, folder: &Path, interrupt: Interrupt) -> Running {
 }
 
 /// Follows a tool, and cancels when it says `ready`.
-async fn cancelled(running: &mut Running) -> (Option<ExitStatus>, Vec<String>) {
+async fn cancelled(running: &mut Running) -> (Waited<ExitStatus>, Vec<String>) {
     let (cx, token) = Context::new().child();
     let mut lines = Vec::new();
     let each = |line: &str| {
@@ -50,6 +52,10 @@ async fn cancelled(running: &mut Running) -> (Option<ExitStatus>, Vec<String>) {
     };
     let status = running.follow(&cx, each).await.unwrap();
     (status, lines)
+}
+
+fn exit(code: i32) -> ExitStatus {
+    ExitStatus::from_raw(code << 8)
 }
 
 async fn until(what: impl Fn() -> bool) {
@@ -65,8 +71,8 @@ async fn lines_errors_and_status_are_passed_on() {
     command.args(["-c", "cat; echo one; echo bad >&2; printf 'two\r\n\\377'; exit 3"]);
     let mut running = start(command, folder.path(), interrupt(folder.path(), LONG));
     let mut lines = Vec::new();
-    let status = running.follow(&Context::new(), |line| lines.push(line.to_owned())).await.unwrap().unwrap();
-    assert_eq!((status.code(), running.stopped()), (Some(3), None));
+    let ended = running.follow(&Context::new(), |line| lines.push(line.to_owned())).await.unwrap();
+    assert_eq!(ended, Waited::Done(exit(3)));
     assert_eq!((lines, running.errors()), (vec!["one".into(), "two".into(), "\u{fffd}".into()], "bad\n".into()));
     use std::os::unix::fs::MetadataExt as _;
     for file in ["out.log", "out.err"] {
@@ -94,7 +100,7 @@ async fn a_cancel_is_heard_and_awaited() {
         let folder = tempfile::tempdir().unwrap();
         let mut running = start(obedient(status), folder.path(), interrupt(folder.path(), LONG));
         let (ended, lines) = cancelled(&mut running).await;
-        assert_eq!((ended.unwrap().code(), running.stopped()), (Some(status), Some(ErrorKind::Cancelled)));
+        assert_eq!(ended, Waited::Stopped(exit(status), ErrorKind::Cancelled));
         assert_eq!(lines, ["ready", "heard"]);
     }
 }
@@ -108,8 +114,8 @@ async fn the_deadline_interrupts_too() {
     let cx = Context::builder().listener(std::sync::Arc::new(listener)).build().with_timeout(SHORT);
     let interrupt = interrupt(folder.path(), LONG).with_notice("it is asked to stop");
     // It may be interrupted before it can hear.
-    let status = start(obedient(1), folder.path(), interrupt).follow(&cx, |_| {}).await.unwrap().unwrap();
-    assert!(!status.success());
+    let ended = start(obedient(1), folder.path(), interrupt).follow(&cx, |_| {}).await.unwrap();
+    assert!(matches!(ended, Waited::Stopped(status, ErrorKind::Timeout) if !status.success()), "{ended:?}");
     let said = format!("{:?}", notices.lock().unwrap());
     assert_eq!(said.matches("it is asked to stop").count(), 1, "{said}");
 }
@@ -120,7 +126,7 @@ async fn one_that_does_not_end_is_interrupted_once_and_goes_on() {
     let asked = interrupt(folder.path(), SHORT).also_on_drop();
     let mut running = start(deaf(folder.path()), folder.path(), asked.clone());
     let (ended, mut lines) = cancelled(&mut running).await;
-    assert_eq!((ended, running.stopped()), (None, Some(ErrorKind::Cancelled)));
+    assert_eq!(ended, Waited::Left(ErrorKind::Cancelled));
     // Nor by somebody else, who has taken up the work.
     asked.send(running.pid());
     std::fs::write(folder.path().join("go"), "").unwrap();
@@ -153,7 +159,7 @@ async fn an_interrupt_reaches_the_tool_or_its_group() {
                 std::fs::write(folder.path().join("go"), "").unwrap();
             }
         };
-        assert!(running.follow(&cx, each).await.unwrap().unwrap().success());
+        assert_eq!(running.follow(&cx, each).await.unwrap(), Waited::Stopped(exit(0), ErrorKind::Cancelled));
         assert_eq!(lines.iter().any(|line| line == "helper"), expected, "{reach:?}: {lines:?}");
     }
 }
@@ -243,7 +249,7 @@ async fn all_that_carries_a_mark_is_killed() {
     mark.put_on(&mut command);
     let mut running = start(command, folder.path(), interrupt(folder.path(), Duration::ZERO));
     let (ended, _) = cancelled(&mut running).await;
-    assert_eq!((ended, mark.processes().len()), (None, 2));
+    assert_eq!((ended, mark.processes().len()), (Waited::Left(ErrorKind::Cancelled), 2));
     assert_eq!(mark.kill_all().await, Vec::<String>::new());
     assert_eq!(running.ended(|_| {}).await.unwrap().code(), None);
     assert_eq!(mark.processes(), []);

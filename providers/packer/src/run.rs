@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::process::Command;
-use towpath_core::local_tool::{Logs, NotStarted, Running};
+use towpath_core::local_tool::{Logs, NotStarted, Running, Waited};
 use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
 
 use crate::files::storage;
@@ -113,22 +113,23 @@ impl Run<'_> {
             }
         })?;
         let mut report = Report::default();
-        let ended = running.follow(cx, |line| self.pass(cx, &mut report, line)).await.map_err(own)?;
-        let (status, killed) = match ended {
-            Some(status) => (status, false),
-            None => {
-                work.mark().kill_all().await;
-                (running.ended(|line| self.pass(cx, &mut report, line)).await.map_err(own)?, true)
-            }
-        };
+        let (status, why, killed) =
+            match running.follow(cx, |line| self.pass(cx, &mut report, line)).await.map_err(own)? {
+                Waited::Done(status) => (status, None, false),
+                Waited::Stopped(status, why) => (status, Some(why), false),
+                Waited::Left(why) => {
+                    work.mark().kill_all().await;
+                    (running.ended(|line| self.pass(cx, &mut report, line)).await.map_err(own)?, Some(why), true)
+                }
+            };
         // Where somebody else killed it, its children are nobody's.
-        let left = match running.stopped().is_some() || status.code().is_none() {
+        let left = match why.is_some() || status.code().is_none() {
             true if !status.success() => work.mark().kill_all().await,
             _ => Vec::new(),
         };
         let runs_on = !left.is_empty();
         // It was done before it heard: a success is one.
-        let stopped = running.stopped().filter(|_| !status.success()).map(|kind| Stopped { kind, killed, left });
+        let stopped = why.filter(|_| !status.success()).map(|kind| Stopped { kind, killed, left });
         Ok(Finished { report, status, stderr: running.errors(), stopped, left: runs_on })
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::process::Command;
-use towpath_core::local_tool::{self, Interrupt, Logs, NotStarted, Reach, Running};
+use towpath_core::local_tool::{self, Interrupt, Logs, NotStarted, Reach, Running, Waited};
 use towpath_core::{Context, Error, ErrorKind, Result};
 
 use crate::provider::TERRAFORM;
@@ -92,15 +92,14 @@ impl Site {
             NotStarted::Program(e) => self.not_started(operation, e),
         })?;
         let mut seen = Seen::default();
-        let ended = running.follow(cx, |line| seen.take(cx, &self.stack, line, quiet)).await.map_err(not_kept)?;
-        match (ended, running.stopped()) {
-            (Some(status), Some(why)) if !status.success() => Err(self.interrupted(operation, why, &seen)),
-            // Perhaps it was done before the interrupt reached it.
-            (Some(status), _) => {
+        let take = |line: &str| seen.take(cx, &self.stack, line, quiet);
+        match running.follow(cx, take).await.map_err(not_kept)? {
+            Waited::Left(why) => Err(self.still_runs(operation, why, running.pid())),
+            Waited::Stopped(status, why) if !status.success() => Err(self.interrupted(operation, why, &seen)),
+            Waited::Done(status) | Waited::Stopped(status, _) => {
                 let stderr = cx.masker().mask(&running.errors()).into_owned();
                 Ok(Ran { status, seen, stderr })
             }
-            (None, why) => Err(self.still_runs(operation, why.unwrap_or(ErrorKind::Cancelled), running.pid())),
         }
     }
 

@@ -7,10 +7,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::process::Command;
-use towpath_core::local_tool::{
-    Interrupt, LocalProcess, Logs, Mark, NotStarted, Reach, Running, Waited, is_written, marked,
-};
-use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
+use towpath_core::local_tool::{Interrupt, Logs, Mark, NotStarted, Reach, Running, Waited, is_written, marked};
+use towpath_core::{Context, Error, ErrorKind, EventKind, LocalProcess, Result};
 
 use super::VAGRANT;
 use super::message::Line;
@@ -110,11 +108,10 @@ impl Site {
             }
             None => printed.push(text.trim_end().to_owned()),
         };
-        let ended = running.follow(cx, take).await.map_err(own)?;
-        let status = match (ended, running.stopped()) {
-            (Some(status), Some(why)) if !status.success() => return Err(stopped(operation, why)),
-            (Some(status), _) => status,
-            (None, why) => return Err(still_runs(operation, why.unwrap_or(ErrorKind::Cancelled), running.pid())),
+        let status = match running.follow(cx, take).await.map_err(own)? {
+            Waited::Left(why) => return Err(still_runs(operation, why, running.pid())),
+            Waited::Stopped(status, why) if !status.success() => return Err(stopped(operation, why)),
+            Waited::Done(status) | Waited::Stopped(status, _) => status,
         };
         let stderr = running.errors();
         let failure = lines.iter().rev().find(|l: &&Line| l.kind == "error-exit");
