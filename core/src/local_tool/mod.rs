@@ -96,7 +96,8 @@ fn new_log(path: &Path) -> io::Result<File> {
 /// another user, where no process of it is found.
 pub fn is_written(out: &Path) -> bool {
     let Ok(file) = File::open(out) else { return false };
-    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    // Shared, so that two who look at the same time don't see each other.
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// A tool at work.
@@ -110,7 +111,7 @@ pub struct Running {
     log: Growing,
     err: PathBuf,
     interrupt: Interrupt,
-    /// Nobody need be interrupted any more.
+    /// It has ended, or was interrupted.
     over: bool,
 }
 

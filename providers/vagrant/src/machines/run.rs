@@ -83,6 +83,10 @@ impl Site {
         cx.check(VAGRANT, operation)?;
         let own = |e| storage(operation, &self.folder, e);
         private_dir(&self.own()).map_err(own)?;
+        // What killed processes have left; each goes when it is dropped.
+        for (path, held) in abandoned(&self.own(), RUN) {
+            drop(Folder { path, _held: held });
+        }
         let (path, held) = new_held(&self.own(), RUN).map_err(own)?;
         let folder = Folder { path, _held: held };
         let mut command = Command::new(&self.program);
@@ -132,7 +136,7 @@ impl Site {
         all.find(|(process, run)| process.leads() && run.parent() == Some(&self.own()))
     }
 
-    /// Waits for a vagrant that outlived the process which had started it here, and clears away what such runs have left.
+    /// Waits for a vagrant that outlived the process which had started it here.
     pub(super) async fn wait_for_survivor(&self, cx: &Context, operation: &'static str) -> Result<()> {
         while let Some((tool, run)) = self.survivor() {
             let pid = tool.pid();
@@ -142,10 +146,6 @@ impl Site {
                 Waited::Stopped((), why) => return Err(stopped(operation, why)),
                 Waited::Left(why) => return Err(still_runs(operation, why, pid)),
             }
-        }
-        // Each goes when it is dropped.
-        for (path, held) in abandoned(&self.own(), RUN) {
-            drop(Folder { path, _held: held });
         }
         Ok(())
     }
