@@ -25,6 +25,9 @@ mod image_builder;
 mod journal;
 mod lease;
 mod limit;
+mod local_process;
+#[cfg(unix)]
+pub mod local_tool;
 pub mod local_tree;
 mod log_sink;
 mod memory_store;
@@ -66,6 +69,7 @@ pub use host_tree::*;
 pub use image_builder::*;
 pub use journal::*;
 pub use lease::{Waiter, waiting};
+pub use local_process::*;
 pub use log_sink::*;
 pub use memory_store::*;
 pub use monitor::*;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Deployment, Entry, Environment, Json, Record, Result, Timestamp};
+use crate::{Deployment, Entry, Environment, Json, LocalProcess, Record, Result, Timestamp};
 
 /// Keeps runs, leases, ledgers and environments. Durable when a call returns.
 #[async_trait]
@@ -195,13 +195,14 @@ impl OwnerProcess {
     /// This process. `None` where the system does not say (no `/proc`).
     pub fn this() -> Option<Self> {
         let pid = std::process::id();
-        Some(Self { boot: boot_id()?, namespace: pid_namespace(), pid, started: start_time(pid)? })
+        let started = LocalProcess::of(pid)?.started();
+        Some(Self { boot: boot_id()?, namespace: pid_namespace(), pid, started })
     }
 
     /// Says whether it is certainly dead. `false` also means: another machine, or not known.
     pub fn is_dead(&self) -> bool {
         let here = boot_id().is_some_and(|b| b == self.boot) && pid_namespace() == self.namespace;
-        here && start_time(self.pid) != Some(self.started)
+        here && LocalProcess::of(self.pid).map(LocalProcess::started) != Some(self.started)
     }
 }
 
@@ -211,16 +212,6 @@ fn boot_id() -> Option<String> {
 
 fn pid_namespace() -> String {
     std::fs::read_link("/proc/self/ns/pid").map(|p| p.display().to_string()).unwrap_or_default()
-}
-
-/// Field 22 of `/proc/PID/stat`; the command in field 2 may hold blanks and brackets. A zombie counts as dead.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 /// A time-limited right, with the number that fences off its former owners.

@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use towpath_core::LocalProcess;
+use towpath_core::local_tool::Mark;
 
 /// Environment variable that names the thing a process belongs to. Its children inherit it, so that leftovers are found.
 pub(crate) const TOKEN_VAR: &str = "TOWPATH_LOCAL_TOKEN";
@@ -25,12 +27,15 @@ pub(crate) struct ProcessId {
 impl ProcessId {
     /// Says whether exactly this process runs still. A zombie does not.
     pub(crate) fn is_alive(&self) -> bool {
-        start_time(self.pid) == Some(self.started) && !is_zombie(self.pid) && self.has_token()
+        let now = u32::try_from(self.pid).ok().and_then(LocalProcess::of);
+        now.is_some_and(|now| now.started() == self.started) && self.has_token()
     }
 
     /// A process of another boot may have the same id and start time, but not the token.
     fn has_token(&self) -> bool {
-        fs::read(format!("/proc/{}/environ", self.pid)).is_ok_and(|environ| carries(&environ, &self.token))
+        let wanted = format!("{TOKEN_VAR}={}", self.token);
+        let environ = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        environ.split(|b| *b == 0).any(|v| v == wanted.as_bytes())
     }
 
     /// Sends a signal, unless the process is gone.
@@ -72,43 +77,17 @@ async fn wait_until(limit: Duration, done: impl Fn() -> bool) -> bool {
     }
 }
 
-/// Fields of `/proc/<pid>/stat` after the command's name: the state is the first.
-fn stat_fields(pid: impl std::fmt::Display) -> Option<Vec<String>> {
+/// Start time of a process, or of its remains, in clock ticks since boot. `None`: there is no such process.
+pub(crate) fn start_time(pid: impl std::fmt::Display) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold spaces and brackets; the last bracket ends it.
-    let (_, rest) = text.rsplit_once(')')?;
-    Some(rest.split_ascii_whitespace().map(str::to_owned).collect())
-}
-
-/// Start time of a process in clock ticks since boot. `None`: there is no such process.
-pub(crate) fn start_time(pid: impl std::fmt::Display) -> Option<u64> {
-    stat_fields(pid)?.get(19)?.parse().ok()
-}
-
-fn is_zombie(pid: i32) -> bool {
-    stat_fields(pid).is_none_or(|f| f.first().is_none_or(|s| s == "Z" || s == "X"))
-}
-
-fn carries(environ: &[u8], token: &str) -> bool {
-    let wanted = format!("{TOKEN_VAR}={token}");
-    environ.split(|b| *b == 0).any(|v| v == wanted.as_bytes())
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// All processes of this user that carry `token` in their environment.
 pub(crate) fn find_by_token(token: &str) -> Vec<ProcessId> {
-    let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return found };
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-        let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { continue };
-        if carries(&environ, token)
-            && !is_zombie(pid)
-            && let Some(started) = start_time(pid)
-        {
-            found.push(ProcessId { pid, started, token: token.to_owned() });
-        }
-    }
-    found
+    let all = Mark::new(TOKEN_VAR, token).processes().into_iter();
+    all.map(|p| ProcessId { pid: p.pid().cast_signed(), started: p.started(), token: token.to_owned() }).collect()
 }
 
 /// Ends every process that carries `token`: KILL, until none is left. Gives how many there were.

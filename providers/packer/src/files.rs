@@ -1,6 +1,5 @@
 //! Files of this builder.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -9,20 +8,6 @@ use towpath_core::{Error, ErrorKind};
 pub(crate) use towpath_core::private_files::*;
 
 use crate::provider::PACKER;
-
-/// Removes a file. `false`: there was none.
-pub(crate) fn remove(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// Runs file work where it may block.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
-}
 
 /// This builder's own files can't be written or read.
 pub(crate) fn storage(operation: &'static str, path: &Path, e: io::Error) -> Error {

@@ -37,29 +37,6 @@ pub(crate) fn unescape(field: &str) -> String {
     field.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "\r")
 }
 
-/// Takes lines out of a text that grows.
-#[derive(Debug, Default)]
-pub(crate) struct Lines {
-    rest: Vec<u8>,
-}
-
-impl Lines {
-    /// Gives the lines that are complete now. Bytes that are no UTF-8 are replaced.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
-        self.rest.extend_from_slice(bytes);
-        let Some(end) = self.rest.iter().rposition(|b| *b == b'\n') else { return Vec::new() };
-        let rest = self.rest.split_off(end + 1);
-        let done = std::mem::replace(&mut self.rest, rest);
-        String::from_utf8_lossy(&done).lines().map(str::to_owned).collect()
-    }
-
-    /// Gives the last line, if it has no end.
-    pub(crate) fn finish(&mut self) -> Option<String> {
-        let rest = std::mem::take(&mut self.rest);
-        (!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned())
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
@@ -99,20 +76,6 @@ mod tests {
     fn other_lines_are_none() {
         for text in ["", "Error: ", "a,b,c", ",,ui,say,x", "123", "123,x", "panic: 1,2,3"] {
             assert_eq!(Line::parse(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn lines_come_complete_whatever_the_pieces() {
-        let text = "1,,ui,say,one\n2,,ui,say,zwölf\n3,,ui,say,end";
-        for size in 1..text.len() {
-            let mut lines = Lines::default();
-            let mut got = Vec::new();
-            for piece in text.as_bytes().chunks(size) {
-                got.extend(lines.feed(piece));
-            }
-            got.extend(lines.finish());
-            assert_eq!(got, text.lines().collect::<Vec<_>>(), "in pieces of {size}");
         }
     }
 }

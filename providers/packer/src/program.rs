@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
+use towpath_core::local_tool::{self, find_program};
 use towpath_core::{Context, Error, ErrorKind, Json, Preflight, Result};
 
 use crate::artifact::unreadable;
@@ -63,12 +62,7 @@ pub(crate) struct Program {
 
 /// Finds a program by its path, or by its name in `PATH`.
 pub(crate) fn find(config: &PackerConfig, program: &Path) -> Option<PathBuf> {
-    let runs = |p: &Path| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    if program.components().count() > 1 {
-        return std::path::absolute(program).ok().filter(|p| runs(p));
-    }
-    let path = config.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH")).unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| runs(p))
+    find_program(program, config.env.get("PATH").map(OsStr::new))
 }
 
 /// Asks a program something that it answers at once.
@@ -79,20 +73,18 @@ pub(crate) async fn ask(
     operation: &'static str,
     args: &[impl AsRef<OsStr>],
 ) -> Result<std::process::Output> {
-    let run =
-        Command::new(program).args(args).envs(environment(config)).stdin(Stdio::null()).kill_on_drop(true).output();
-    let answer = async {
-        let out = tokio::time::timeout(LIMIT, run).await.map_err(|_| {
-            Error::new(ErrorKind::ToolFailed, PACKER, operation, "the program does not answer within a minute")
-                .with("program", program.display())
-        })?;
-        out.map_err(|e| {
-            Error::new(ErrorKind::ToolMissing, PACKER, operation, "the program can't be started")
-                .with("program", program.display())
-                .caused_by(e)
-        })
-    };
-    cx.guard(PACKER, operation, answer).await
+    let mut command = Command::new(program);
+    command.args(args).envs(environment(config));
+    let asked = local_tool::ask(cx, PACKER, operation, &mut command);
+    let out = tokio::time::timeout(LIMIT, asked).await.map_err(|_| {
+        Error::new(ErrorKind::ToolFailed, PACKER, operation, "the program does not answer within a minute")
+            .with("program", program.display())
+    })??;
+    out.map_err(|e| {
+        Error::new(ErrorKind::ToolMissing, PACKER, operation, "the program can't be started")
+            .with("program", program.display())
+            .caused_by(e)
+    })
 }
 
 /// Finds Packer and asks it for its version.

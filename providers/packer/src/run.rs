@@ -1,26 +1,20 @@
 //! Runs Packer to its end, and passes on what it says.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::Instant;
+use towpath_core::local_tool::{Logs, NotStarted, Running, Waited};
 use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
 
 use crate::files::storage;
-use crate::message::Lines;
 use crate::output::{Report, Said};
-use crate::process::{self, TOKEN_VAR};
 use crate::provider::PACKER;
-use crate::work::{Work, create_locked, create_private};
+use crate::work::Work;
 use crate::{OnError, PackerConfig};
-
-/// How often the output is looked at.
-const LOOK: Duration = Duration::from_millis(40);
 
 /// What is run, and how.
 #[derive(Debug)]
@@ -96,112 +90,53 @@ pub(crate) fn aftermath(config: &PackerConfig, killed: bool) -> &'static str {
     }
 }
 
-/// Interrupts a run whose future is dropped. Nobody waits for it here: its folder stays, for the next build to look after it.
-struct OnDrop<'a>(Option<i32>, &'a Work);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.into_iter().for_each(|group| self.1.interrupt(group));
-    }
-}
-
-/// Follows a file that grows.
-struct Follow {
-    file: File,
-    lines: Lines,
-}
-
-impl Follow {
-    fn more(&mut self) -> io::Result<Vec<String>> {
-        let mut bytes = Vec::new();
-        self.file.read_to_end(&mut bytes)?;
-        Ok(self.lines.feed(&bytes))
-    }
-}
-
 impl Run<'_> {
     /// Runs it. A cancel or the deadline interrupts it, and is awaited. Whoever called this settles `work` when nothing of the
     /// result can be lost any more.
     pub(crate) async fn finish(&self, cx: &Context, work: &Work) -> Result<Finished> {
         cx.check(PACKER, self.operation)?;
         let own = |e| storage(self.operation, &work.dir, e);
-        // Files and not pipes: if towpath dies, Packer can go on writing, and so cleans up as if nothing had happened.
-        let stdout = create_locked(&work.stdout()).map_err(own)?;
-        let stderr = create_private(&work.stderr()).map_err(own)?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).current_dir(&self.config.working_dir).envs(environment(self.config));
+        work.mark().put_on(&mut command);
+        // Where nobody waits for it any more, its folder stays, for the next build to look after it.
+        let mut interrupt = work.interrupt(Duration::from_secs(self.config.cancel_grace_s.into())).also_on_drop();
+        if self.tell {
+            interrupt = interrupt.with_notice("packer is interrupted, and cleans up");
+        }
         work.start();
-        let mut child = Command::new(&self.program)
-            .args(&self.args)
-            .current_dir(&self.config.working_dir)
-            .envs(environment(self.config))
-            .env(TOKEN_VAR, &work.token)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .process_group(0)
-            .spawn()
-            .map_err(|e| {
-                work.settle();
-                self.not_started(e)
-            })?;
-        let group = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let mut on_drop = OnDrop(group, work);
-        let mut follow = Follow { file: File::open(work.stdout()).map_err(own)?, lines: Lines::default() };
+        let mut running = Running::start(command, &Logs::of(work.stdout()), interrupt).map_err(|e| {
+            work.settle();
+            match e {
+                NotStarted::Logs(e) => own(e),
+                NotStarted::Program(e) => self.not_started(e),
+            }
+        })?;
         let mut report = Report::default();
-        let mut stop: Option<(ErrorKind, Instant)> = None;
-        let mut killed = false;
-        let grace = Duration::from_secs(u64::from(self.config.cancel_grace_s));
-        let status = loop {
-            tokio::select! {
-                biased;
-                status = child.wait() => break status.map_err(own)?,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            self.pass(cx, &mut report, follow.more().map_err(own)?);
-            match stop {
-                None => {
-                    let kind = if cx.is_cancelled() {
-                        ErrorKind::Cancelled
-                    } else if cx.deadline().is_some_and(|at| std::time::Instant::now() >= at) {
-                        ErrorKind::Timeout
-                    } else {
-                        continue;
-                    };
-                    if self.tell {
-                        cx.warn("packer is interrupted, and cleans up");
-                    }
-                    group.into_iter().for_each(|group| work.interrupt(group));
-                    stop = Some((kind, Instant::now() + grace));
+        let (status, why, killed) =
+            match running.follow(cx, |line| self.pass(cx, &mut report, line)).await.map_err(own)? {
+                Waited::Done(status) => (status, None, false),
+                Waited::Stopped(status, why) => (status, Some(why), false),
+                Waited::Left(why) => {
+                    work.mark().kill_all().await;
+                    (running.ended(|line| self.pass(cx, &mut report, line)).await.map_err(own)?, Some(why), true)
                 }
-                Some((_, until)) if !killed && Instant::now() >= until => {
-                    killed = true;
-                    process::kill_all(&work.token).await;
-                }
-                Some(_) => {}
-            }
-        };
-        on_drop.0 = None;
-        let mut rest = follow.more().map_err(own)?;
-        rest.extend(follow.lines.finish());
-        self.pass(cx, &mut report, rest);
+            };
         // Where somebody else killed it, its children are nobody's.
-        let left = match stop.is_some() || status.code().is_none() {
-            true if !status.success() => process::kill_all(&work.token).await,
+        let left = match why.is_some() || status.code().is_none() {
+            true if !status.success() => work.mark().kill_all().await,
             _ => Vec::new(),
         };
         let runs_on = !left.is_empty();
         // It was done before it heard: a success is one.
-        let stopped = stop.filter(|_| !status.success()).map(|(kind, _)| Stopped { kind, killed, left });
-        let stderr = std::fs::read(work.stderr()).unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        Ok(Finished { report, status, stderr, stopped, left: runs_on })
+        let stopped = why.filter(|_| !status.success()).map(|kind| Stopped { kind, killed, left });
+        Ok(Finished { report, status, stderr: running.errors(), stopped, left: runs_on })
     }
 
-    fn pass(&self, cx: &Context, report: &mut Report, lines: Vec<String>) {
-        for said in lines.iter().flat_map(|line| report.take(line)) {
-            if !self.tell {
-                continue;
-            }
+    fn pass(&self, cx: &Context, report: &mut Report, line: &str) {
+        for said in report.take(line) {
             match said {
+                _ if !self.tell => {}
                 Said::Step(message) => cx.emit(EventKind::Progress { message, done: None, total: None }),
                 Said::Line { stream, line } => cx.emit(EventKind::Output { stream: stream.to_owned(), line }),
             }

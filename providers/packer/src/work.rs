@@ -8,28 +8,25 @@
 //!                         /run.json        what is built, for whoever finds it
 //!                         /template.json, vars.json   what Packer reads
 //!                         /interrupted     there once Packer was interrupted
-//!                         /stdout, stderr  its output, so that it outlives towpath; the first is held by Packer
+//!                         /stdout, stdout.err  its output
 //! ```
-//!
-//! The kernel lets a lock go when its process ends, however that ends, so nobody has to guess from process ids, boots or machines
-//! whether an owner is alive.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use towpath_core::local_tool::{Interrupt, Mark, Reach, is_written};
 use towpath_core::{Artifact, Context, Result};
 
 use crate::artifact::{Making, is_file};
-use crate::files::{private_dir, read_json, storage, write_json};
+use crate::files::{Held, hold, private_dir, read_json, storage, write_json};
 use crate::output::Report;
-use crate::process;
 use crate::provider::PACKER;
+
+/// Environment variable of Packer and all that it starts. Its value is random for each run.
+const TOKEN_VAR: &str = "TOWPATH_PACKER_RUN";
 
 /// Starts the name of a run's folder.
 const RUN: &str = "run-";
@@ -50,26 +47,7 @@ pub(crate) struct Work {
     /// What is built; `None`: the template is only looked at.
     content_key: Option<String>,
     started: AtomicBool,
-    _lock: Flock<File>,
-}
-
-/// Takes the lock of a run's folder. `None`: somebody has it, or the folder is gone.
-fn hold(dir: &Path) -> io::Result<Option<Flock<File>>> {
-    let path = dir.join("lock");
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = match open {
-        Ok(file) => file,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => lock,
-        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-        Err((_, e)) => return Err(e.into()),
-    };
-    // Its last owner may have removed it after it was opened here.
-    let (held, there) = (lock.metadata()?, fs::metadata(&path));
-    Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())).then_some(lock))
+    _held: Held,
 }
 
 impl Work {
@@ -81,10 +59,10 @@ impl Work {
                 let dir = image_dir.join(format!("{RUN}{token}~{}", content_key.unwrap_or(NO_KEY)));
                 private_dir(&dir)?;
                 // Without its lock the folder is anybody's, and whoever cleans up may take it. There is nothing in it yet.
-                let Some(lock) = hold(&dir)? else { continue };
+                let Some(held) = hold(&dir)? else { continue };
                 File::open(image_dir)?.sync_all()?;
                 let content_key = content_key.map(str::to_owned);
-                return Ok(Self { dir, token, content_key, started: AtomicBool::new(false), _lock: lock });
+                return Ok(Self { dir, token, content_key, started: AtomicBool::new(false), _held: held });
             }
             Err(io::Error::other("files there can't be locked with `flock`"))
         };
@@ -96,9 +74,9 @@ impl Work {
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some((token, rest)) = name.strip_prefix(RUN).and_then(|n| n.split_once('~')) else { return Ok(None) };
         let key = rest.split('~').next().unwrap_or_default();
-        let Some(lock) = hold(&dir)? else { return Ok(None) };
+        let Some(held) = hold(&dir)? else { return Ok(None) };
         let content_key = (key != NO_KEY).then(|| key.to_owned());
-        Ok(Some(Self { dir, token: token.to_owned(), content_key, started: AtomicBool::new(true), _lock: lock }))
+        Ok(Some(Self { dir, token: token.to_owned(), content_key, started: AtomicBool::new(true), _held: held }))
     }
 
     pub(crate) fn template(&self) -> PathBuf {
@@ -111,8 +89,16 @@ impl Work {
     pub(crate) fn stdout(&self) -> PathBuf {
         self.dir.join("stdout")
     }
-    pub(crate) fn stderr(&self) -> PathBuf {
-        self.dir.join("stderr")
+
+    /// Is on all that the run starts.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark::new(TOKEN_VAR, &self.token)
+    }
+
+    /// How it is asked to stop. The whole group hears it, as from a terminal; a second one would end the very programs that clean up, such as
+    /// `docker rm`. What goes on all the same is killed in the end.
+    pub(crate) fn interrupt(&self, grace: Duration) -> Interrupt {
+        Interrupt::new(Reach::Group, grace, self.dir.join("interrupted"))
     }
 
     /// Writes down what is built, before it is.
@@ -138,16 +124,6 @@ impl Work {
         self.started.store(false, Ordering::Release);
     }
 
-    /// Interrupts what the run has started, once: a second one would end the very programs that clean up, such as `docker rm`.
-    /// Of one that came just before a crash nobody knows whether it was sent: what goes on all the same is killed in the end.
-    pub(crate) fn interrupt(&self, group: i32) {
-        // Without the mark this can only be too much, never too little.
-        if !matches!(File::create_new(self.dir.join("interrupted")), Err(e) if e.kind() == io::ErrorKind::AlreadyExists)
-        {
-            process::interrupt(group);
-        }
-    }
-
     /// What the run has said so far.
     pub(crate) fn report(&self) -> Report {
         let mut report = Report::default();
@@ -169,8 +145,7 @@ impl Work {
 
     /// Says whether Packer runs, wherever that may be: its output is locked as long as it does.
     pub(crate) fn is_running(&self) -> bool {
-        let Ok(file) = File::open(self.stdout()) else { return false };
-        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+        is_written(&self.stdout())
     }
 }
 
@@ -188,36 +163,18 @@ impl Drop for Work {
     }
 }
 
-/// A new, empty file of mode 0600.
-pub(crate) fn create_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-/// The same, locked by whoever has it: the lock goes on in a process that gets it as its output.
-pub(crate) fn create_locked(path: &Path) -> io::Result<File> {
-    let file = create_private(path)?;
-    file.try_lock()?;
-    Ok(file)
-}
-
 /// Waits until nobody else builds this image.
-pub(crate) async fn lock(cx: &Context, image_dir: &Path, operation: &'static str) -> Result<Flock<File>> {
-    let path = image_dir.join("lock");
-    let open = || {
-        private_dir(image_dir)?;
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)
-    };
+pub(crate) async fn lock(cx: &Context, image_dir: &Path, operation: &'static str) -> Result<Held> {
     let mut said = false;
     loop {
-        let file = open().map_err(|e| storage(operation, &path, e))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((_, Errno::EWOULDBLOCK)) => {}
-            Err((_, e)) => return Err(storage(operation, &path, e.into())),
+        let held = private_dir(image_dir).and_then(|()| hold(image_dir));
+        if let Some(held) = held.map_err(|e| storage(operation, image_dir, e))? {
+            return Ok(held);
         }
         if !said {
             let holder = "another build of this image on this machine".to_owned();
-            cx.emit(towpath_core::EventKind::Waiting { key: path.display().to_string(), holder });
+            let key = image_dir.join("lock").display().to_string();
+            cx.emit(towpath_core::EventKind::Waiting { key, holder });
             said = true;
         }
         cx.sleep(PACKER, operation, Duration::from_millis(100)).await?;
@@ -278,19 +235,5 @@ mod tests {
         std::fs::create_dir_all(image.path().join("gone-1")).unwrap();
         assert!(abandoned(image.path(), "build").unwrap().is_empty());
         assert!(!image.path().join("gone-1").exists());
-    }
-
-    #[test]
-    fn an_output_is_locked_as_long_as_somebody_has_it() {
-        let image = tempfile::tempdir().unwrap();
-        let work = Work::new(image.path(), "build", None).unwrap();
-        assert!(!work.is_running());
-        let file = create_locked(&work.stdout()).unwrap();
-        assert!(work.is_running());
-        let mut child = std::process::Command::new("sleep").arg("600").stdout(file).spawn().unwrap();
-        assert!(work.is_running(), "the child has it now");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!work.is_running());
     }
 }

@@ -1,10 +1,10 @@
 //! Plans into a file, applies exactly that file, and finds an apply again that outlived its process.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use towpath_core::local_tool::{Growing, Waited, writer_of};
 use towpath_core::{Applied, Context, Error, ErrorKind, Json, Result, digest_json};
 
 use crate::TerraformConfig;
@@ -12,12 +12,11 @@ use crate::command::{self, Aim};
 use crate::diagnostic::Severity;
 use crate::hosts::meant;
 use crate::provider::TERRAFORM;
-use crate::run::{Ran, Site, Tail};
+use crate::run::{Ran, Site};
 use crate::run_folder::{APPLY_LOG, PLAN, RunFolder, VARS};
 use crate::show::SavedPlan;
 use crate::state::State;
 use crate::stream::Seen;
-use crate::survivor;
 
 /// Under this note an apply keeps where its output is.
 const LOG: &str = "log";
@@ -207,22 +206,26 @@ impl Work<'_> {
     /// After a crash: waits for a tool that is still at work, and reads what it did. `None`: it was not done to the end.
     async fn find_again(&self, cx: &Context) -> Result<Option<usize>> {
         let Some(log) = cx.recall(LOG).and_then(|log| log.as_str().map(PathBuf::from)) else { return Ok(None) };
-        let Ok(mut tail) = Tail::open(&log).await else { return Ok(None) };
+        let Ok(mut said) = Growing::open(&log) else { return Ok(None) };
         let mut seen = Seen::default();
-        if let Some(pid) = survivor::writer_of(&log) {
-            cx.warn(format!("{} still runs as process {pid} since the crash: waiting for it", self.site.tool.product));
-            let gone = async {
-                while survivor::writer_of(&log) == Some(pid) {
-                    tail.lines(|line| seen.take(cx, &self.site.stack, line, false)).await;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            };
-            if let ((), Some(why)) = self.site.until_ended(cx, self.operation, Some(pid), gone).await? {
-                tail.lines(|line| seen.take(cx, &self.site.stack, line, false)).await;
-                return Err(self.site.interrupted(self.operation, why, &seen));
+        let mut waited = Waited::Done(());
+        if let Some(tool) = writer_of(&log) {
+            let (product, pid) = (self.site.tool.product, tool.pid());
+            cx.warn(format!("{product} still runs as process {pid} since the crash: waiting for it"));
+            let look = || said.lines(|line| seen.take(cx, &self.site.stack, line, false));
+            waited = self.site.interrupt(&log).wait_for_survivor(cx, tool, look).await;
+            if let Waited::Left(why) = waited {
+                return Err(self.site.still_runs(self.operation, why, pid));
             }
         }
-        tail.lines(|line| seen.take(cx, &self.site.stack, line, false)).await;
+        let unread = said.finish(|line| seen.take(cx, &self.site.stack, line, false));
+        if let Waited::Stopped((), why) = waited {
+            return Err(self.site.interrupted(self.operation, why, &seen));
+        }
+        if unread.is_err() {
+            // The state knows as much, and is planned against.
+            return Ok(None);
+        }
         remove_folder(&log);
         Ok(seen.applied().then_some(seen.changed.len()))
     }

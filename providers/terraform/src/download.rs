@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use towpath_core::private_files::private_dir;
+use towpath_core::private_files::{abandoned, new_held, private_dir};
 use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
 
 use crate::provider::TERRAFORM;
@@ -37,6 +37,9 @@ const PROGRAMS: [&str; 2] = ["terraform", "tofu"];
 
 /// A larger archive is something else.
 const LIMIT: u64 = 1 << 30;
+
+/// Starts the name of a folder that a download is made in.
+const NEW: &str = ".new-";
 
 /// No answer, or no more bytes, for this long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,10 +96,20 @@ impl Download {
 
     fn fetch(&self, home: &Path) -> io::Result<PathBuf> {
         let parent = home.parent().ok_or_else(|| io::Error::other("no folder for it"))?;
-        let work = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
-        let mut archive = self.archive(&work.path().join("archive.zip"))?;
+        // What downloads have left that were killed.
+        for (folder, _held) in abandoned(parent, NEW) {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        let (work, _held) = new_held(parent, NEW)?;
+        let fetched = self.fetch_in(&work, home);
+        let _ = std::fs::remove_dir_all(&work);
+        fetched
+    }
+
+    fn fetch_in(&self, work: &Path, home: &Path) -> io::Result<PathBuf> {
+        let mut archive = self.archive(&work.join("archive.zip"))?;
         archive.rewind()?;
-        let unpacked = work.path().join("unpacked");
+        let unpacked = work.join("unpacked");
         private_dir(&unpacked)?;
         let mut zip = zip::ZipArchive::new(archive).map_err(not_an_archive)?;
         let name = PROGRAMS.into_iter().find(|name| zip.by_name(name).is_ok());

@@ -14,7 +14,6 @@ mod run_folder;
 mod show;
 mod state;
 mod stream;
-mod survivor;
 mod tool;
 
 pub use config::*;

@@ -137,7 +137,7 @@ impl Terraform {
             env,
             secret_env,
             stack,
-            interrupt: Duration::from_secs(self.config.interrupt_s.into()),
+            grace: Duration::from_secs(self.config.interrupt_s.into()),
         };
         Ok(Ready { site, vars: Json::Object(vars) })
     }

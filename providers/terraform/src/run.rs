@@ -1,14 +1,12 @@
-//! Runs the tool: in its own process group, its output in a file, interrupted and awaited on a cancel.
+//! Runs the tool, and reads what it says.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::process::Command;
+use towpath_core::local_tool::{self, Interrupt, Logs, NotStarted, Reach, Running, Waited};
 use towpath_core::{Context, Error, ErrorKind, Result};
 
 use crate::provider::TERRAFORM;
@@ -26,7 +24,8 @@ pub(crate) struct Site {
     pub(crate) secret_env: Vec<(OsString, OsString)>,
     /// What plans and events call this configuration.
     pub(crate) stack: String,
-    pub(crate) interrupt: Duration,
+    /// How long it may take to end after an interrupt.
+    pub(crate) grace: Duration,
 }
 
 /// How a command ended.
@@ -36,25 +35,18 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-const LOOK_AGAIN: Duration = Duration::from_millis(15);
-
 impl Site {
     fn command(&self, argv: &[OsString]) -> Command {
         let mut command = Command::new(&self.tool.program);
         let env = self.env.iter().chain(&self.secret_env).map(|(k, v)| (k, v));
-        command.args(argv).current_dir(&self.module).envs(env).stdin(Stdio::null());
-        // A Ctrl-C at the terminal goes to the whole foreground group: the tool must see it once, from here.
-        command.process_group(0);
+        command.args(argv).current_dir(&self.module).envs(env);
         command
     }
 
     /// Runs a command that only reads, and gives its standard output if it succeeded.
     pub(crate) async fn read(&self, cx: &Context, operation: &'static str, argv: &[OsString]) -> Result<Vec<u8>> {
-        let mut command = self.command(argv);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let out = cx
-            .guard(TERRAFORM, operation, async { command.output().await.map_err(|e| self.not_started(operation, e)) })
-            .await?;
+        let out = local_tool::ask(cx, TERRAFORM, operation, &mut self.command(argv)).await?;
+        let out = out.map_err(|e| self.not_started(operation, e))?;
         if out.status.success() {
             return Ok(out.stdout);
         }
@@ -69,8 +61,13 @@ impl Site {
             .caused_by(plain(&cx.masker().mask(&String::from_utf8_lossy(&out.stderr)))))
     }
 
-    /// Runs a command that prints events. Its output goes into a file of `folder`, not through a pipe: a pipe to a process that was
-    /// killed would end the tool too, in the middle of its work.
+    /// How the command that writes this log is asked to stop. It is never killed: then a half-made resource would be in no state. Its helpers
+    /// are its own business; and where nobody waits for it, it goes on, and is found again.
+    pub(crate) fn interrupt(&self, log: &Path) -> Interrupt {
+        Interrupt::new(Reach::Tool, self.grace, log.with_extension("interrupted"))
+    }
+
+    /// Runs a command that prints events.
     ///
     /// # Errors
     ///
@@ -84,95 +81,47 @@ impl Site {
         quiet: bool,
     ) -> Result<Ran> {
         cx.check(TERRAFORM, operation)?;
-        let said = log.with_extension("err");
         let not_kept = |e| {
             Error::new(ErrorKind::Storage, TERRAFORM, operation, "what the tool prints can't be kept")
                 .with("file", log.display())
                 .caused_by(e)
         };
-        let out = private_file(log).map_err(not_kept)?;
-        let err = private_file(&said).map_err(not_kept)?;
-        // Before the tool starts: from then on nothing of this process may fail.
-        let mut tail = Tail::open(log).await.map_err(not_kept)?;
-        let mut child = self
-            .command(argv)
-            .stdout(Stdio::from(out))
-            .stderr(Stdio::from(err))
-            .spawn()
-            .map_err(|e| self.not_started(operation, e))?;
-        let pid = child.id();
+        let started = Running::start(self.command(argv), &Logs::of(log), self.interrupt(log));
+        let mut running = started.map_err(|e| match e {
+            NotStarted::Logs(e) => not_kept(e),
+            NotStarted::Program(e) => self.not_started(operation, e),
+        })?;
         let mut seen = Seen::default();
-        let ended = {
-            let follow = async {
-                loop {
-                    let ended = tokio::time::timeout(LOOK_AGAIN, child.wait()).await;
-                    tail.lines(|line| seen.take(cx, &self.stack, line, quiet)).await;
-                    if let Ok(status) = ended {
-                        return status;
-                    }
-                }
-            };
-            self.until_ended(cx, operation, pid, follow).await?
-        };
-        tail.lines(|line| seen.take(cx, &self.stack, line, quiet)).await;
-        let stderr = std::fs::read(said).unwrap_or_default();
-        let stderr = cx.masker().mask(&String::from_utf8_lossy(&stderr)).into_owned();
-        let status = ended.0.map_err(|e| self.not_started(operation, e))?;
-        match ended.1 {
-            None => Ok(Ran { status, seen, stderr }),
-            // It was done before the interrupt reached it.
-            Some(_) if status.success() => Ok(Ran { status, seen, stderr }),
-            Some(why) => Err(self.interrupted(operation, why, &seen)),
-        }
-    }
-
-    /// Waits for `work`; on a cancel or at the deadline interrupts the tool once and goes on waiting. Never kills it: then a half-made
-    /// resource would be in no state.
-    pub(crate) async fn until_ended<T>(
-        &self,
-        cx: &Context,
-        operation: &'static str,
-        pid: Option<u32>,
-        work: impl Future<Output = T>,
-    ) -> Result<(T, Option<Error>)> {
-        let mut work = std::pin::pin!(work);
-        let stop = cx.guard::<()>(TERRAFORM, operation, std::future::pending());
-        let why = tokio::select! {
-            biased;
-            done = &mut work => return Ok((done, None)),
-            stop = stop => stop.err(),
-        };
-        if let Some(pid) = pid.and_then(|p| i32::try_from(p).ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
-        }
-        match tokio::time::timeout(self.interrupt, &mut work).await {
-            Ok(done) => Ok((done, why)),
-            Err(_) => {
-                let kind = why.as_ref().map_or(ErrorKind::Cancelled, Error::kind);
-                Err(Error::new(
-                    kind,
-                    TERRAFORM,
-                    operation,
-                    format!(
-                        "{} was interrupted and still runs as process {} after {} s: wait for it, its state is not saved yet",
-                        self.tool.product,
-                        pid.unwrap_or_default(),
-                        self.interrupt.as_secs()
-                    ),
-                )
-                .with("module", self.module.display()))
+        let take = |line: &str| seen.take(cx, &self.stack, line, quiet);
+        match running.follow(cx, take).await.map_err(not_kept)? {
+            Waited::Left(why) => Err(self.still_runs(operation, why, running.pid())),
+            Waited::Stopped(status, why) if !status.success() => Err(self.interrupted(operation, why, &seen)),
+            Waited::Done(status) | Waited::Stopped(status, _) => {
+                let stderr = cx.masker().mask(&running.errors()).into_owned();
+                Ok(Ran { status, seen, stderr })
             }
         }
     }
 
-    pub(crate) fn interrupted(&self, operation: &'static str, why: Error, seen: &Seen) -> Error {
+    /// It was interrupted, and did not end.
+    pub(crate) fn still_runs(&self, operation: &'static str, why: ErrorKind, pid: u32) -> Error {
+        let message = format!(
+            "{} was interrupted and still runs as process {pid} after {} s: wait for it, its state is not saved yet",
+            self.tool.product,
+            self.grace.as_secs()
+        );
+        Error::new(why, TERRAFORM, operation, message).with("module", self.module.display())
+    }
+
+    /// It was interrupted, and has ended.
+    pub(crate) fn interrupted(&self, operation: &'static str, why: ErrorKind, seen: &Seen) -> Error {
         let product = self.tool.product;
         // What it says of its state is the tool's business: that it could not save it is in the file it leaves.
         let message = match self.unsaved_state() {
             Some(_) => format!("{product} was interrupted and could not save its state"),
             None => format!("{product} was interrupted and has ended: the next run continues from its state"),
         };
-        let mut error = Error::new(why.kind(), TERRAFORM, operation, message).with("module", self.module.display());
+        let mut error = Error::new(why, TERRAFORM, operation, message).with("module", self.module.display());
         if let Some(unsaved) = self.unsaved_state() {
             error = error.with("unsaved_state", unsaved);
         }
@@ -180,7 +129,7 @@ impl Site {
             let resources: Vec<&str> = seen.running.keys().map(String::as_str).collect();
             error = error.with("unfinished", resources.join(" "));
         }
-        if why.kind() == ErrorKind::Timeout { error.retry_later() } else { error }
+        if why == ErrorKind::Timeout { error.retry_later() } else { error }
     }
 
     /// The failure of a command that ran to its end.
@@ -247,41 +196,6 @@ fn plain(text: &str) -> String {
     let lines: Vec<&str> =
         out.lines().map(|l| l.trim_start_matches(['╷', '│', '╵']).trim()).filter(|l| !l.is_empty()).collect();
     lines.join("\n")
-}
-
-fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// Reads the lines of a file that somebody writes.
-pub(crate) struct Tail {
-    file: tokio::fs::File,
-    partial: Vec<u8>,
-}
-
-impl Tail {
-    pub(crate) async fn open(path: &Path) -> std::io::Result<Self> {
-        let mut file = tokio::fs::File::open(path).await?;
-        file.rewind().await?;
-        Ok(Self { file, partial: Vec::new() })
-    }
-
-    /// Hands over every whole line that is there by now.
-    pub(crate) async fn lines(&mut self, mut each: impl FnMut(&str)) {
-        let mut new = Vec::new();
-        if self.file.read_to_end(&mut new).await.is_err() || new.is_empty() {
-            return;
-        }
-        let Some(end) = new.iter().rposition(|b| *b == b'\n') else {
-            self.partial.append(&mut new);
-            return;
-        };
-        let rest = new.split_off(end + 1);
-        let mut whole = std::mem::replace(&mut self.partial, rest);
-        whole.append(&mut new);
-        String::from_utf8_lossy(&whole).lines().for_each(|line| each(line.trim_end()));
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,14 @@
 //! A folder for one run of the tool: its plan, its variables, what it printed.
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
-use towpath_core::private_files::{private_dir, write_private};
+use towpath_core::local_tool::writer_of;
+use towpath_core::private_files::{Held, abandoned, new_held, private_dir, write_private};
 use towpath_core::{Error, ErrorKind, Result};
 
 use crate::provider::TERRAFORM;
-use crate::survivor;
 
 /// Below the tool's own data folder, which repositories ignore. Plans hold every value in clear, so it is for its owner only.
 pub(crate) fn home(data_dir: &Path) -> PathBuf {
@@ -20,9 +18,8 @@ pub(crate) fn home(data_dir: &Path) -> PathBuf {
 /// Removed when dropped, unless a tool still works on a plan in it.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
-    dir: tempfile::TempDir,
-    /// Held for the life of this: who gets it knows that the folder's process is gone.
-    _lock: Flock<File>,
+    dir: PathBuf,
+    _held: Held,
 }
 
 /// What an apply prints.
@@ -30,7 +27,8 @@ pub(crate) const APPLY_LOG: &str = "apply.jsonl";
 /// What an apply reads. Variables and plans hold secrets.
 pub(crate) const PLAN: &str = "plan";
 pub(crate) const VARS: &str = "vars.tfvars.json";
-const LOCK: &str = "lock";
+/// Starts the name of a run's folder.
+const RUN: &str = "run-";
 
 /// How long the log of a process that died is kept for the run that continues.
 const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -48,20 +46,12 @@ impl RunFolder {
     fn make(home: &Path) -> io::Result<Self> {
         private_dir(home)?;
         clear_abandoned(home);
-        loop {
-            let dir = tempfile::Builder::new().prefix("run-").tempdir_in(home)?;
-            // Another process may have taken the fresh folder for an abandoned one, before it was locked.
-            match locked(dir.path()) {
-                Ok(Some(lock)) if dir.path().join(LOCK).exists() => return Ok(Self { dir, _lock: lock }),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
-        }
+        let (dir, held) = new_held(home, RUN)?;
+        Ok(Self { dir, _held: held })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     /// Writes a file for this user only.
@@ -79,32 +69,17 @@ impl RunFolder {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         // After a time-out, or when a caller has dropped the call: whoever continues looks there.
-        if survivor::writer_of(&self.path(APPLY_LOG)).is_some() {
-            self.dir.disable_cleanup(true);
+        if writer_of(&self.path(APPLY_LOG)).is_none() {
+            let _ = std::fs::remove_dir_all(&self.dir);
         }
-    }
-}
-
-/// The lock of a run's folder. `None`: somebody holds it.
-fn locked(folder: &Path) -> io::Result<Option<Flock<File>>> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, e)) => Err(e.into()),
     }
 }
 
 /// Takes the secrets out of folders whose process is gone, and the folders away that nobody can want any more.
 fn clear_abandoned(home: &Path) {
-    for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
-        let folder = entry.path();
-        if !entry.file_name().to_string_lossy().starts_with("run-") {
-            continue;
-        }
-        let Ok(Some(_lock)) = locked(&folder) else { continue };
+    for (folder, _held) in abandoned(home, RUN) {
         let log = folder.join(APPLY_LOG);
-        if survivor::writer_of(&log).is_some() {
+        if writer_of(&log).is_some() {
             continue;
         }
         let old = |m: std::fs::Metadata| m.modified().ok().and_then(|t| t.elapsed().ok());

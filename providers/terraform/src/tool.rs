@@ -1,10 +1,10 @@
 //! Finds the program and checks its version.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use serde::Deserialize;
 use tokio::process::Command;
+use towpath_core::local_tool::ask;
 use towpath_core::{Context, Error, ErrorKind, Result};
 
 use crate::TerraformConfig;
@@ -39,14 +39,9 @@ impl Tool {
         };
         for program in &named {
             // Terraform warns on every command about a file that is not there, and OpenTofu refuses to start.
-            let asked = Command::new(program)
-                .args(["version", "-json"])
-                .env("CHECKPOINT_DISABLE", "1")
-                .envs(&config.env)
-                .stdin(Stdio::null())
-                .kill_on_drop(true)
-                .output();
-            let out = cx.guard(TERRAFORM, "preflight", async { Ok(asked.await) }).await?;
+            let mut version = Command::new(program);
+            version.args(["version", "-json"]).env("CHECKPOINT_DISABLE", "1").envs(&config.env);
+            let out = ask(cx, TERRAFORM, "preflight", &mut version).await?;
             match out {
                 Ok(out) => {
                     return Self::from_reply(program, out.status.success(), &out.stdout, config.version.as_deref());

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use towpath_core::LocalProcess;
+
 use crate::random_name;
 
 /// Starts the names of all temporary containers: boot and PID namespace, process, its start, and random letters follow.
@@ -37,12 +39,9 @@ fn boot() -> String {
     format!("{}.{}", or_none(hex), or_none(namespace))
 }
 
-/// Start time of a process in clock ticks since boot, so that a reused id is not mistaken for it.
+/// Start time of a process, so that a reused id is not mistaken for it.
 fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; what follows is counted from its end.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    LocalProcess::of(pid).map(LocalProcess::started)
 }
 
 /// A new name for a temporary container of this process.

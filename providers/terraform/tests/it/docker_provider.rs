@@ -44,13 +44,7 @@ async fn containers_come_are_mended_and_go() {
         }}
         "#
     ));
-    let rc = module.folder().join("mirror.rc");
-    let mirror = mirror.to_string_lossy().into_owned();
-    let text = format!(
-        "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n    include = [\"*/*/*\"]\n  }}\n}}\n"
-    );
-    std::fs::write(&rc, text).unwrap();
-    let config = module.config().env("TF_CLI_CONFIG_FILE", rc.to_str().unwrap()).hosts(HostsFrom::output("web"));
+    let config = module.config_with_mirror(&mirror).hosts(HostsFrom::output("web"));
     let fleet = Terraform::new(config).unwrap();
 
     let made = fleet.apply(&module.cx).await.unwrap();

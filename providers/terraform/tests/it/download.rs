@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use sha2::{Digest as _, Sha256};
+use towpath_core::private_files::hold;
 use towpath_core::{ErrorKind, Provisioner};
 use towpath_terraform::{Download, Terraform};
 
@@ -64,10 +65,19 @@ async fn a_pinned_program_is_fetched_once_and_anything_else_is_refused() {
         Terraform::new(config).unwrap()
     };
 
+    // What a download has left that was killed, and one that is at work.
+    let (dead, alive) = (kept.path().join("kept/.new-dead"), kept.path().join("kept/.new-alive"));
+    for folder in [&dead, &alive] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("archive.zip"), "half of it").unwrap();
+    }
+    let at_work = hold(&alive).unwrap().unwrap();
     let wrong = with(format!("{}/release.zip", server.1), &other).apply(&module.cx).await.unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::Conflict);
     assert!(wrong.report().contains(&digest) && wrong.report().contains("not what was pinned"), "{}", wrong.report());
-    assert_eq!(std::fs::read_dir(kept.path().join("kept")).unwrap().count(), 0, "nothing of it is kept");
+    let there = std::fs::read_dir(kept.path().join("kept")).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
+    assert_eq!(there, [alive], "nothing of it is kept, and nothing of the dead one");
+    drop(at_work);
     let without = with(format!("{}/other.zip", server.1), &other).preflight(&module.cx).await.unwrap_err();
     assert!(without.report().contains("neither `terraform` nor `tofu`"), "{}", without.report());
     let absent = with(format!("{}/no.zip", server.1), &digest).preflight(&module.cx).await.unwrap_err();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, missing_docs)]
 
 mod apart;
+mod aws_provider;
 mod behaviour;
 mod docker_provider;
 mod download;

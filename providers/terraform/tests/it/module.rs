@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -60,6 +61,17 @@ impl Module {
         let mut config = Terraform::module(self.path("")).env("TF_CLI_CONFIG_FILE", rc.to_str().unwrap());
         config.program = Some(program().into());
         config
+    }
+
+    /// The same, and providers come from this folder only.
+    pub(crate) fn config_with_mirror(&self, mirror: &OsStr) -> TerraformConfig {
+        let rc = self.dir.path().join("mirror.rc");
+        let mirror = mirror.to_str().unwrap();
+        let text = format!(
+            "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n    include = [\"*/*/*\"]\n  }}\n}}\n"
+        );
+        std::fs::write(&rc, text).unwrap();
+        self.config().env("TF_CLI_CONFIG_FILE", rc.to_str().unwrap())
     }
 
     pub(crate) fn terraform(&self) -> Terraform {

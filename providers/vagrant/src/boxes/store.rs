@@ -8,14 +8,12 @@
 //! <dir>/<image>/lock                                   held by whoever builds or removes
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use towpath_core::{Artifact, ArtifactKind, Context, Error, ErrorKind, Result};
 
@@ -23,7 +21,7 @@ use super::archive::digest;
 use super::catalogue::{Catalogue, Offer};
 use super::version::Version;
 use super::{VAGRANT_BOX, VagrantBoxConfig};
-use crate::files::{blocking, private_dir, read_json, remove, storage, write_json};
+use crate::files::{Held, blocking, hold, private_dir, read_json, remove, storage, write_json};
 
 /// What a content key led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +49,6 @@ impl Stamp {
         let (modified, changed) = ((m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
         Ok(Self { len: m.len(), inode: m.ino(), modified, changed })
     }
-}
-
-/// Held by whoever builds or removes.
-#[derive(Debug)]
-pub(super) struct Lock {
-    _file: Flock<File>,
 }
 
 /// The boxes of one image.
@@ -113,20 +105,14 @@ impl Store {
     }
 
     /// Waits until nobody else builds or removes here, and clears what a crash left of files.
-    pub(super) async fn lock(&self, cx: &Context, operation: &'static str) -> Result<Lock> {
+    pub(super) async fn lock(&self, cx: &Context, operation: &'static str) -> Result<Held> {
         let own = |e| storage(operation, &self.dir, e);
         private_dir(&self.dir).map_err(own)?;
         let mut told = false;
         loop {
-            let path = self.dir.join("lock");
-            let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-            match Flock::lock(open.map_err(own)?, FlockArg::LockExclusiveNonblock) {
-                Ok(file) => {
-                    self.clear_leftovers();
-                    return Ok(Lock { _file: file });
-                }
-                Err((_, Errno::EAGAIN | Errno::EINTR)) => {}
-                Err((_, e)) => return Err(own(e.into())),
+            if let Some(held) = hold(&self.dir).map_err(own)? {
+                self.clear_leftovers();
+                return Ok(held);
             }
             if !told {
                 cx.warn(format!("another build of the image `{}` is running: waiting for it", self.image));

@@ -1,11 +1,10 @@
 //! The programs on this machine that a disk is made with.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use tokio::process::Command;
+use towpath_core::local_tool::{ask, find_program};
 use towpath_core::{Context, Error, ErrorKind, Result};
 
 use crate::boxes::VAGRANT_BOX;
@@ -24,12 +23,9 @@ pub(crate) struct Tools {
 }
 
 fn find(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    // Not in everybody's PATH.
-    folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    let runs = |p: &PathBuf| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    names.iter().find_map(|name| folders.iter().map(|f| f.join(name)).find(runs))
+    // The latter are not in everybody's PATH.
+    let folders = [std::env::var_os("PATH").unwrap_or_default(), "/usr/sbin".into(), "/sbin".into()];
+    names.iter().find_map(|name| folders.iter().find_map(|path| find_program(Path::new(name), Some(path))))
 }
 
 impl Tools {
@@ -69,27 +65,15 @@ impl Tools {
         })
     }
 
-    /// Runs a program to its end. On a cancel it is ended.
+    /// Runs a program to its end. It writes files of this build only, so it is killed on a cancel.
     pub(super) async fn run(&self, cx: &Context, program: &Path, args: &[&OsStr]) -> Result<()> {
-        let child = Command::new(program)
-            .args(args)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn();
         let failed = |message: &str| {
             Error::new(ErrorKind::ToolFailed, VAGRANT_BOX, "build", message).with("program", program.display())
         };
-        let child = child.map_err(|e| failed("a program can't be started").caused_by(e))?;
-        // It writes files of this build only, so it is killed where the future is dropped.
-        let out = cx
-            .guard(VAGRANT_BOX, "build", async {
-                child.wait_with_output().await.map_err(|e| failed("a program can't be waited for").caused_by(e))
-            })
-            .await?;
+        let mut command = Command::new(program);
+        command.args(args).env("LC_ALL", "C");
+        let out = ask(cx, VAGRANT_BOX, "build", &mut command).await?;
+        let out = out.map_err(|e| failed("a program can't be started").caused_by(e))?;
         if out.status.success() {
             return Ok(());
         }

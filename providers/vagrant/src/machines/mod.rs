@@ -4,7 +4,6 @@ mod config;
 mod failure;
 mod message;
 mod run;
-mod survivor;
 mod tool;
 mod vagrantfile;
 mod work;
@@ -84,12 +83,12 @@ impl Vagrant {
         for (name, secret) in &config.secret_env {
             env.push((name.into(), cx.resolve(secret).await?.expose().into()));
         }
-        let interrupt = Duration::from_secs(config.interrupt_s.into());
+        let grace = Duration::from_secs(config.interrupt_s.into());
         let of_docker = config.provider.as_deref() == Some("docker");
         let silent = |spec: &MachineSpec| of_docker && spec.docker.as_ref().is_some_and(|d| !d.has_ssh);
         let unreachable =
             config.machines.iter().filter(|(_, spec)| silent(spec)).map(|(name, _)| name.clone()).collect();
-        let site = Site { program: tool.path.clone(), folder, env, interrupt, unreachable };
+        let site = Site { program: tool.path.clone(), folder, env, grace, unreachable };
         Ok((tool, site))
     }
 

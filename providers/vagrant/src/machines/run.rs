@@ -1,26 +1,24 @@
-//! Runs vagrant: in its own process group, its output in files, interrupted and awaited on a cancel.
+//! Runs vagrant, and reads what it says.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::process::Command;
-use tokio::time::Instant;
-use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
+use towpath_core::local_tool::{Interrupt, Logs, Mark, NotStarted, Reach, Running, Waited, is_written, marked};
+use towpath_core::{Context, Error, ErrorKind, EventKind, LocalProcess, Result};
 
 use super::VAGRANT;
 use super::message::Line;
-use super::survivor::{self, FOLDER_VAR};
-use crate::files::private_dir;
+use crate::files::{Held, abandoned, new_held, private_dir};
 
-/// How often the output is looked at.
-const LOOK: Duration = Duration::from_millis(40);
+/// Environment variable of vagrant and all that it starts: the folder of the run.
+const RUN_VAR: &str = "TOWPATH_VAGRANT_RUN";
+
+/// Starts the name of a run's folder.
+const RUN: &str = "run-";
 
 /// Where and how vagrant runs.
 #[derive(Debug, Clone)]
@@ -29,7 +27,8 @@ pub(super) struct Site {
     /// The folder of the Vagrantfile.
     pub(super) folder: PathBuf,
     pub(super) env: Vec<(OsString, OsString)>,
-    pub(super) interrupt: Duration,
+    /// How long it may take to end after an interrupt.
+    pub(super) grace: Duration,
     /// Machines that have no SSH server, as their spec says: Vagrant need not be asked about them.
     pub(super) unreachable: Vec<String>,
 }
@@ -56,37 +55,21 @@ impl Ran {
 /// Files of one run; removed with it, unless vagrant still writes there.
 struct Folder {
     path: PathBuf,
-    keep: bool,
+    _held: Held,
+}
+
+impl Folder {
+    fn stdout(&self) -> PathBuf {
+        self.path.join("stdout")
+    }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if !self.keep {
+        if !is_written(&self.stdout()) {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
-}
-
-/// Interrupts a run whose future is dropped. Best effort: nobody waits for it.
-struct OnDrop(Option<i32>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        if let Some(process) = self.0 {
-            interrupt(process);
-        }
-    }
-}
-
-/// Interrupts vagrant, and nothing that it runs: a `docker` that is ended in the middle leaves a container of which vagrant learns
-/// nothing. It finishes the step at hand, then undoes what it did and unlocks its machines.
-pub(super) fn interrupt(process: i32) {
-    // Gone already is what is wanted.
-    let _ = kill(Pid::from_raw(process), Signal::SIGINT);
-}
-
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
 impl Site {
@@ -99,105 +82,93 @@ impl Site {
     pub(super) async fn run(&self, cx: &Context, operation: &'static str, args: &[&str], tell: bool) -> Result<Ran> {
         cx.check(VAGRANT, operation)?;
         let own = |e| storage(operation, &self.folder, e);
-        let mut folder = Folder { path: self.own().join(format!("run-{:016x}", rand::random::<u64>())), keep: false };
-        private_dir(&self.own()).and_then(|()| private_dir(&folder.path)).map_err(own)?;
-        // Files and not pipes: if towpath dies, vagrant can go on writing, and finishes what it does.
-        let (log, errors) = (folder.path.join("stdout"), folder.path.join("stderr"));
-        let (out, err) = (private(&log).map_err(own)?, private(&errors).map_err(own)?);
-        let mut child = Command::new(&self.program)
-            .args(args)
-            .arg("--machine-readable")
-            .current_dir(&self.folder)
-            .env_remove("VAGRANT_CWD")
-            .env_remove("VAGRANT_VAGRANTFILE")
-            .env_remove("VAGRANT_DOTFILE_PATH")
-            .envs(self.env.iter().map(|(k, v)| (k, v)))
-            .env(FOLDER_VAR, &self.folder)
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .process_group(0)
-            .spawn()
-            .map_err(|e| not_started(operation, &self.program, e))?;
-        let process = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let mut on_drop = OnDrop(process);
-        let mut follow = Follow { file: File::open(&log).map_err(own)?, rest: Vec::new() };
-        let (mut lines, mut printed) = (Vec::new(), Vec::new());
-        let mut stop: Option<(ErrorKind, Instant)> = None;
-        let status = loop {
-            tokio::select! {
-                biased;
-                status = child.wait() => break status.map_err(own)?,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            follow.more(cx, tell, &mut lines, &mut printed).map_err(own)?;
-            match stop {
-                None => {
-                    let kind = if cx.is_cancelled() {
-                        ErrorKind::Cancelled
-                    } else if cx.deadline().is_some_and(|at| std::time::Instant::now() >= at) {
-                        ErrorKind::Timeout
-                    } else {
-                        continue;
-                    };
-                    process.into_iter().for_each(interrupt);
-                    stop = Some((kind, Instant::now() + self.interrupt));
-                }
-                Some((kind, until)) if Instant::now() >= until => {
-                    on_drop.0 = None;
-                    folder.keep = true;
-                    let running = format!("vagrant (process {})", process.unwrap_or_default());
-                    let what = "vagrant was interrupted and did not stop in time; it is not killed, since then nobody would know its \
-                                machines: wait for it, the next run does";
-                    return Err(Error::new(kind, VAGRANT, operation, what).with("still_running", running));
-                }
-                Some(_) => {}
-            }
-        };
-        on_drop.0 = None;
-        follow.more(cx, tell, &mut lines, &mut printed).map_err(own)?;
-        let stderr = String::from_utf8_lossy(&std::fs::read(&errors).unwrap_or_default()).into_owned();
-        if let Some((kind, _)) = stop.filter(|_| !status.success()) {
-            let why = if kind == ErrorKind::Timeout { "out of time" } else { "cancelled" };
-            let what = format!("{why}; vagrant was interrupted and has ended; the next run goes on from what is there");
-            let error = Error::new(kind, VAGRANT, operation, what).with("still_running", "nothing");
-            return Err(if kind == ErrorKind::Timeout { error.retry_later() } else { error });
+        private_dir(&self.own()).map_err(own)?;
+        // What killed processes have left; each goes when it is dropped.
+        for (path, held) in abandoned(&self.own(), RUN) {
+            drop(Folder { path, _held: held });
         }
+        let (path, held) = new_held(&self.own(), RUN).map_err(own)?;
+        let folder = Folder { path, _held: held };
+        let mut command = Command::new(&self.program);
+        command.args(args).arg("--machine-readable").current_dir(&self.folder);
+        for other in ["VAGRANT_CWD", "VAGRANT_VAGRANTFILE", "VAGRANT_DOTFILE_PATH"] {
+            command.env_remove(other);
+        }
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        Mark::new(RUN_VAR, &folder.path).put_on(&mut command);
+        let interrupt = self.interrupt(&folder.path).also_on_drop();
+        let started = Running::start(command, &Logs::of(folder.stdout()), interrupt);
+        let mut running = started.map_err(|e| match e {
+            NotStarted::Logs(e) => own(e),
+            NotStarted::Program(e) => not_started(operation, &self.program, e),
+        })?;
+        let (mut lines, mut printed) = (Vec::new(), Vec::new());
+        let take = |text: &str| match Line::parse(text) {
+            Some(line) => {
+                if tell {
+                    say(cx, &line);
+                }
+                lines.push(line);
+            }
+            None => printed.push(text.trim_end().to_owned()),
+        };
+        let status = match running.follow(cx, take).await.map_err(own)? {
+            Waited::Left(why) => return Err(still_runs(operation, why, running.pid())),
+            Waited::Stopped(status, why) if !status.success() => return Err(stopped(operation, why)),
+            Waited::Done(status) | Waited::Stopped(status, _) => status,
+        };
+        let stderr = running.errors();
         let failure = lines.iter().rev().find(|l: &&Line| l.kind == "error-exit");
         let failure = failure.map(|l| (l.field(0).to_owned(), l.field(1).to_owned()));
         Ok(Ran { status, lines, printed, stderr, failure })
     }
 
+    /// How the run in this folder is asked to stop: vagrant, and nothing that it runs, since a `docker` that is ended in the middle leaves a container of
+    /// which vagrant learns nothing. It finishes the step at hand, then undoes what it did and unlocks its machines. It is never killed.
+    fn interrupt(&self, run: &Path) -> Interrupt {
+        Interrupt::new(Reach::Tool, self.grace, run.join("interrupted"))
+    }
+
+    /// A vagrant at work here that outlived the process which had started it, and the folder of its run.
+    fn survivor(&self) -> Option<(LocalProcess, PathBuf)> {
+        let mut all = marked(RUN_VAR).into_iter().map(|(process, run)| (process, PathBuf::from(run)));
+        // Services that it started may outlive it on purpose; vagrant itself leads the group.
+        all.find(|(process, run)| process.leads() && run.parent() == Some(&self.own()))
+    }
+
     /// Waits for a vagrant that outlived the process which had started it here.
     pub(super) async fn wait_for_survivor(&self, cx: &Context, operation: &'static str) -> Result<()> {
-        let Some(process) = survivor::find(&self.folder) else { return Ok(()) };
-        cx.warn(format!("vagrant still runs as process {process} since a crash: waiting for it"));
-        let gone = async {
-            while survivor::find(&self.folder).is_some() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Ok(())
-        };
-        match cx.guard(VAGRANT, operation, gone).await {
-            Ok(()) => Ok(()),
-            Err(why) => {
-                interrupt(process);
-                let until = Instant::now() + self.interrupt;
-                while survivor::find(&self.folder).is_some() {
-                    if Instant::now() >= until {
-                        return Err(why.with("still_running", format!("vagrant (process {process})")));
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(why)
+        while let Some((tool, run)) = self.survivor() {
+            let pid = tool.pid();
+            cx.warn(format!("vagrant still runs as process {pid} since a crash: waiting for it"));
+            match self.interrupt(&run).wait_for_survivor(cx, tool, || {}).await {
+                Waited::Done(()) => {}
+                Waited::Stopped((), why) => return Err(stopped(operation, why)),
+                Waited::Left(why) => return Err(still_runs(operation, why, pid)),
             }
         }
+        Ok(())
     }
 
     /// What towpath keeps beside Vagrant's own state.
     pub(super) fn own(&self) -> PathBuf {
         self.folder.join(".vagrant").join("towpath")
     }
+}
+
+/// It was interrupted, and has ended.
+fn stopped(operation: &'static str, why: ErrorKind) -> Error {
+    let word = if why == ErrorKind::Timeout { "out of time" } else { "cancelled" };
+    let what = format!("{word}; vagrant was interrupted and has ended; the next run goes on from what is there");
+    let error = Error::new(why, VAGRANT, operation, what).with("still_running", "nothing");
+    if why == ErrorKind::Timeout { error.retry_later() } else { error }
+}
+
+/// It was interrupted, and did not end.
+fn still_runs(operation: &'static str, why: ErrorKind, pid: u32) -> Error {
+    let what = "vagrant was interrupted and did not stop in time; it is not killed, since then nobody would know its machines: wait for it, \
+                the next run does";
+    Error::new(why, VAGRANT, operation, what).with("still_running", format!("vagrant (process {pid})"))
 }
 
 pub(super) fn not_started(operation: &'static str, program: &Path, e: io::Error) -> Error {
@@ -210,31 +181,6 @@ pub(super) fn storage(operation: &'static str, path: &Path, e: io::Error) -> Err
     Error::new(ErrorKind::Storage, VAGRANT, operation, "the provider's own files can't be written or read")
         .with("path", path.display())
         .caused_by(e)
-}
-
-/// Follows a file that grows.
-struct Follow {
-    file: File,
-    rest: Vec<u8>,
-}
-
-impl Follow {
-    fn more(&mut self, cx: &Context, tell: bool, lines: &mut Vec<Line>, printed: &mut Vec<String>) -> io::Result<()> {
-        self.file.read_to_end(&mut self.rest)?;
-        while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            let text = String::from_utf8_lossy(&line).into_owned();
-            let Some(line) = Line::parse(&text) else {
-                printed.push(text.trim_end().to_owned());
-                continue;
-            };
-            if tell {
-                say(cx, &line);
-            }
-            lines.push(line);
-        }
-        Ok(())
-    }
 }
 
 /// Passes on what it says.

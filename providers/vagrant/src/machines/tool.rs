@@ -1,10 +1,9 @@
 //! Finds the program and checks its version.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 
 use tokio::process::Command;
+use towpath_core::local_tool::{ask, find_program};
 use towpath_core::{Context, Error, ErrorKind, Result};
 
 use super::VAGRANT;
@@ -24,34 +23,19 @@ pub(super) struct Tool {
     pub(super) version: String,
 }
 
-fn find(program: &Path) -> Option<PathBuf> {
-    let runs = |p: &Path| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    if program.components().count() > 1 {
-        return std::path::absolute(program).ok().filter(|p| runs(p));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| runs(p))
-}
-
 impl Tool {
     /// Finds Vagrant, and asks it for its version.
     pub(super) async fn find(cx: &Context, config: &VagrantConfig, operation: &'static str) -> Result<Self> {
         let missing = |what: String| {
             Error::new(ErrorKind::ToolMissing, VAGRANT, operation, what).with("program", config.program.display())
         };
-        let path = find(&config.program).ok_or_else(|| missing(format!("vagrant is not there: {INSTALL}")))?;
-        let asked = Command::new(&path)
-            .args(["version", "--machine-readable"])
-            .envs(&config.env)
-            // It would ask its maker for a newer version, and tell them which one this is.
-            .env("VAGRANT_CHECKPOINT_DISABLE", "1")
-            .envs(config.home.iter().map(|h| ("VAGRANT_HOME", h)))
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let asked = async { asked.await.map_err(|e| not_started(operation, &path, e)) };
-        let out = cx.guard(VAGRANT, operation, asked).await?;
+        let path =
+            find_program(&config.program, None).ok_or_else(|| missing(format!("vagrant is not there: {INSTALL}")))?;
+        let mut command = Command::new(&path);
+        command.args(["version", "--machine-readable"]).envs(&config.env).current_dir("/");
+        // It would ask its maker for a newer version, and tell them which one this is.
+        command.env("VAGRANT_CHECKPOINT_DISABLE", "1").envs(config.home.iter().map(|h| ("VAGRANT_HOME", h)));
+        let out = ask(cx, VAGRANT, operation, &mut command).await?.map_err(|e| not_started(operation, &path, e))?;
         let text = String::from_utf8_lossy(&out.stdout);
         let version = text.lines().filter_map(Line::parse).find(|l| l.kind == "version-installed");
         let Some(version) = version.map(|l| l.field(0).to_owned()) else {

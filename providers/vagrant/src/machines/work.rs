@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use towpath_core::local_tool::ask;
 use towpath_core::pipeline::nearest;
 use towpath_core::{Action, Applied, Change, Context, Destroyed, Error, ErrorKind, Plan, Probed, Result, digest_json};
 
@@ -216,16 +217,16 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let container = vagrantfile::container(&self.site.folder, name);
-        let docker = |args: [&str; 3]| {
+        let docker = async |args: &[&str]| {
             let mut command = tokio::process::Command::new("docker");
-            command.args(args).envs(self.site.env.iter().map(|(k, v)| (k, v))).kill_on_drop(true);
-            command.stdin(std::process::Stdio::null());
-            async move { Ok(command.output().await.is_ok_and(|out| out.status.success())) }
+            command.args(args).envs(self.site.env.iter().map(|(k, v)| (k, v)));
+            let asked = ask(cx, VAGRANT, self.operation, &mut command).await?;
+            // Without a `docker`, `up` says so.
+            Ok::<_, Error>(asked.is_ok_and(|out| out.status.success()))
         };
-        // Without a `docker`, `up` says so.
-        if cx.guard(VAGRANT, self.operation, docker(["container", "inspect", &container])).await? {
+        if docker(&["container", "inspect", &container]).await? {
             cx.warn(format!("removing the container {container}, which an interrupted vagrant had left"));
-            cx.guard(VAGRANT, self.operation, docker(["rm", "-f", &container])).await?;
+            docker(&["rm", "-f", &container]).await?;
         }
         Ok(())
     }

@@ -58,6 +58,9 @@ async fn a_killed_apply_is_found_again() {
     let applied = vagrant.apply(&cx).await.unwrap();
     assert_eq!(applied.environment.inventory.hosts.len(), 1);
     assert_eq!(containers(folder), 1);
+    let own = std::fs::read_dir(folder.join("state/crash/.vagrant/towpath")).unwrap().flatten();
+    let runs: Vec<_> = own.map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with("run-")).collect();
+    assert!(runs.is_empty(), "what the killed one had left is cleared away: {runs:?}");
     let id = applied.environment.resources[0].id.clone();
     // As if vagrant itself had been killed before it wrote down what it had made.
     std::fs::remove_dir_all(folder.join("state/crash/.vagrant/machines/web")).unwrap();
