@@ -1,0 +1,222 @@
+//! What a job has said so far, put together from events and from looks at the whole job, without saying anything twice.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::job::{Job, PHASES, Std};
+
+/// How much was said. It is kept in the journal, so that a run that goes on after a crash does not begin again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Said {
+    started: bool,
+    phases: BTreeSet<String>,
+    commands: usize,
+    /// Bytes of each stream.
+    out: usize,
+    err: usize,
+    merged: usize,
+}
+
+/// Something new.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum News {
+    Started,
+    CommandStarted { command: String, plugin: String },
+    CommandDone { phase: Option<String>, command: String, plugin: String, exit_code: i64, seconds: f64 },
+    PhaseDone { phase: String, exit_code: i64, seconds: f64 },
+    Output { from_err: bool, line: String },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) said: Said,
+    /// Beginnings of lines, as events bring them. What is in them is counted in `said`.
+    out: String,
+    err: String,
+    /// The command that runs, as events tell.
+    running: Option<(String, String)>,
+    /// Whether events count: not between the opening of a websocket and the first look through it.
+    in_step: bool,
+}
+
+impl Progress {
+    /// Goes on where another process was.
+    pub(crate) fn from(said: Said) -> Self {
+        Self { said, ..Self::default() }
+    }
+
+    /// Events may be missing from now on, until the next [`look`](Self::look).
+    pub(crate) fn out_of_step(&mut self) {
+        self.in_step = false;
+    }
+
+    /// Takes an event of this job.
+    pub(crate) fn event(&mut self, name: &str, data: &Json) -> Vec<News> {
+        let mut news = Vec::new();
+        if !self.in_step {
+            return news;
+        }
+        let text = |key: &str| data.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let code = || data.get("exitCode").and_then(Json::as_i64);
+        let seconds = || data.get("elapsed").and_then(Json::as_f64).unwrap_or_default() / 1000.0;
+        match name {
+            "started" => self.started(&mut news),
+            "command.start" => {
+                self.flush(&mut news);
+                let (command, plugin) = (text("command"), text("plugin"));
+                self.running = Some((command.clone(), plugin.clone()));
+                news.push(News::CommandStarted { command, plugin });
+            }
+            "command.done" => {
+                self.flush(&mut news);
+                self.said.commands += 1;
+                let (command, plugin) = self.running.take().unwrap_or_default();
+                let exit_code = code().unwrap_or(-1);
+                news.push(News::CommandDone { phase: None, command, plugin, exit_code, seconds: seconds() });
+            }
+            "stdout" | "stderr" => self.chunk(name == "stderr", data.as_str().unwrap_or_default(), &mut news),
+            "phase.done" => {
+                self.flush(&mut news);
+                self.phase(&text("phase"), code().unwrap_or(-1), seconds(), &mut news);
+            }
+            "phase.errored" => {
+                self.flush(&mut news);
+                self.phase(&text("phase"), code().unwrap_or(1), seconds(), &mut news);
+            }
+            _ => {}
+        }
+        news
+    }
+
+    /// Takes the whole job, as it is now. From here on events count again.
+    pub(crate) fn look(&mut self, job: &Job) -> Vec<News> {
+        let mut news = Vec::new();
+        if job.started.is_some() {
+            self.started(&mut news);
+        }
+        if let Some(std) = &job.std {
+            self.output(std, job.is_over(), &mut news);
+        }
+        let mut index = 0;
+        for name in PHASES {
+            let Some(phase) = job.phase(name) else { continue };
+            for command in phase.commands.iter().flatten() {
+                index += 1;
+                self.running = None;
+                let (text, plugin) = (command.command.clone().unwrap_or_default(), command.plugin.clone().unwrap_or_default());
+                let Some(exit_code) = command.exit_code else {
+                    self.running = Some((text, plugin));
+                    continue;
+                };
+                if index > self.said.commands {
+                    self.said.commands = index;
+                    let seconds = command.duration.unwrap_or_default() / 1000.0;
+                    let phase = Some(name.to_owned());
+                    news.push(News::CommandDone { phase, command: text, plugin, exit_code, seconds });
+                }
+            }
+            if let (Some(_), Some(code)) = (&phase.finished, phase.exit_code) {
+                self.phase(name, code, phase.duration.unwrap_or_default() / 1000.0, &mut news);
+            }
+        }
+        self.in_step = true;
+        news
+    }
+
+    fn started(&mut self, news: &mut Vec<News>) {
+        if !std::mem::replace(&mut self.said.started, true) {
+            news.push(News::Started);
+        }
+    }
+
+    fn phase(&mut self, name: &str, exit_code: i64, seconds: f64, news: &mut Vec<News>) {
+        if self.said.phases.insert(name.to_owned()) {
+            news.push(News::PhaseDone { phase: name.to_owned(), exit_code, seconds });
+        }
+    }
+
+    fn chunk(&mut self, from_err: bool, text: &str, news: &mut Vec<News>) {
+        let (pending, count) =
+            if from_err { (&mut self.err, &mut self.said.err) } else { (&mut self.out, &mut self.said.out) };
+        *count += text.len();
+        self.said.merged += text.len();
+        pending.push_str(text);
+        while let Some((line, rest)) = pending.split_once('\n') {
+            news.push(line_of(from_err, line));
+            *pending = rest.to_owned();
+        }
+    }
+
+    /// Says the beginnings of lines that no more follows to.
+    fn flush(&mut self, news: &mut Vec<News>) {
+        for (from_err, pending) in [(false, &mut self.out), (true, &mut self.err)] {
+            if !pending.is_empty() {
+                news.push(line_of(from_err, &std::mem::take(pending)));
+            }
+        }
+    }
+
+    fn output(&mut self, std: &Std, over: bool, news: &mut Vec<News>) {
+        // What was held back is in the whole text, too.
+        self.said.out -= std::mem::take(&mut self.out).len().min(self.said.out);
+        self.said.err -= std::mem::take(&mut self.err).len().min(self.said.err);
+        let text = |part: &Option<String>| part.clone().unwrap_or_default();
+        let (out, err, merged) = (text(&std.out), text(&std.err), text(&std.merged));
+        let mut rest = (rest_of(&out, self.said.out), rest_of(&err, self.said.err));
+        if self.said.out + self.said.err == self.said.merged && out.len() + err.len() == merged.len() {
+            // In the order in which it was printed.
+            for line in lines(rest_of(&merged, self.said.merged), over) {
+                let from_err = !rest.0.starts_with(line) && rest.1.starts_with(line);
+                let (stream, count) =
+                    if from_err { (&mut rest.1, &mut self.said.err) } else { (&mut rest.0, &mut self.said.out) };
+                // Two streams in one line: it belongs to neither alone.
+                let taken = if stream.starts_with(line) { line.len() } else { 0 };
+                *stream = stream.get(taken..).unwrap_or_default();
+                *count += taken;
+                self.said.merged += line.len();
+                news.push(line_of(from_err, line));
+            }
+            if over {
+                self.all(std);
+            }
+            return;
+        }
+        if out.is_empty() && err.is_empty() {
+            for line in lines(rest_of(&merged, self.said.merged), over) {
+                self.said.merged += line.len();
+                news.push(line_of(false, line));
+            }
+            return;
+        }
+        for line in lines(rest.0, over) {
+            self.said.out += line.len();
+            news.push(line_of(false, line));
+        }
+        for line in lines(rest.1, over) {
+            self.said.err += line.len();
+            news.push(line_of(true, line));
+        }
+        self.said.merged = merged.len().max(self.said.out + self.said.err);
+    }
+
+    fn all(&mut self, std: &Std) {
+        let len = |part: &Option<String>| part.as_deref().map_or(0, str::len);
+        (self.said.out, self.said.err, self.said.merged) = (len(&std.out), len(&std.err), len(&std.merged));
+    }
+}
+
+fn rest_of(text: &str, from: usize) -> &str {
+    text.get(from..).unwrap_or_default()
+}
+
+/// Lines with their ends; the last one without an end only if nothing more comes.
+fn lines(text: &str, over: bool) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter(move |line| over || line.ends_with('\n'))
+}
+
+fn line_of(from_err: bool, line: &str) -> News {
+    News::Output { from_err, line: line.trim_end_matches(['\n', '\r']).to_owned() }
+}
