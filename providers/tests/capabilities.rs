@@ -8,6 +8,7 @@
     feature = "local",
     feature = "playbook",
     feature = "ssh",
+    feature = "strider",
     feature = "terraform",
     feature = "vagrant"
 ))]
@@ -48,6 +49,9 @@ fn config(role: Role, name: &str) -> Json {
         (Role::Provisioner, "vagrant") => json!({"machines": {"web": {"box": "debian/bookworm64"}}}),
         (Role::Provisioner, "terraform") => json!({"module": "infra"}),
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
+        (Role::Deployer, "strider") => {
+            json!({"url": "https://ci.example.com", "user": "ops@example.com", "password": {"env": "X"}, "project": "acme/web"})
+        }
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),
         (Role::Balancer | Role::Monitor | Role::Connector, "local")

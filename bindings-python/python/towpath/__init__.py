@@ -16,7 +16,7 @@ if "TOWPATH_LOCAL_ROLE" in _os.environ and _sys.argv[:1] == ["-m"]:
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
 
-from . import aws, chef, docker, exceptions, local, packer, pipeline, playbook, script, ssh, terraform, types, vagrant, vocabulary
+from . import aws, chef, docker, exceptions, local, packer, pipeline, playbook, script, ssh, strider, strider_tools, terraform, types, vagrant, vocabulary
 from ._classes import Provider, provider
 from ._data import Config, Data, Output, Param
 from ._play import Play, play
@@ -149,6 +149,8 @@ __all__ = [
     "script",
     "ssh",
     "step",
+    "strider",
+    "strider_tools",
     "terraform",
     "types",
     "unchanged",

@@ -20,7 +20,12 @@ impl Address {
     pub(crate) fn parse(url: &str, allow_http: bool) -> Result<Self> {
         // A URL may hold a password: it is not repeated.
         let wrong = |why: &str| {
-            Error::new(ErrorKind::InvalidInput, STRIDER, "config", format!("`url` {why}, as in `https://ci.example.com`"))
+            Error::new(
+                ErrorKind::InvalidInput,
+                STRIDER,
+                "config",
+                format!("`url` {why}, as in `https://ci.example.com`"),
+            )
         };
         let uri: Uri = url.parse().map_err(|e| wrong("is no URL").caused_by(e))?;
         let tls = match uri.scheme_str() {
@@ -56,8 +61,7 @@ impl Address {
 }
 
 fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// One segment of a path, or a value in a query: everything but letters, digits and `-._~` as `%XX`.
@@ -103,7 +107,11 @@ mod tests {
             ("http://localhost", false, "localhost", 80, ""),
         ] {
             let found = Address::parse(url, false).unwrap();
-            assert_eq!((found.tls, found.host.as_str(), found.port, found.base.as_str()), (tls, host, port, base), "{url}");
+            assert_eq!(
+                (found.tls, found.host.as_str(), found.port, found.base.as_str()),
+                (tls, host, port, base),
+                "{url}"
+            );
         }
         assert!(Address::parse("http://ci.example.com", true).is_ok());
     }

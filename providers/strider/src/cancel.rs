@@ -13,6 +13,7 @@ impl Strider {
     pub(crate) async fn cancel_job(&self, cx: &Context, group: &GroupJob) -> Result<()> {
         self.handle_of(group, DO)?;
         let limit = Duration::from_secs(self.config().cancel_deadline_s.into());
+        self.has_cancelled(&group.id);
         self.try_cancel(cx, &group.id, limit).await
     }
 
@@ -43,7 +44,8 @@ impl Strider {
                     }
                     last = Some(lost.to_string());
                     if refused > 1 {
-                        let message = "a job can be cancelled by the websocket only, and that takes no session of this user";
+                        let message =
+                            "a job can be cancelled by the websocket only, and that takes no session of this user";
                         let error = Error::new(ErrorKind::Denied, STRIDER, DO, message).with("still_running", id);
                         return Err(self.client().placed(error));
                     }

@@ -152,16 +152,17 @@ impl Client {
             Error::new(ErrorKind::Unreachable, STRIDER, operation, format!("{what}; is it up, and the address right?"))
                 .retry_later()
         };
-        let stream = self.net.dial().await.map_err(|e| match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(_)) => Error::new(
-                ErrorKind::Denied,
-                STRIDER,
-                operation,
-                "the server's certificate is not trusted: give the certificate of its authority as `ca_file`",
-            )
-            .caused_by(e),
-            _ => unreachable("the server can't be reached").caused_by(e),
-        })?;
+        let stream =
+            self.net.dial().await.map_err(|e| match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::InvalidCertificate(_)) => Error::new(
+                    ErrorKind::Denied,
+                    STRIDER,
+                    operation,
+                    "the server's certificate is not trusted: give the certificate of its authority as `ca_file`",
+                )
+                .caused_by(e),
+                _ => unreachable("the server can't be reached").caused_by(e),
+            })?;
         let broken = |e: hyper::Error| unreachable("the connection to the server broke").caused_by(e);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -176,7 +177,9 @@ impl Client {
             return Ok((head, Bytes::new()));
         }
         let body = Limited::new(body, LARGEST).collect().await.map_err(|e| {
-            Error::new(ErrorKind::Protocol, STRIDER, operation, "an answer broke off, or is far too long").retry_later().caused_by(e)
+            Error::new(ErrorKind::Protocol, STRIDER, operation, "an answer broke off, or is far too long")
+                .retry_later()
+                .caused_by(e)
         })?;
         Ok((head, body.to_bytes()))
     }

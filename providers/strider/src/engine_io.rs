@@ -100,9 +100,8 @@ impl EngineIo {
         request.headers_mut().insert("cookie", value);
         let stream = net.dial().await.map_err(|e| broken(&e))?;
         let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-        let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(limits))
-            .await
-            .map_err(|e| broken(&e))?;
+        let (socket, _) =
+            tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await.map_err(|e| broken(&e))?;
         let now = Instant::now();
         let minute = Duration::from_secs(60);
         let mut this = Self { socket, every: minute, patience: minute, ping_at: now + minute, pong_by: None };

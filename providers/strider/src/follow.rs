@@ -2,11 +2,10 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
-use towpath_core::{
-    Context, Error, ErrorKind, EventKind, GroupJob, GroupState, Result, Retry, Tail, TaskStatus,
-};
+use towpath_core::{Context, Error, ErrorKind, EventKind, GroupJob, GroupState, Result, Retry, Tail, TaskStatus};
 
 use crate::engine_io::Lost;
+use crate::history::state;
 use crate::job::{Job, Status};
 use crate::progress::{News, Progress};
 use crate::provider::{STRIDER, Strider};
@@ -43,16 +42,25 @@ impl Strider {
         };
         let job = match follower.run().await {
             Ok(job) => job,
-            Err(e) if matches!(e.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) && e.get("still_running").is_none() => {
+            Err(e)
+                if matches!(e.kind(), ErrorKind::Cancelled | ErrorKind::Timeout)
+                    && e.get("still_running").is_none() =>
+            {
                 let (message, kind) = match e.kind() {
                     ErrorKind::Cancelled => ("cancelled; the job itself goes on".to_owned(), ErrorKind::Cancelled),
                     kind => (format!("{}; the job itself goes on", e.message()), kind),
                 };
-                let error = Error::new(kind, STRIDER, DO, message).with("still_running", &group.id).caused_by(e.report());
+                let error =
+                    Error::new(kind, STRIDER, DO, message).with("still_running", &group.id).caused_by(e.report());
                 return Err(self.client().placed(error).retry_later());
             }
             Err(e) => return Err(self.client().placed(e.with_missing("job", &group.id))),
         };
+        if job.status() != Status::Passed && self.is_cancelled(&group.id) {
+            // It ended as it was told to; what runs now is another question.
+            let (jobs, now) = self.jobs(cx, DO).await?;
+            return Ok(state(&jobs, self.config(), now));
+        }
         self.judge(cx, &handle, &job, &follower.tail)
     }
 
@@ -60,7 +68,8 @@ impl Strider {
     fn judge(&self, cx: &Context, handle: &Handle, job: &Job, tail: &Tail) -> Result<GroupState> {
         let failed = |message: String| {
             let mut error = Error::new(ErrorKind::ToolFailed, STRIDER, DO, message).with("job", &job.id);
-            error = error.with("project", &handle.project).with("branch", &handle.branch).with("version", &handle.version);
+            error =
+                error.with("project", &handle.project).with("branch", &handle.branch).with("version", &handle.version);
             if !tail.is_empty() {
                 error = error.caused_by(tail.text());
             }
@@ -75,7 +84,9 @@ impl Strider {
             }
             _ => {
                 let Some((phase, code)) = job.failed_phase() else {
-                    return Err(failed("the job failed, and none of its phases says why: look at it in Strider".into()));
+                    return Err(failed(
+                        "the job failed, and none of its phases says why: look at it in Strider".into(),
+                    ));
                 };
                 return Err(failed(format!("the job failed: its phase `{phase}` ended with exit code {code}"))
                     .with("phase", phase)
@@ -141,7 +152,8 @@ impl Follower<'_> {
             let message = format!("strider: {lost}; it is opened again");
             self.cx.emit(EventKind::Progress { message, done: None, total: None });
             // The first time at once: a proxy that cuts old connections is no outage.
-            let pause = Duration::from_millis(250) * (1_u32 << failures.min(6)) - Duration::from_millis(250);
+            let pause =
+                Duration::from_millis(250) * (1_u32 << failures.saturating_sub(1).min(6)) - Duration::from_millis(250);
             self.cx.sleep(STRIDER, DO, pause.min(LONGEST_PAUSE)).await?;
         }
     }
@@ -317,7 +329,8 @@ impl Follower<'_> {
         let message = format!(
             "Strider did not run the job within {patience} s (`start_deadline_s`): has its branch a configuration, is a runner free? {rest}"
         );
-        Error::new(ErrorKind::Timeout, STRIDER, DO, message).with("still_running", if cancelled.is_ok() { "none" } else { self.id })
+        Error::new(ErrorKind::Timeout, STRIDER, DO, message)
+            .with("still_running", if cancelled.is_ok() { "none" } else { self.id })
     }
 
     /// Says what is new in a whole job, and whether it is over.
@@ -340,7 +353,9 @@ impl Follower<'_> {
                     self.tail.add(self.cx, from_err, line, true);
                 }
                 News::Started => self.progress_line("Strider runs the job".to_owned()),
-                News::CommandStarted { command, plugin } => self.progress_line(format!("{plugin}: {}", short(&command))),
+                News::CommandStarted { command, plugin } => {
+                    self.progress_line(format!("{plugin}: {}", short(&command)))
+                }
                 News::CommandDone { phase, command, plugin, exit_code, seconds } => {
                     let result = json!({ "exit_code": exit_code, "plugin": plugin, "phase": phase });
                     self.result(format!("command {}", short(&command)), exit_code, seconds, result);

@@ -94,17 +94,23 @@ mod tests {
         let passed = |minute, version| job(minute, version, json!({}));
         let v1 = || Some("v1".to_owned());
         assert_eq!(told(&[]), (None, false, false));
-        assert_eq!(told(&[passed(1, "v0"), passed(3, "v1"), passed(2, "vX")]), (v1(), false, true), "whatever their order");
+        assert_eq!(
+            told(&[passed(1, "v0"), passed(3, "v1"), passed(2, "vX")]),
+            (v1(), false, true),
+            "whatever their order"
+        );
         let tests_failed = job(5, "v2", json!({"test_exitcode": 1, "deploy_exitcode": -1}));
         assert_eq!(told(&[tests_failed, passed(3, "v1")]), (v1(), false, true), "nothing was deployed");
         let broke_off = job(5, "v2", json!({"deploy_exitcode": 1}));
         assert_eq!(told(&[broke_off, passed(3, "v1")]), (None, false, false));
-        let cancelled = json!({"errored": true, "deploy_exitcode": -1, "phases": {"deploy": {"commands": [{"command": "x"}]}}});
+        let cancelled =
+            json!({"errored": true, "deploy_exitcode": -1, "phases": {"deploy": {"commands": [{"command": "x"}]}}});
         assert_eq!(told(&[job(5, "v2", cancelled), passed(3, "v1")]), (None, false, false));
         let other = job(5, "v2", json!({"ref": {"branch": "feature"}}));
         let tests = job(6, "v3", json!({"type": "TEST_ONLY"}));
         assert_eq!(told(&[other, tests, passed(3, "v1")]), (v1(), false, true), "of no concern");
-        let pushed = json!({"trigger": {"type": "commit", "message": "x"}, "ref": {"branch": "master", "id": "abc123"}});
+        let pushed =
+            json!({"trigger": {"type": "commit", "message": "x"}, "ref": {"branch": "master", "id": "abc123"}});
         assert_eq!(told(&[job(7, "v4", pushed), passed(3, "v1")]).0.as_deref(), Some("abc123"));
     }
 

@@ -102,7 +102,9 @@ impl Job {
             Status::Submitted
         } else if self.finished.is_none() {
             Status::Running
-        } else if failed(self.test_exitcode) || (self.kind.as_deref() != Some("TEST_ONLY") && failed(self.deploy_exitcode)) {
+        } else if failed(self.test_exitcode)
+            || (self.kind.as_deref() != Some("TEST_ONLY") && failed(self.deploy_exitcode))
+        {
             Status::Failed
         } else {
             Status::Passed
@@ -175,7 +177,10 @@ mod tests {
             (json!({"started": at, "finished": at, "test_exitcode": 1}), Status::Failed),
             (json!({"started": at, "finished": at, "test_exitcode": -1}), Status::Failed),
             (json!({"started": at, "finished": at, "test_exitcode": 0, "deploy_exitcode": 2}), Status::Failed),
-            (json!({"started": at, "finished": at, "test_exitcode": 0, "type": "TEST_ONLY", "deploy_exitcode": -1}), Status::Passed),
+            (
+                json!({"started": at, "finished": at, "test_exitcode": 0, "type": "TEST_ONLY", "deploy_exitcode": -1}),
+                Status::Passed,
+            ),
             (json!({"started": at, "finished": at, "test_exitcode": 0, "deploy_exitcode": 0}), Status::Passed),
             (json!({"errored": true}), Status::Errored),
         ] {

@@ -53,8 +53,9 @@ impl WebhookConfig {
 /// signature that does not fit, 400 for a body that makes no sense, 413 for one that is too large, 503 while too many wait.
 #[derive(Debug)]
 pub struct WebhookListener {
-    listener: TcpListener,
-    gate: Arc<Gate>,
+    address: SocketAddr,
+    /// Ends with this, and the connections with it.
+    accepting: JoinSet<()>,
     pushes: mpsc::Receiver<Push>,
 }
 
@@ -67,7 +68,7 @@ struct Gate {
 }
 
 impl WebhookListener {
-    /// Binds the address. Nothing is accepted until [`serve`](Self::serve).
+    /// Binds the address and listens: what comes waits for [`next`](Self::next).
     ///
     /// # Errors
     ///
@@ -82,27 +83,42 @@ impl WebhookListener {
         if secret.expose().is_empty() {
             return invalid("the secret is empty, so everybody could sign");
         }
-        let listener = TcpListener::bind(config.address).await.map_err(|e| {
+        let taken = |e| {
             Error::new(ErrorKind::Conflict, STRIDER, DO, "the address can't be listened on: is it another program's?")
                 .with("address", config.address)
                 .caused_by(e)
-        })?;
+        };
+        let listener = TcpListener::bind(config.address).await.map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
         let (sender, pushes) = mpsc::channel(WAITING);
         let gate = Gate { path: config.path, secret, max_body_bytes: config.max_body_bytes, pushes: sender };
-        Ok(Self { listener, gate: Arc::new(gate), pushes })
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, Arc::new(gate)));
+        Ok(Self { address, accepting, pushes })
     }
 
     /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next push, in the order in which they came; `None`: `cx` was cancelled. Losing interest in it loses none.
     ///
     /// # Errors
     ///
-    /// [`Internal`](ErrorKind::Internal): the system does not say.
-    pub fn address(&self) -> Result<SocketAddr> {
-        let internal = |e| Error::new(ErrorKind::Internal, STRIDER, DO, "the system does not say its address").caused_by(e);
-        self.listener.local_addr().map_err(internal)
+    /// [`Internal`](ErrorKind::Internal): it does not listen any more.
+    pub async fn next(&mut self, cx: &Context) -> Result<Option<Push>> {
+        tokio::select! {
+            biased;
+            () = cx.cancelled() => Ok(None),
+            push = self.pushes.recv() => match push {
+                Some(push) => Ok(Some(push)),
+                None => Err(Error::new(ErrorKind::Internal, STRIDER, DO, "the listener ended")),
+            },
+        }
     }
 
-    /// Serves until `cx` is cancelled, or `on_push` fails: one push after another, in the order in which they came.
+    /// Hands one push after another to `on_push`, until `cx` is cancelled or `on_push` fails; then it listens no more.
     ///
     /// # Errors
     ///
@@ -112,20 +128,23 @@ impl WebhookListener {
         F: FnMut(Push) -> Fut,
         Fut: Future<Output = Result<()>>,
     {
-        // Dropped with this call, and the connections with it.
-        let mut accepting = JoinSet::new();
-        accepting.spawn(accept(self.listener, self.gate));
-        loop {
-            let push = tokio::select! {
-                () = cx.cancelled() => return Ok(()),
-                push = self.pushes.recv() => push,
+        let served = loop {
+            let handled = match self.next(cx).await {
+                Ok(Some(push)) => on_push(push).await,
+                Ok(None) => break Ok(()),
+                Err(e) => Err(e),
             };
-            // The senders live as long as the task above.
-            let Some(push) = push else {
-                return Err(Error::new(ErrorKind::Internal, STRIDER, DO, "the listener ended"));
-            };
-            on_push(push).await?;
-        }
+            if let Err(e) = handled {
+                break Err(e);
+            }
+        };
+        self.close().await;
+        served
+    }
+
+    /// Stops listening. When it returns the address is free and no connection is left.
+    pub async fn close(mut self) {
+        self.accepting.shutdown().await;
     }
 }
 

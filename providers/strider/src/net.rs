@@ -52,7 +52,8 @@ fn connector(ca_file: Option<&Path>) -> Result<TlsConnector> {
     let wrong = |message: &str| Error::new(ErrorKind::InvalidInput, STRIDER, "config", message);
     let mut extra = Vec::new();
     if let Some(file) = ca_file {
-        let unreadable = |e| wrong("`ca_file` can't be read as PEM").with("file", file.display()).caused_by(format!("{e}"));
+        let unreadable =
+            |e| wrong("`ca_file` can't be read as PEM").with("file", file.display()).caused_by(format!("{e}"));
         for one in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
             extra.push(one.map_err(unreadable)?);
         }
@@ -62,7 +63,8 @@ fn connector(ca_file: Option<&Path>) -> Result<TlsConnector> {
     }
     let crypto = Arc::new(rustls::crypto::ring::default_provider());
     let internal = |e: rustls::Error| wrong("TLS can't be set up with the certificates of this system").caused_by(e);
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(extra, Arc::clone(&crypto)).map_err(internal)?;
+    let verifier =
+        rustls_platform_verifier::Verifier::new_with_extra_roots(extra, Arc::clone(&crypto)).map_err(internal)?;
     let config = rustls::ClientConfig::builder_with_provider(crypto)
         .with_safe_default_protocol_versions()
         .map_err(internal)?

@@ -106,7 +106,8 @@ impl Progress {
             for command in phase.commands.iter().flatten() {
                 index += 1;
                 self.running = None;
-                let (text, plugin) = (command.command.clone().unwrap_or_default(), command.plugin.clone().unwrap_or_default());
+                let (text, plugin) =
+                    (command.command.clone().unwrap_or_default(), command.plugin.clone().unwrap_or_default());
                 let Some(exit_code) = command.exit_code else {
                     self.running = Some((text, plugin));
                     continue;
@@ -169,15 +170,21 @@ impl Progress {
         if self.said.out + self.said.err == self.said.merged && out.len() + err.len() == merged.len() {
             // In the order in which it was printed.
             for line in lines(rest_of(&merged, self.said.merged), over) {
-                let from_err = !rest.0.starts_with(line) && rest.1.starts_with(line);
-                let (stream, count) =
-                    if from_err { (&mut rest.1, &mut self.said.err) } else { (&mut rest.0, &mut self.said.out) };
-                // Two streams in one line: it belongs to neither alone.
-                let taken = if stream.starts_with(line) { line.len() } else { 0 };
-                *stream = stream.get(taken..).unwrap_or_default();
-                *count += taken;
                 self.said.merged += line.len();
-                news.push(line_of(from_err, line));
+                let mut left = line;
+                while !left.is_empty() {
+                    // Whichever stream goes on like this; a line may begin in one and end in the other.
+                    let (of_out, of_err) = (common(left, rest.0), common(left, rest.1));
+                    let from_err = of_err > of_out;
+                    let taken = of_out.max(of_err);
+                    let (stream, count) =
+                        if from_err { (&mut rest.1, &mut self.said.err) } else { (&mut rest.0, &mut self.said.out) };
+                    *stream = rest_of(stream, taken);
+                    *count += taken;
+                    let (piece, more) = left.split_at_checked(taken).filter(|_| taken > 0).unwrap_or((left, ""));
+                    news.push(line_of(from_err, piece));
+                    left = more;
+                }
             }
             if over {
                 self.all(std);
@@ -212,6 +219,11 @@ fn rest_of(text: &str, from: usize) -> &str {
     text.get(from..).unwrap_or_default()
 }
 
+/// How many bytes two texts have in common at their beginning.
+fn common(a: &str, b: &str) -> usize {
+    a.char_indices().zip(b.chars()).find(|((_, x), y)| x != y).map_or(a.len().min(b.len()), |((at, _), _)| at)
+}
+
 /// Lines with their ends; the last one without an end only if nothing more comes.
 fn lines(text: &str, over: bool) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n').filter(move |line| over || line.ends_with('\n'))
@@ -219,4 +231,82 @@ fn lines(text: &str, over: bool) -> impl Iterator<Item = &str> {
 
 fn line_of(from_err: bool, line: &str) -> News {
     News::Output { from_err, line: line.trim_end_matches(['\n', '\r']).to_owned() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(value: Json) -> Job {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn output(news: &[News]) -> Vec<String> {
+        let line = |n: &News| match n {
+            News::Output { from_err, line } => Some(format!("{}:{line}", if *from_err { "err" } else { "out" })),
+            _ => None,
+        };
+        news.iter().filter_map(line).collect()
+    }
+
+    fn std(out: &str, err: &str, merged: &str, over: bool) -> Job {
+        let finished = over.then_some("2026-01-01T00:00:00Z");
+        job(json!({ "started": "x", "finished": finished, "std": { "out": out, "err": err, "merged": merged } }))
+    }
+
+    #[test]
+    fn looks_at_merged_output_keep_its_order_and_know_its_streams() {
+        let mut progress = Progress::default();
+        assert_eq!(output(&progress.look(&std("a\n", "+ a\n", "+ a\na\n", false))), ["err:+ a", "out:a"]);
+        assert_eq!(output(&progress.look(&std("a\nno end", "+ a\n", "+ a\na\nno end", false))), Vec::<String>::new());
+        let last = std("a\nno end", "+ a\n+ b\n", "+ a\na\nno end+ b\n", true);
+        assert_eq!(output(&progress.look(&last)), ["out:no end", "err:+ b"]);
+        assert_eq!(output(&progress.look(&last)), Vec::<String>::new());
+        let mut other = Progress::default();
+        assert_eq!(
+            output(&other.look(&std("", "", "only\nmerged\n", false))),
+            ["out:only", "out:merged"],
+            "from an older server"
+        );
+    }
+
+    #[test]
+    fn events_and_looks_fit_together() {
+        let mut progress = Progress::default();
+        assert_eq!(
+            output(&progress.event("stdout", &json!("lost\n"))),
+            Vec::<String>::new(),
+            "nobody knows what it adds to"
+        );
+        assert_eq!(output(&progress.look(&std("ü1\n", "", "ü1\n", false))), ["out:ü1"]);
+        assert_eq!(output(&progress.event("stdout", &json!("2\nhal"))), ["out:2"]);
+        assert_eq!(output(&progress.event("stderr", &json!("warn\n"))), ["err:warn"]);
+        progress.out_of_step();
+        assert!(progress.event("stdout", &json!("f\n")).is_empty());
+        let whole = std("ü1\n2\nhalf\n3\n", "warn\nlate\n", "ü1\n2\nhalwarn\nf\n3\nlate\n", false);
+        assert_eq!(output(&progress.look(&whole)), ["out:half", "out:3", "err:late"]);
+        assert_eq!(output(&progress.event("stdout", &json!("4\n"))), ["out:4"]);
+    }
+
+    #[test]
+    fn nothing_is_said_twice_also_by_another_process() {
+        let phase = |name: &str| json!({ "finished": "x", "exitCode": 0, "duration": 20, "commands": [{ "command": name, "exitCode": 0 }] });
+        let both = job(
+            json!({ "started": "x", "phases": { "prepare": phase("p"), "test": phase("t"), "deploy": { "commands": [{"command": "d"}] } } }),
+        );
+        let mut progress = Progress::default();
+        let count = |news: &[News]| (news.iter().filter(|n| matches!(n, News::PhaseDone { .. })).count(), news.len());
+        assert_eq!(count(&progress.look(&both)), (2, 5));
+        assert_eq!(count(&progress.event("phase.done", &json!({ "phase": "test", "exitCode": 0 }))), (0, 0));
+        let kept: Said = serde_json::from_value(serde_json::to_value(&progress.said).unwrap()).unwrap();
+        let mut other = Progress::from(kept);
+        assert_eq!(count(&other.look(&both)), (0, 0));
+        let done = other.event("command.done", &json!({ "exitCode": 3, "elapsed": 1500 }));
+        let want =
+            News::CommandDone { phase: None, command: "d".into(), plugin: String::new(), exit_code: 3, seconds: 1.5 };
+        assert_eq!(done, [want]);
+        assert_eq!(count(&other.event("phase.done", &json!({ "phase": "deploy", "exitCode": 3 }))), (1, 1));
+    }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use towpath_core::{
-    Capabilities, Context, Deployer, Error, ErrorKind, GroupJob, GroupState, Preflight, Release, Result, Secret, Staged,
-    Target, TargetGroup, TargetState,
+    Capabilities, Context, Deployer, Error, ErrorKind, GroupJob, GroupState, Preflight, Release, Result, Secret,
+    Staged, Target, TargetGroup, TargetState,
 };
 
 use crate::address::Address;
@@ -33,6 +33,8 @@ struct Shared {
     session: tokio::sync::Mutex<Option<Secret>>,
     /// Tokens of starts that this process brought to their end.
     own: Mutex<BTreeSet<String>>,
+    /// Ids of jobs that this process cancelled.
+    cancelled: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -68,7 +70,8 @@ impl Strider {
         if config.message.contains(char::is_control) {
             return invalid("`message` must be one line".to_owned());
         }
-        let example = ["{version}", "{service}", "{environment}"].iter().fold(config.branch.clone(), |b, p| b.replace(p, "x"));
+        let example =
+            ["{version}", "{service}", "{environment}"].iter().fold(config.branch.clone(), |b, p| b.replace(p, "x"));
         check_branch(&example, "config")?;
         if example.contains(['{', '}']) {
             return invalid(format!(
@@ -120,6 +123,14 @@ impl Strider {
 
     pub(crate) fn own(&self, token: &str) {
         self.shared.own.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned());
+    }
+
+    pub(crate) fn has_cancelled(&self, id: &str) {
+        self.shared.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+    }
+
+    pub(crate) fn is_cancelled(&self, id: &str) -> bool {
+        self.shared.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     pub(crate) fn is_own(&self, token: &str) -> bool {

@@ -22,8 +22,13 @@ pub(crate) fn denied(reply: &Reply, operation: &'static str) -> Option<Error> {
             "the server does not know this user (it redirects to its login): look at `user`, `password` and `project`",
         )),
         403 => Some(
-            Error::new(ErrorKind::Denied, STRIDER, operation, "this user may not do that: give them the rights on the project")
-                .with("status", 403),
+            Error::new(
+                ErrorKind::Denied,
+                STRIDER,
+                operation,
+                "this user may not do that: give them the rights on the project",
+            )
+            .with("status", 403),
         ),
         _ => None,
     }
@@ -42,7 +47,9 @@ pub(crate) fn unexpected(status: u16, operation: &'static str, what: &str) -> Er
         400 => error(ErrorKind::InvalidInput, format!("the server refuses {what}")),
         409 => error(ErrorKind::AlreadyExists, format!("the server has {what} already")),
         502..=504 => error(ErrorKind::Unreachable, format!("a proxy can't reach the server for {what}")).retry_later(),
-        500..=599 => error(ErrorKind::ToolFailed, format!("the server failed at {what}: look into its log")).retry_later(),
+        500..=599 => {
+            error(ErrorKind::ToolFailed, format!("the server failed at {what}: look into its log")).retry_later()
+        }
         _ => error(ErrorKind::Protocol, format!("the server answers {what} in a way that it never should")),
     }
 }
@@ -59,9 +66,14 @@ pub(crate) fn whole<T: DeserializeOwned>(status: u16, body: &[u8], operation: &'
     }
     serde_json::from_slice(body).map_err(|e| {
         // The text is not shown: serde's error may quote it, so only the place is kept.
-        Error::new(ErrorKind::Protocol, STRIDER, operation, format!("the answer to {what} is not what Strider 2.4 answers"))
-            .with("line", e.line())
-            .with("column", e.column())
+        Error::new(
+            ErrorKind::Protocol,
+            STRIDER,
+            operation,
+            format!("the answer to {what} is not what Strider 2.4 answers"),
+        )
+        .with("line", e.line())
+        .with("column", e.column())
     })
 }
 

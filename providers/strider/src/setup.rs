@@ -175,9 +175,9 @@ impl Strider {
         for (name, branch) in &setup.branches {
             // A star is fine in a configured name.
             check_branch(&name.replace('*', "x"), DO)?;
-            for plugin in branch.plugins.iter().flatten().filter(|p| p.id.is_empty()) {
+            if branch.plugins.iter().flatten().any(|p| p.id.is_empty()) {
                 let message = format!("a plugin of the branch `{name}` has no `id`");
-                return Err(Error::new(ErrorKind::InvalidInput, STRIDER, DO, message).with("plugin", format!("{:?}", plugin.config)));
+                return Err(Error::new(ErrorKind::InvalidInput, STRIDER, DO, message));
             }
         }
         let mut changed = Vec::new();
@@ -230,7 +230,8 @@ impl Strider {
         let want = self.git(cx, provider).await?;
         let path = format!("/{}/provider", self.project());
         let answer = self.client().ask(cx, DO, Method::GET, &path, None).await?;
-        let there: Json = reply::whole(answer.status, &answer.body, DO, "the provider").map_err(|e| self.client().placed(e))?;
+        let there: Json =
+            reply::whole(answer.status, &answer.body, DO, "the provider").map_err(|e| self.client().placed(e))?;
         if holds(&there, &want) {
             return Ok(false);
         }
@@ -281,7 +282,9 @@ impl Strider {
                 body.insert(key.into(), want.into());
             }
         }
-        if let Some(plugins) = setup.plugins.as_ref().filter(|want| !same_plugins(want, there.plugins.as_deref().unwrap_or_default())) {
+        if let Some(plugins) =
+            setup.plugins.as_ref().filter(|want| !same_plugins(want, there.plugins.as_deref().unwrap_or_default()))
+        {
             body.insert("plugins".into(), serde_json::to_value(plugins).unwrap_or_default());
         }
         if body.is_empty() {
@@ -300,14 +303,20 @@ impl Strider {
     /// As [`set_provider`](Self::set_provider); [`InvalidInput`](ErrorKind::InvalidInput): `master` can't be removed.
     pub async fn remove_branch(&self, cx: &Context, name: &str) -> Result<bool> {
         if name.eq_ignore_ascii_case("master") {
-            return Err(Error::new(ErrorKind::InvalidInput, STRIDER, DO, "Strider does not let go of the branch `master`"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                STRIDER,
+                DO,
+                "Strider does not let go of the branch `master`",
+            ));
         }
         if !self.branches(cx).await?.iter().any(|b| b.name == name) {
             return Ok(false);
         }
         let path = format!("/{}/branches/", self.project());
         let answer = self.client().ask(cx, DO, Method::DELETE, &path, Some(&json!({ "name": name }))).await?;
-        reply::done(&answer, DO, "the removal of the branch").map_err(|e| self.client().placed(e).with("branch", name))?;
+        reply::done(&answer, DO, "the removal of the branch")
+            .map_err(|e| self.client().placed(e).with("branch", name))?;
         Ok(true)
     }
 

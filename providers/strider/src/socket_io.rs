@@ -37,7 +37,8 @@ fn frame(message: &str) -> Result<Frame, Lost> {
     let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (id, data) = rest.split_at_checked(digits).ok_or_else(|| strange("a number that can't be split off"))?;
     let list = || -> Result<Vec<Json>, Lost> {
-        serde_json::from_str(data).map_err(|e| strange(&format!("arguments that are no list, at column {}", e.column())))
+        serde_json::from_str(data)
+            .map_err(|e| strange(&format!("arguments that are no list, at column {}", e.column())))
     };
     Ok(match kind {
         Some('0') => Frame::Connected,

@@ -82,7 +82,8 @@ pub(crate) fn check_branch(branch: &str, operation: &'static str) -> Result<()> 
         || branch.ends_with(".lock")
         || branch.contains(strange);
     if bad {
-        let message = format!("{branch:?} can't be the name of a branch: look at `branch` and at the release's version");
+        let message =
+            format!("{branch:?} can't be the name of a branch: look at `branch` and at the release's version");
         return Err(Error::new(ErrorKind::InvalidInput, STRIDER, operation, message));
     }
     Ok(())
@@ -133,11 +134,13 @@ impl Strider {
         if let Some(token) = before.filter(|t| is_token(t) && !self.is_own(t)) {
             let handle = self.handle(&branch, release, &token);
             if let (Some(job), _) = self.by_token(cx, DO, &token).await? {
+                self.own(&token);
                 return self.group_job(job, handle);
             }
         }
         self.check_configured(cx, DO, &branch).await?;
-        if matches!(Branches::of(&config.branch), Branches::One(_)) && config.earlier_version == EarlierVersion::Refuse {
+        if matches!(Branches::of(&config.branch), Branches::One(_)) && config.earlier_version == EarlierVersion::Refuse
+        {
             let (jobs, _) = self.jobs(cx, DO).await?;
             if let Some(later) = later_than(&jobs, config, &release.service, &release.version) {
                 let message = format!(
@@ -159,8 +162,7 @@ impl Strider {
 
     async fn post(&self, cx: &Context, release: &Release, handle: &Handle) -> Result<Job> {
         const DO: &str = "start";
-        let tag =
-            Tag { service: handle.service.clone(), version: handle.version.clone(), token: handle.token.clone() };
+        let tag = Tag { service: handle.service.clone(), version: handle.version.clone(), token: handle.token.clone() };
         let message = format!("{} {}", filled(&self.config().message, cx, release), tag.text());
         let body = json!({ "type": self.config().job.as_str(), "branch": handle.branch, "message": message });
         let path = format!("/{}/start", self.project());
@@ -191,7 +193,11 @@ impl Strider {
     }
 
     /// All jobs that the server lists, and its clock.
-    pub(crate) async fn jobs(&self, cx: &Context, operation: &'static str) -> Result<(Vec<Job>, Option<DateTime<Utc>>)> {
+    pub(crate) async fn jobs(
+        &self,
+        cx: &Context,
+        operation: &'static str,
+    ) -> Result<(Vec<Job>, Option<DateTime<Utc>>)> {
         let path = format!("/api/v2/jobs/{}", self.project());
         let answer = self.client().ask(cx, operation, Method::GET, &path, None).await?;
         let what = format!("the project {}", self.config().project);
@@ -209,7 +215,8 @@ impl Strider {
         check_id(id, operation)?;
         let path = format!("/api/v2/jobs/{}/job/{id}", self.project());
         let answer = self.client().ask(cx, operation, Method::GET, &path, None).await?;
-        let job = reply::whole(answer.status, &answer.body, operation, "the job").map_err(|e| self.client().placed(e))?;
+        let job =
+            reply::whole(answer.status, &answer.body, operation, "the job").map_err(|e| self.client().placed(e))?;
         Ok((job, answer.date))
     }
 
@@ -245,7 +252,9 @@ impl Strider {
             "the project has no branch `{branch}`; Strider would take the job and never run it, so nothing was started; it has: {}",
             names.join(", ")
         );
-        Err(self.client().placed(Error::new(ErrorKind::NotFound, STRIDER, operation, message).with("project", &self.config().project)))
+        Err(self.client().placed(
+            Error::new(ErrorKind::NotFound, STRIDER, operation, message).with("project", &self.config().project),
+        ))
     }
 
     /// The project's settings, for those who may see them.
@@ -273,16 +282,16 @@ impl Strider {
 
     fn group_job(&self, job: Job, handle: Handle) -> Result<GroupJob> {
         check_id(&job.id, "start")?;
-        let detail = serde_json::to_value(handle).map_err(|e| {
-            Error::new(ErrorKind::Internal, STRIDER, "start", "a handle can't be written").caused_by(e)
-        })?;
+        let detail = serde_json::to_value(handle)
+            .map_err(|e| Error::new(ErrorKind::Internal, STRIDER, "start", "a handle can't be written").caused_by(e))?;
         Ok(GroupJob { id: job.id, detail })
     }
 
     /// Reads a handle, and refuses one of another server or project.
     pub(crate) fn handle_of(&self, job: &GroupJob, operation: &'static str) -> Result<Handle> {
         check_id(&job.id, operation)?;
-        let wrong = |message: &str| Error::new(ErrorKind::InvalidInput, STRIDER, operation, message).with("job", &job.id);
+        let wrong =
+            |message: &str| Error::new(ErrorKind::InvalidInput, STRIDER, operation, message).with("job", &job.id);
         let handle: Handle = serde_json::from_value(job.detail.clone())
             .map_err(|e| wrong("the job's handle was not made by this deployer").caused_by(e))?;
         let here = self.client().net.address.shown();
@@ -312,7 +321,12 @@ pub(crate) fn project_path(project: &str) -> Result<String> {
     };
     let (org, repo) = project.split_once('/').ok_or_else(wrong)?;
     // Strider changes such names on its own; then nothing would be found again.
-    let odd = |part: &str| part.is_empty() || [".", ".."].contains(&part) || part.contains(['/', ' ', '?', '#', '%', '\\']) || part.contains(char::is_control);
+    let odd = |part: &str| {
+        part.is_empty()
+            || [".", ".."].contains(&part)
+            || part.contains(['/', ' ', '?', '#', '%', '\\'])
+            || part.contains(char::is_control)
+    };
     if odd(org) || odd(repo) || ["api", "auth"].contains(&org) {
         return Err(wrong());
     }

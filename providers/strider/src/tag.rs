@@ -56,7 +56,9 @@ mod tests {
 
     #[test]
     fn what_is_no_tag_is_none() {
-        for text in ["", "manually started", "[towpath service=a version=b]", "[towpath service=a version=b token=c]", "]"] {
+        for text in
+            ["", "manually started", "[towpath service=a version=b]", "[towpath service=a version=b token=c]", "]"]
+        {
             assert_eq!(Tag::read(text), None, "{text}");
         }
     }

@@ -1,4 +1,4 @@
-use hmac::{KeyInit as _, Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha1_of_ssh::Sha1;
 use towpath_core::{Error, ErrorKind, Json, Result, Secret};
@@ -97,7 +97,8 @@ fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
 fn signature(headers: &[(&str, &str)]) -> Result<Vec<u8>> {
     let denied = |message: &str| Error::new(ErrorKind::Denied, STRIDER, DO, message);
     let mut all = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("x-hub-signature")).map(|(_, v)| v.trim());
-    let first = all.next().ok_or_else(|| denied("there is no `X-Hub-Signature`: set the webhook's secret at its sender"))?;
+    let first =
+        all.next().ok_or_else(|| denied("there is no `X-Hub-Signature`: set the webhook's secret at its sender"))?;
     if all.next().is_some() {
         return Err(denied("there are several `X-Hub-Signature`"));
     }
@@ -152,8 +153,10 @@ fn form_field(body: &[u8]) -> Option<String> {
 }
 
 fn read(json: &Json) -> Result<Push> {
-    let text = |pointer: &str| json.pointer(pointer).and_then(Json::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-    let needed = |value: Option<String>, name: &str| value.ok_or_else(|| invalid(&format!("the payload has no `{name}`")));
+    let text =
+        |pointer: &str| json.pointer(pointer).and_then(Json::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+    let needed =
+        |value: Option<String>, name: &str| value.ok_or_else(|| invalid(&format!("the payload has no `{name}`")));
     if json.get("test_exitcode").is_some() {
         return Ok(Push {
             from: PushFrom::Strider,

@@ -104,7 +104,7 @@ class Jobs {
   }
 
   cancel(one) {
-    const job = this.one(one);
+    const job = this.all.find(j => j._id === one);
     if (!job || job.finished || !job.started) return;
     const child = this.running.get(one);
     this.end(job, 'Cancelled by the user');

@@ -86,6 +86,9 @@ async function control(req, res, path) {
   if (path === '/_sim/log') return reply(res, 200, log);
   if (path === '/_sim/drop') { const n = sockets.size; dropSockets(); return reply(res, 200, { dropped: n }); }
   if (path === '/_sim/sockets') return reply(res, 200, { open: sockets.size });
+  if (path === '/_sim/running') return reply(res, 200, [...jobs.running.keys()]);
+  if (path === '/_sim/sessions') return reply(res, 200, [...sessions.keys()]);
+  if (path === '/_sim/count') return reply(res, 200, { jobs: jobs.all.length });
   if (path === '/_sim/forget') { sessions.clear(); return reply(res, 200, {}); }
   if (path === '/_sim/job') { const job = jobs.add(given); return reply(res, 200, { _id: job._id }); }
   return reply(res, 404, 'no such knob');
