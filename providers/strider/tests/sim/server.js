@@ -86,12 +86,23 @@ async function control(req, res, path) {
   if (path === '/_sim/log') return reply(res, 200, log);
   if (path === '/_sim/drop') { const n = sockets.size; dropSockets(); return reply(res, 200, { dropped: n }); }
   if (path === '/_sim/sockets') return reply(res, 200, { open: sockets.size });
+  if (path === '/_sim/push') return push(res, given);
   if (path === '/_sim/running') return reply(res, 200, [...jobs.running.keys()]);
   if (path === '/_sim/sessions') return reply(res, 200, [...sessions.keys()]);
   if (path === '/_sim/count') return reply(res, 200, { jobs: jobs.all.length });
   if (path === '/_sim/forget') { sessions.clear(); return reply(res, 200, {}); }
   if (path === '/_sim/job') { const job = jobs.add(given); return reply(res, 200, { _id: job._id }); }
   return reply(res, 404, 'no such knob');
+}
+
+// Plays the Git server that somebody has pushed to: a webhook as GitHub sends it, signed.
+function push(res, { to, secret, payload }) {
+  const form = querystring.stringify({ payload: JSON.stringify(payload) });
+  const signature = `sha1=${crypto.createHmac('sha1', secret).update(form).digest('hex')}`;
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(form), 'x-github-event': 'push', 'x-hub-signature': signature };
+  const sent = http.request(to, { method: 'POST', headers }, answer => { answer.resume(); reply(res, 200, { status: answer.statusCode }); });
+  sent.on('error', e => reply(res, 502, String(e)));
+  sent.end(form);
 }
 
 async function handle(req, res) {
