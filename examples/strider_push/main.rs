@@ -89,7 +89,12 @@ fn show(event: &Event) {
 }
 
 async fn deploy(config: &StriderConfig, store: Arc<dyn Store>, push: &Push) -> Result<RunState> {
-    println!("\n{} was pushed to {} ({})", short(&push.commit), push.project, push.branch.as_deref().unwrap_or("a tag"));
+    println!(
+        "\n{} was pushed to {} ({})",
+        short(&push.commit),
+        push.project,
+        push.branch.as_deref().unwrap_or("a tag")
+    );
     let engine = Engine::new(towpath::registry().into(), store)
         .environment("live")
         .secret("strider", Secret::new(PASSWORD))
@@ -114,12 +119,14 @@ fn payload(commit: &str) -> serde_json::Value {
 
 async fn run(options: Options) -> Result<bool> {
     let missing = || {
-        let message = "the simulator of Strider can't be started: install Node.js and npm, and let npm install socket.io 2.5.1";
+        let message =
+            "the simulator of Strider can't be started: install Node.js and npm, and let npm install socket.io 2.5.1";
         Error::new(ErrorKind::ToolMissing, "example", "start", message)
     };
     let simulator = Simulator::start(&[]).ok_or_else(missing)?;
     println!("a simulator plays Strider at {}: the server itself is no longer published", simulator.url());
-    let folder = tempfile::tempdir().map_err(|e| Error::new(ErrorKind::Storage, "example", "store", "no folder").caused_by(e))?;
+    let folder = tempfile::tempdir()
+        .map_err(|e| Error::new(ErrorKind::Storage, "example", "store", "no folder").caused_by(e))?;
     let place = options.store.unwrap_or_else(|| folder.path().to_owned());
     let store = towpath::open_store(&format!("sqlite:{}", place.join("store.db").display())).await?;
 

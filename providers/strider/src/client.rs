@@ -66,7 +66,7 @@ impl Client {
         let password = cx.resolve(&self.password).await?;
         let pair = format!("{}:{}", self.user, password.expose());
         let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-        let mut request = self.request(method, path, body).map_err(|e| e.with("operation", operation))?;
+        let mut request = self.request(method, path, body)?;
         let mut value = hyper::header::HeaderValue::try_from(basic)
             .map_err(|_| invalid("`user` or `password` can't stand in a header"))?;
         value.set_sensitive(true);

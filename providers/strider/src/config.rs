@@ -32,8 +32,8 @@ pub struct StriderConfig {
     /// The project: `organisation/repository`.
     pub project: String,
 
-    /// The branch that a job runs. `{version}`, `{service}` and `{environment}` stand for the release's. Strider runs the head of a branch and
-    /// nothing else, so a branch for each version (`release-{version}`) is what makes a way back possible; see `earlier_version`.
+    /// The branch that a job runs. `{version}` stands for the release's, `{environment}` for the environment's name, `{group}` for the group's
+    /// (the service's, unless the rollout has a `group` of its own). Strider runs the head of a branch and nothing else, so a branch for each version (`release-{version}`) is what makes a way back possible; see `earlier_version`.
     #[serde(default = "default_branch")]
     pub branch: String,
 
@@ -49,7 +49,8 @@ pub struct StriderConfig {
     #[serde(default)]
     pub earlier_version: EarlierVersion,
 
-    /// What is shown as the job's message, in front of what towpath finds it again by. The same placeholders as in `branch`.
+    /// What is shown as the job's message, in front of what towpath finds it again by. `{version}`, `{service}` and `{environment}` stand for
+    /// the release's.
     #[serde(default = "default_message")]
     pub message: String,
 

@@ -21,6 +21,9 @@ const SECOND_LOOK: Duration = Duration::from_secs(15);
 /// Websockets in a row that bring nothing, before `auto` does without.
 const TRIES: u32 = 3;
 
+/// How long the answer to `build:job` may take. Without it nobody knows what events add to, and the job is looked at instead.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// Longest wait before a websocket is opened again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -59,7 +62,7 @@ impl Strider {
         if job.status() != Status::Passed && self.is_cancelled(&group.id) {
             // It ended as it was told to; what runs now is another question.
             let (jobs, now) = self.jobs(cx, DO).await?;
-            return Ok(state(&jobs, self.config(), now));
+            return Ok(state(&jobs, self.config(), &self.branch_of(cx, &handle.group), now));
         }
         self.judge(cx, &handle, &job, &follower.tail)
     }
@@ -108,6 +111,13 @@ impl Strider {
         }
         Ok(GroupState { current: Some(handle.version.clone()), moving: false, healthy: true })
     }
+}
+
+/// The answer that says where events begin.
+enum Answer {
+    By(Instant),
+    Came,
+    Missed,
 }
 
 struct Follower<'a> {
@@ -175,6 +185,7 @@ impl Follower<'_> {
             Ok(asked) => asked,
             Err(lost) => return Ok(Err(lost)),
         };
+        let mut answer = Answer::By(Instant::now() + ANSWER);
         let mut next_look = Instant::now() + self.strider.pause();
         loop {
             // An event, or `None` when it is time for a look.
@@ -191,8 +202,10 @@ impl Follower<'_> {
                 Some(Err(lost)) => return Ok(Err(lost)),
                 Some(Ok(Frame::Disconnected)) => return Ok(Err(Lost::Closed)),
                 Some(Ok(Frame::Refused)) => return Ok(Err(Lost::Refused)),
-                Some(Ok(Frame::Ack { id, args })) if id == asked => {
+                // One that comes too late is older than what was seen since.
+                Some(Ok(Frame::Ack { id, args })) if id == asked && matches!(answer, Answer::By(_)) => {
                     *failures = 0;
+                    answer = Answer::Came;
                     // Frames come in order: what came before is in this job, and nothing that comes after is.
                     let found = args.into_iter().next().and_then(|j| serde_json::from_value::<Job>(j).ok());
                     match found.filter(|job| job.id == self.id) {
@@ -205,8 +218,16 @@ impl Follower<'_> {
                 None => {
                     let job = self.look().await?;
                     let started = job.as_ref().is_none_or(|job| job.started.is_some());
-                    // The deadline for its start needs closer looks.
-                    next_look = Instant::now() + if started { SECOND_LOOK } else { self.strider.pause() };
+                    if matches!(answer, Answer::By(at) if Instant::now() >= at) {
+                        answer = Answer::Missed;
+                    }
+                    if let (Answer::Missed, Some(job)) = (&answer, &job) {
+                        self.take(job).await?;
+                        self.progress.out_of_step();
+                    }
+                    // The deadline for its start needs closer looks, too.
+                    let close = !started || !matches!(answer, Answer::Came);
+                    next_look = Instant::now() + if close { self.strider.pause() } else { SECOND_LOOK };
                     job.is_some_and(|job| job.is_over())
                 }
             };
@@ -343,7 +364,7 @@ impl Follower<'_> {
     async fn tell(&mut self, news: Vec<News>) -> Result<()> {
         // Before it is said: twice would be worse than not at all, should this process end in between.
         if news.iter().any(|n| matches!(n, News::PhaseDone { .. })) {
-            let said = serde_json::to_value(&self.progress.said).unwrap_or_default();
+            let said = serde_json::to_value(self.progress.kept()).unwrap_or_default();
             self.cx.note(&self.note, said).await?;
         }
         for one in news {

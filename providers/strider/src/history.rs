@@ -6,8 +6,8 @@ use crate::start::Branches;
 use crate::{JobType, StriderConfig};
 
 /// The jobs that move the group: those of the right branch and kind, and of a kind that does more.
-pub(crate) fn relevant<'a>(jobs: &'a [Job], config: &StriderConfig) -> Vec<&'a Job> {
-    let branches = Branches::of(&config.branch);
+fn relevant<'a>(jobs: &'a [Job], config: &StriderConfig, branch: &str) -> Vec<&'a Job> {
+    let branches = Branches::of(branch);
     let deploys = |job: &Job| job.kind.as_deref() == Some(JobType::TestAndDeploy.as_str());
     jobs.iter()
         .filter(|job| config.job == JobType::TestOnly || deploys(job))
@@ -15,9 +15,9 @@ pub(crate) fn relevant<'a>(jobs: &'a [Job], config: &StriderConfig) -> Vec<&'a J
         .collect()
 }
 
-/// What the group runs, as the jobs tell.
-pub(crate) fn state(jobs: &[Job], config: &StriderConfig, now: Option<DateTime<Utc>>) -> GroupState {
-    let jobs = relevant(jobs, config);
+/// What the group runs, as the jobs of its branch or branches tell.
+pub(crate) fn state(jobs: &[Job], config: &StriderConfig, branch: &str, now: Option<DateTime<Utc>>) -> GroupState {
+    let jobs = relevant(jobs, config, branch);
     let patience = f64::from(config.start_deadline_s);
     let moving = jobs.iter().any(|job| match job.status() {
         Status::Running => true,
@@ -45,8 +45,14 @@ pub(crate) fn state(jobs: &[Job], config: &StriderConfig, now: Option<DateTime<U
 }
 
 /// A later version that was started after the last job of this one, if there is one.
-pub(crate) fn later_than(jobs: &[Job], config: &StriderConfig, service: &str, version: &str) -> Option<String> {
-    let mut tagged: Vec<(&Job, String)> = relevant(jobs, config)
+pub(crate) fn later_than(
+    jobs: &[Job],
+    config: &StriderConfig,
+    branch: &str,
+    service: &str,
+    version: &str,
+) -> Option<String> {
+    let mut tagged: Vec<(&Job, String)> = relevant(jobs, config, branch)
         .into_iter()
         .filter_map(|job| job.tag().filter(|t| t.service == service).map(|t| (job, t.version)))
         .collect();
@@ -85,7 +91,7 @@ mod tests {
     }
 
     fn told(jobs: &[Job]) -> (Option<String>, bool, bool) {
-        let state = state(jobs, &config(), at(30));
+        let state = state(jobs, &config(), "master", at(30));
         (state.current, state.moving, state.healthy)
     }
 
@@ -122,12 +128,23 @@ mod tests {
         assert!(told(&[job(1, "v2", json!({"finished": null}))]).1, "one that runs may take long");
     }
 
+    /// Other environments or groups may have branches of their own in the same project.
+    #[test]
+    fn only_the_groups_own_branches_count() {
+        let of = |minute, version: &str, branch: &str| job(minute, version, json!({"ref": {"branch": branch}}));
+        let jobs = [of(1, "v1", "live/web-v1"), of(3, "v2", "staging/web-v2"), of(5, "v3", "live/shop-v3")];
+        let current = |branch: &str| state(&jobs, &config(), branch, at(30)).current;
+        assert_eq!(current("live/web-{version}").as_deref(), Some("v1"));
+        assert_eq!(current("staging/web-{version}").as_deref(), Some("v2"));
+        assert_eq!(current("master"), None);
+    }
+
     #[test]
     fn a_way_back_on_one_branch_is_seen() {
         let jobs = [job(1, "v1", json!({})), job(3, "v2", json!({}))];
-        let later = |version| later_than(&jobs, &config(), "web", version);
+        let later = |version| later_than(&jobs, &config(), "master", "web", version);
         assert_eq!(later("v1").as_deref(), Some("v2"));
         assert_eq!((later("v2"), later("v3")), (None, None));
-        assert_eq!(later_than(&jobs, &config(), "shop", "v1"), None);
+        assert_eq!(later_than(&jobs, &config(), "master", "shop", "v1"), None);
     }
 }

@@ -32,10 +32,12 @@ pub(crate) enum News {
 
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    pub(crate) said: Said,
+    said: Said,
     /// Beginnings of lines, as events bring them. What is in them is counted in `said`.
     out: String,
     err: String,
+    /// Whether events brought output since the last look.
+    chunks: bool,
     /// The command that runs, as events tell.
     running: Option<(String, String)>,
     /// Whether events count: not between the opening of a websocket and the first look through it.
@@ -144,6 +146,7 @@ impl Progress {
             if from_err { (&mut self.err, &mut self.said.err) } else { (&mut self.out, &mut self.said.out) };
         *count += text.len();
         self.said.merged += text.len();
+        self.chunks = true;
         pending.push_str(text);
         while let Some((line, rest)) = pending.split_once('\n') {
             news.push(line_of(from_err, line));
@@ -161,57 +164,66 @@ impl Progress {
     }
 
     fn output(&mut self, std: &Std, over: bool, news: &mut Vec<News>) {
-        // What was held back is in the whole text, too.
-        self.said.out -= std::mem::take(&mut self.out).len().min(self.said.out);
-        self.said.err -= std::mem::take(&mut self.err).len().min(self.said.err);
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
         let (out, err, merged) = (text(&std.out), text(&std.err), text(&std.merged));
-        let mut rest = (rest_of(&out, self.said.out), rest_of(&err, self.said.err));
-        if self.said.out + self.said.err == self.said.merged && out.len() + err.len() == merged.len() {
-            // In the order in which it was printed.
-            for line in lines(rest_of(&merged, self.said.merged), over) {
-                self.said.merged += line.len();
+        let one_text = out.is_empty() && err.is_empty();
+        let older = if one_text {
+            merged.len() < self.said.merged
+        } else {
+            out.len() < self.said.out || err.len() < self.said.err
+        };
+        if older {
+            return;
+        }
+        // What was held back is in the whole text, too.
+        let chunks = std::mem::take(&mut self.chunks);
+        let held = self.out.len() + self.err.len();
+        self.said = self.kept();
+        (self.out, self.err) = (String::new(), String::new());
+        // Between two beginnings of lines that events brought there may be other text.
+        let in_order = !(chunks && held > 0) && self.said.out + self.said.err == self.said.merged;
+        let (mut rest_out, mut rest_err) = (rest_of(&out, self.said.out), rest_of(&err, self.said.err));
+        if one_text {
+            let (said, rest) = whole_lines(rest_of(&merged, self.said.merged), over);
+            news.extend(said.map(|line| line_of(false, line)));
+            rest_out = rest;
+        } else if in_order && out.len() + err.len() == merged.len() {
+            let (said, _) = whole_lines(rest_of(&merged, self.said.merged), over);
+            for line in said {
                 let mut left = line;
                 while !left.is_empty() {
                     // Whichever stream goes on like this; a line may begin in one and end in the other.
-                    let (of_out, of_err) = (common(left, rest.0), common(left, rest.1));
+                    let (of_out, of_err) = (common(left, rest_out), common(left, rest_err));
                     let from_err = of_err > of_out;
+                    let stream = if from_err { &mut rest_err } else { &mut rest_out };
                     let taken = of_out.max(of_err);
-                    let (stream, count) =
-                        if from_err { (&mut rest.1, &mut self.said.err) } else { (&mut rest.0, &mut self.said.out) };
                     *stream = rest_of(stream, taken);
-                    *count += taken;
                     let (piece, more) = left.split_at_checked(taken).filter(|_| taken > 0).unwrap_or((left, ""));
                     news.push(line_of(from_err, piece));
                     left = more;
                 }
             }
-            if over {
-                self.all(std);
+        } else {
+            for (from_err, rest) in [(false, &mut rest_out), (true, &mut rest_err)] {
+                let (said, left) = whole_lines(rest, over);
+                news.extend(said.map(|line| line_of(from_err, line)));
+                *rest = left;
             }
-            return;
         }
-        if out.is_empty() && err.is_empty() {
-            for line in lines(rest_of(&merged, self.said.merged), over) {
-                self.said.merged += line.len();
-                news.push(line_of(false, line));
-            }
-            return;
+        if !over {
+            // The next event goes on in the middle of a line.
+            (self.out, self.err) = (rest_out.to_owned(), rest_err.to_owned());
         }
-        for line in lines(rest.0, over) {
-            self.said.out += line.len();
-            news.push(line_of(false, line));
-        }
-        for line in lines(rest.1, over) {
-            self.said.err += line.len();
-            news.push(line_of(true, line));
-        }
-        self.said.merged = merged.len().max(self.said.out + self.said.err);
+        (self.said.out, self.said.err, self.said.merged) = (out.len(), err.len(), merged.len());
     }
 
-    fn all(&mut self, std: &Std) {
-        let len = |part: &Option<String>| part.as_deref().map_or(0, str::len);
-        (self.said.out, self.said.err, self.said.merged) = (len(&std.out), len(&std.err), len(&std.merged));
+    /// How much was said, without what is held back until its line has an end.
+    pub(crate) fn kept(&self) -> Said {
+        let mut said = self.said.clone();
+        said.out = said.out.saturating_sub(self.out.len());
+        said.err = said.err.saturating_sub(self.err.len());
+        said.merged = said.merged.saturating_sub(self.out.len() + self.err.len());
+        said
     }
 }
 
@@ -224,9 +236,11 @@ fn common(a: &str, b: &str) -> usize {
     a.char_indices().zip(b.chars()).find(|((_, x), y)| x != y).map_or(a.len().min(b.len()), |((at, _), _)| at)
 }
 
-/// Lines with their ends; the last one without an end only if nothing more comes.
-fn lines(text: &str, over: bool) -> impl Iterator<Item = &str> {
-    text.split_inclusive('\n').filter(move |line| over || line.ends_with('\n'))
+/// Lines that have an end, and what is left; the last line counts without an end if nothing more comes.
+fn whole_lines(text: &str, over: bool) -> (impl Iterator<Item = &str>, &str) {
+    let end = if over { text.len() } else { text.rfind('\n').map_or(0, |at| at + 1) };
+    let (lines, left) = text.split_at_checked(end).unwrap_or((text, ""));
+    (lines.split_inclusive('\n'), left)
 }
 
 fn line_of(from_err: bool, line: &str) -> News {
@@ -290,6 +304,28 @@ mod tests {
         assert_eq!(output(&progress.event("stdout", &json!("4\n"))), ["out:4"]);
     }
 
+    /// A look may fall into the middle of a line: the next event goes on there, and so does the next process.
+    #[test]
+    fn half_a_line_is_put_together() {
+        let mut progress = Progress::default();
+        assert_eq!(output(&progress.look(&std("a\nb", "w", "a\nbw", false))), ["out:a"]);
+        let kept: Said = progress.kept();
+        assert_eq!(output(&progress.event("stdout", &json!("c\n"))), ["out:bc"]);
+        assert_eq!(output(&progress.event("stderr", &json!("x\ny"))), ["err:wx"]);
+        assert_eq!(output(&progress.look(&std("a\nbc\n", "wx\nyz\n", "a\nbwc\nx\nyz\n", true))), ["err:yz"]);
+        let mut other = Progress::from(kept);
+        assert_eq!(output(&other.look(&std("a\nbc\n", "w", "a\nbwc\n", true))), ["out:b", "err:w", "out:c"]);
+        let mut older = Progress::default();
+        assert_eq!(output(&older.look(&std("", "", "a\nb", false))), ["out:a"]);
+        assert_eq!(output(&older.event("stdout", &json!("c\n"))), ["out:bc"]);
+        assert_eq!(output(&older.look(&std("", "", "a\nbc\nd", true))), ["out:d"]);
+        assert_eq!(
+            output(&older.look(&std("", "", "a\n", true))),
+            Vec::<String>::new(),
+            "an older answer says nothing new"
+        );
+    }
+
     #[test]
     fn nothing_is_said_twice_also_by_another_process() {
         let phase = |name: &str| json!({ "finished": "x", "exitCode": 0, "duration": 20, "commands": [{ "command": name, "exitCode": 0 }] });
@@ -300,7 +336,7 @@ mod tests {
         let count = |news: &[News]| (news.iter().filter(|n| matches!(n, News::PhaseDone { .. })).count(), news.len());
         assert_eq!(count(&progress.look(&both)), (2, 5));
         assert_eq!(count(&progress.event("phase.done", &json!({ "phase": "test", "exitCode": 0 }))), (0, 0));
-        let kept: Said = serde_json::from_value(serde_json::to_value(&progress.said).unwrap()).unwrap();
+        let kept: Said = serde_json::from_value(serde_json::to_value(progress.kept()).unwrap()).unwrap();
         let mut other = Progress::from(kept);
         assert_eq!(count(&other.look(&both)), (0, 0));
         let done = other.event("command.done", &json!({ "exitCode": 3, "elapsed": 1500 }));

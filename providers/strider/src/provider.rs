@@ -71,11 +71,11 @@ impl Strider {
             return invalid("`message` must be one line".to_owned());
         }
         let example =
-            ["{version}", "{service}", "{environment}"].iter().fold(config.branch.clone(), |b, p| b.replace(p, "x"));
+            ["{version}", "{group}", "{environment}"].iter().fold(config.branch.clone(), |b, p| b.replace(p, "x"));
         check_branch(&example, "config")?;
         if example.contains(['{', '}']) {
             return invalid(format!(
-                "`branch` holds a placeholder that there is not: {}; there are `{{version}}`, `{{service}}` and `{{environment}}`",
+                "`branch` holds a placeholder that there is not: {}; there are `{{version}}`, `{{group}}` and `{{environment}}`",
                 config.branch
             ));
         }
@@ -96,6 +96,11 @@ impl Strider {
 
     pub(crate) fn project(&self) -> &str {
         &self.project
+    }
+
+    /// The template of the branches of a group: what is left in it is the version.
+    pub(crate) fn branch_of(&self, cx: &Context, group: &str) -> String {
+        self.config.branch.replace("{environment}", cx.environment()).replace("{group}", group)
     }
 
     /// Between two looks.
@@ -159,12 +164,12 @@ impl Deployer for Strider {
         let mut found = Preflight { ok: vec![text("version").to_owned()], warnings: Vec::new() };
         self.jobs(cx, "preflight").await?;
         found.ok.push(format!("{} may see {}", self.config.user, self.config.project));
-        if matches!(Branches::of(&self.config.branch), Branches::One(_)) {
-            self.check_configured(cx, "preflight", &self.config.branch).await?;
-            found.warnings.push(format!(
-                "all versions are the branch `{}`: there is no way back to an earlier one",
-                self.config.branch
-            ));
+        // Which group is meant nobody knows here.
+        let branch = self.branch_of(cx, "{group}");
+        if matches!(Branches::of(&branch), Branches::One(_)) {
+            self.check_configured(cx, "preflight", &branch).await?;
+            let message = format!("all versions are the branch `{branch}`: there is no way back to an earlier one");
+            found.warnings.push(message);
         }
         if self.config.live != Live::Polling {
             self.session(cx, "preflight").await?;
@@ -189,9 +194,9 @@ impl Deployer for Strider {
         whole_groups_only("probe")
     }
 
-    async fn start(&self, cx: &Context, _: &TargetGroup, release: &Release) -> Result<GroupJob> {
+    async fn start(&self, cx: &Context, group: &TargetGroup, release: &Release) -> Result<GroupJob> {
         cx.check(STRIDER, "start")?;
-        self.start_job(cx, release).await
+        self.start_job(cx, &group.name, release).await
     }
 
     async fn follow(&self, cx: &Context, job: &GroupJob) -> Result<GroupState> {
@@ -202,8 +207,8 @@ impl Deployer for Strider {
         self.cancel_job(cx, job).await
     }
 
-    async fn probe_group(&self, cx: &Context, _: &TargetGroup) -> Result<GroupState> {
+    async fn probe_group(&self, cx: &Context, group: &TargetGroup) -> Result<GroupState> {
         let (jobs, now) = self.jobs(cx, "probe").await?;
-        Ok(history::state(&jobs, &self.config, now))
+        Ok(history::state(&jobs, &self.config, &self.branch_of(cx, &group.name), now))
     }
 }

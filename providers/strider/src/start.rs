@@ -29,6 +29,7 @@ pub(crate) struct Handle {
     pub(crate) server: String,
     pub(crate) project: String,
     pub(crate) branch: String,
+    pub(crate) group: String,
     pub(crate) service: String,
     pub(crate) version: String,
     pub(crate) token: String,
@@ -43,7 +44,7 @@ pub(crate) enum Branches<'a> {
 
 impl<'a> Branches<'a> {
     pub(crate) fn of(template: &'a str) -> Self {
-        let first = ["{version}", "{service}", "{environment}"].iter().filter_map(|p| template.find(p)).min();
+        let first = ["{version}", "{group}", "{environment}"].iter().filter_map(|p| template.find(p)).min();
         match (first, template.rfind('}')) {
             (Some(from), Some(to)) => Self::Many {
                 before: template.get(..from).unwrap_or_default(),
@@ -64,7 +65,7 @@ impl<'a> Branches<'a> {
 }
 
 /// Puts a release's values into a template.
-pub(crate) fn filled(template: &str, cx: &Context, release: &Release) -> String {
+fn filled(template: &str, cx: &Context, release: &Release) -> String {
     template
         .replace("{environment}", cx.environment())
         .replace("{service}", &release.service)
@@ -121,28 +122,28 @@ pub(crate) fn covers(configured: &str, branch: &str) -> bool {
 }
 
 impl Strider {
-    pub(crate) async fn start_job(&self, cx: &Context, release: &Release) -> Result<GroupJob> {
+    pub(crate) async fn start_job(&self, cx: &Context, group: &str, release: &Release) -> Result<GroupJob> {
         const DO: &str = "start";
         let config = self.config();
         if release.service.is_empty() || release.version.is_empty() {
             return Err(Error::new(ErrorKind::InvalidInput, STRIDER, DO, "a release needs a service and a version"));
         }
-        let branch = filled(&config.branch, cx, release);
+        let template = self.branch_of(cx, group);
+        let branch = template.replace("{version}", &release.version);
         check_branch(&branch, DO)?;
         // A process before the crash may have started it: its token was written down first.
         let before = cx.run().and_then(|_| cx.recall(NOTE)).and_then(|n| n.as_str().map(str::to_owned));
         if let Some(token) = before.filter(|t| is_token(t) && !self.is_own(t)) {
-            let handle = self.handle(&branch, release, &token);
+            let handle = self.handle(&branch, group, release, &token);
             if let (Some(job), _) = self.by_token(cx, DO, &token).await? {
                 self.own(&token);
                 return self.group_job(job, handle);
             }
         }
         self.check_configured(cx, DO, &branch).await?;
-        if matches!(Branches::of(&config.branch), Branches::One(_)) && config.earlier_version == EarlierVersion::Refuse
-        {
+        if matches!(Branches::of(&template), Branches::One(_)) && config.earlier_version == EarlierVersion::Refuse {
             let (jobs, _) = self.jobs(cx, DO).await?;
-            if let Some(later) = later_than(&jobs, config, &release.service, &release.version) {
+            if let Some(later) = later_than(&jobs, config, &template, &release.service, &release.version) {
                 let message = format!(
                     "`{}` is an earlier version than `{later}`, and Strider runs the head of `{branch}` whatever the version is called: \
                      name a branch for each version (`branch: release-{{version}}`), or move the branch back and say `earlier_version: run_head`",
@@ -152,9 +153,13 @@ impl Strider {
             }
         }
         let token = new_token();
-        let handle = self.handle(&branch, release, &token);
+        let handle = self.handle(&branch, group, release, &token);
         cx.note(NOTE, json!(token)).await?;
-        let job = self.post(cx, release, &handle).await?;
+        let job = self.post(cx, release, &handle).await.map_err(|e| match e.kind() {
+            ErrorKind::Denied | ErrorKind::NotFound | ErrorKind::InvalidInput => e,
+            // Whoever reads this may find the job in Strider.
+            _ => e.with("may_run", format!("a job with `token={token}` in its message")),
+        })?;
         // From now on the token is no sign of a crash.
         self.own(&token);
         self.group_job(job, handle)
@@ -185,7 +190,7 @@ impl Strider {
                 return Err(lost.unwrap_or_else(|| {
                     let message = "the start was taken, but the job does not appear in the project's list, so it can't be followed";
                     let error = Error::new(ErrorKind::Timeout, STRIDER, DO, message);
-                    self.client().placed(error).with("branch", &handle.branch).with("token", &handle.token)
+                    self.client().placed(error).with("branch", &handle.branch)
                 }));
             }
             cx.sleep(STRIDER, DO, self.pause()).await?;
@@ -269,11 +274,12 @@ impl Strider {
         reply::whole(answer.status, &answer.body, operation, &what).map_err(|e| self.client().placed(e))
     }
 
-    fn handle(&self, branch: &str, release: &Release, token: &str) -> Handle {
+    fn handle(&self, branch: &str, group: &str, release: &Release, token: &str) -> Handle {
         Handle {
             server: self.client().net.address.shown(),
             project: self.config().project.clone(),
             branch: branch.to_owned(),
+            group: group.to_owned(),
             service: release.service.clone(),
             version: release.version.clone(),
             token: token.to_owned(),
@@ -343,7 +349,7 @@ mod tests {
         assert_eq!(Branches::of("master"), Branches::One("master"));
         let many = Branches::of("release-{version}/x");
         assert!(many.may_be("release-v1/x") && !many.may_be("release-/x") && !many.may_be("master"));
-        assert!(Branches::of("{environment}/{service}-{version}").may_be("live/web-v1"));
+        assert!(Branches::of("{environment}/{group}-{version}").may_be("live/web-v1"));
     }
 
     #[test]

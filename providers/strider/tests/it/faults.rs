@@ -123,6 +123,7 @@ async fn a_start_that_answers_500_and_was_taken_is_found() {
     world.knobs(json!({ "start_fails": 1, "start_lost": true }));
     let error = strider.start(&world.cx, &group(), &release("v2")).await.unwrap_err();
     assert_eq!((error.kind(), error.retry(), error.get("status")), (ErrorKind::ToolFailed, Retry::Later, Some("500")));
+    assert!(error.get("may_run").is_some_and(|m| m.contains("token=")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,6 +93,37 @@ async fn a_cut_websocket_is_opened_again_and_nothing_is_lost_or_twice() {
     assert!(world.sockets_opened() >= 3, "{}", world.sockets_opened());
 }
 
+/// The server's machine stands still: nothing is closed, and nobody answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_falls_silent_is_given_up() {
+    let script = "set +x; for i in 1 2 3; do echo line $i; until [ -e {dir}/$i ]; do sleep 0.02; done; done";
+    let variables = [("SIM_PING_MS", "200"), ("SIM_PING_TIMEOUT_MS", "1000")];
+    let Some(world) = World::with(&variables, &[("test", script)]).await else { return };
+    let strider = world.strider(|mut c| {
+        c.timeout_s = 1;
+        c.live(Live::SocketIo)
+    });
+    let job = world.start(&strider, "v1").await;
+    let (follower, cx) = (strider.clone(), world.cx.clone());
+    let follow = tokio::spawn(async move { follower.follow(&cx, &job).await });
+    eventually("a websocket", || world.sockets_opened() == 1).await;
+    world.go("1");
+    world.seen.until("a line by the websocket", |s| s.lines("stdout") == ["line 1", "line 2"]).await;
+    let signal = |name: &str| {
+        let pid = world.simulator.pid().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    world.go("2");
+    let silent =
+        |k: &EventKind| matches!(k, EventKind::Progress { message, .. } if message.contains("did not answer to pings"));
+    world.seen.until("the silence is seen", |s| s.kinds().iter().any(silent)).await;
+    signal("-CONT");
+    world.go("3");
+    follow.await.unwrap().unwrap();
+    assert_eq!(world.seen.lines("stdout"), ["line 1", "line 2", "line 3"]);
+}
+
 /// A cut in the middle of a chatty command, wherever it happens to fall.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_in_the_middle_of_output_leaves_no_hole() {
@@ -144,6 +175,24 @@ async fn without_a_websocket_auto_polls_and_says_so() {
     world.go("go");
     follow.await.unwrap().unwrap();
     assert_eq!(world.sockets_opened(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_answers_nothing_is_no_harm() {
+    let script = "set +x; for i in 1 2 3; do echo line $i; until [ -e {dir}/$i ]; do sleep 0.02; done; done";
+    let Some(world) = World::new(&[("test", script)]).await else { return };
+    world.knobs(json!({ "no_answers": true }));
+    let strider = world.live(Live::SocketIo);
+    let job = world.start(&strider, "v1").await;
+    let (follower, cx) = (strider.clone(), world.cx.clone());
+    let follow = tokio::spawn(async move { follower.follow(&cx, &job).await });
+    for i in 1..=3 {
+        world.seen.until("a line", |s| s.lines("stdout").contains(&format!("line {i}"))).await;
+        world.go(&i.to_string());
+    }
+    follow.await.unwrap().unwrap();
+    assert_eq!(world.seen.lines("stdout"), ["line 1", "line 2", "line 3"]);
+    assert_eq!(world.sockets_opened(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,3 +64,24 @@ async fn a_plan_starts_nothing() {
     let error = rollout.run(&cx, &release("a/b"), &targets()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+/// The whole way through core: the journal has the job's handle and what was said of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_goes_on_after_a_crash_with_the_same_job() {
+    let deploy = format!("{}echo deployed", crate::support::WAIT);
+    let Some(world) = World::new(&[("test", "echo tested"), ("deploy", &deploy)]).await else { return };
+    let (durable, before, after) = (Durable::new(), Seen::default(), Seen::default());
+    let rollout = || Rollout::new(Arc::new(world.strider(|c| c.branch("release-{version}"))), Rolling::default());
+    let (cx, first) = (durable.context(&before).await.for_step("roll out"), rollout());
+    let rolling = tokio::spawn(async move { first.run(&cx, &release("v1"), &targets()).await });
+    before.until("the tests are over", |s| s.results("phase").iter().any(|(name, _)| name == "test")).await;
+    rolling.abort();
+    assert!(rolling.await.unwrap_err().is_cancelled());
+    world.go("go");
+    let cx = durable.context(&after).await.for_step("roll out");
+    let report = rollout().run(&cx, &release("v1"), &targets()).await.unwrap();
+    assert_eq!(report.outcome, RolloutOutcome::Deployed, "{report:?}");
+    assert_eq!(world.requests("POST", "/start"), 1, "no second job");
+    let phases: Vec<String> = [before, after].iter().flat_map(|s| s.results("phase")).map(|(name, _)| name).collect();
+    assert_eq!(phases, ["environment", "prepare", "test", "deploy", "cleanup"]);
+}

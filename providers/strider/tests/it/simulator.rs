@@ -25,6 +25,14 @@ pub(crate) struct Simulator {
 impl Drop for Simulator {
     fn drop(&mut self) {
         drop(self._stdin.take());
+        // It ends its jobs and itself, unless somebody stopped it.
+        for _ in 0..200 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(25));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
@@ -91,7 +99,7 @@ impl Simulator {
     }
 
     /// Its process.
-    #[allow(dead_code, reason = "not every user of this file stops it")]
+    #[allow(dead_code, reason = "the example that shares this file lets it run")]
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

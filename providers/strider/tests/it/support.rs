@@ -107,7 +107,12 @@ pub(crate) struct World {
 impl World {
     /// With these scripts by phase; `{dir}` in them is the folder.
     pub(crate) async fn new(scripts: &[(&str, &str)]) -> Option<Self> {
-        let (simulator, dir, seen) = (simulator(&[])?, tempfile::tempdir().unwrap(), Seen::default());
+        Self::with(&[], scripts).await
+    }
+
+    /// With variables for the simulator.
+    pub(crate) async fn with(variables: &[(&str, &str)], scripts: &[(&str, &str)]) -> Option<Self> {
+        let (simulator, dir, seen) = (simulator(variables)?, tempfile::tempdir().unwrap(), Seen::default());
         let cx = context(&seen);
         let world = Self { simulator, dir, seen, cx };
         world.set_up(scripts).await;

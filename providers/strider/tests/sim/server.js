@@ -2,7 +2,7 @@
 // Plays a Strider 2.4.20 server. The real one is no longer published as a package; what it answers was recorded, and is played here with
 // the socket.io server library that it used. Phases are run by a real shell, so output and exit codes are real.
 //
-// Environment: SIM_USER, SIM_PASSWORD; SIM_KEY and SIM_CERT (files) for https. Prints {"port": n} once it listens, and ends when its
+// Environment: SIM_USER, SIM_PASSWORD; SIM_KEY and SIM_CERT (files) for https, SIM_PING_MS and SIM_PING_TIMEOUT_MS. Prints {"port": n} once it listens, and ends when its
 // standard input does. POST /_sim/knobs sets faults, GET /_sim/log gives the requests that came, POST /_sim/drop cuts all websockets.
 const http = require('http');
 const https = require('https');
@@ -230,7 +230,7 @@ const server = process.env.SIM_KEY
   : http.createServer(answer);
 server.on('connection', s => { raw.add(s); s.on('close', () => raw.delete(s)); });
 
-const io = require('socket.io')(server, { pingInterval: Number(process.env.SIM_PING_MS || 25000), pingTimeout: 5000, serveClient: false });
+const io = require('socket.io')(server, { pingInterval: Number(process.env.SIM_PING_MS || 25000), pingTimeout: Number(process.env.SIM_PING_TIMEOUT_MS || 5000), serveClient: false });
 io.use((socket, next) => {
   if (knobs.refuse_sockets || !cookie({ headers: socket.handshake.headers })) return next(new Error('not authorized'));
   return next();
@@ -240,7 +240,7 @@ io.on('connection', socket => {
   log.push({ socket: 'connected' });
   socket.on('disconnect', () => sockets.delete(socket));
   socket.on('dashboard:jobs', done => done({ public: [], yours: jobs.all }));
-  for (const name of ['build:job', 'dashboard:unknown']) socket.on(name, (one, done) => done(jobs.one(one) || null));
+  for (const name of ['build:job', 'dashboard:unknown']) socket.on(name, (one, done) => { if (!knobs.no_answers) done(jobs.one(one) || null); });
   socket.on('cancel', one => { log.push({ cancel: one }); if (!knobs.ignore_cancel) jobs.cancel(one); });
 });
 
