@@ -36,15 +36,16 @@ class Strider(Config):
     allow_http: Takes plain `http://` to other machines, too. `false` by default.
     ca_file: File with certificates (PEM) of authorities to trust beside those of the system: for a server
         with a certificate of your own.
-    branch: The branch that a job runs. `{version}`, `{service}` and `{environment}` stand for the release's.
-        Strider runs the head of a branch and nothing else, so a branch for each version (`release-{version}`)
-        is what makes a way back possible; see `earlier_version`.
+    branch: The branch that a job runs. `{version}` stands for the release's, `{environment}` for the
+        environment's name, `{group}` for the group's (the service's, unless the rollout has a `group` of its
+        own). Strider runs the head of a branch and nothing else, so a branch for each version
+        (`release-{version}`) is what makes a way back possible; see `earlier_version`.
     job: What a job does. `TEST_AND_DEPLOY` by default.
     version_is: What a release's version is. `label` by default.
     earlier_version: What happens where an earlier version is asked for, and `branch` is the same for all
         versions. `refuse` by default.
-    message: What is shown as the job's message, in front of what towpath finds it again by. The same
-        placeholders as in `branch`.
+    message: What is shown as the job's message, in front of what towpath finds it again by. `{version}`,
+        `{service}` and `{environment}` stand for the release's.
     live: How a job is followed. `auto` by default.
     start_deadline_s: Longest time between the start of a job and the moment when Strider runs it, in seconds.
         `300` by default. A job that waits longer is cancelled, as far as Strider can, and counts as failed.
