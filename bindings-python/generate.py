@@ -39,6 +39,7 @@ DOCS = {
     "local": "This machine: hosts, balancer, monitor, log sink. Nothing to install.",
     "playbook": "Playbooks, run natively.",
     "ssh": "Hosts over SSH, and release directories on them.",
+    "strider": "Strider CD: a job of its server for each release.",
     "terraform": "Terraform and OpenTofu, the real programs.",
     "vagrant": "Vagrant machines by the real program, and boxes without it.",
 }

@@ -11,6 +11,7 @@ mod provider;
 mod registry;
 mod runtime;
 mod step;
+mod strider;
 
 use std::ffi::OsString;
 
@@ -59,4 +60,6 @@ mod _towpath {
     use crate::runtime::Cancel;
     #[pymodule_export]
     use crate::step::StepContext;
+    #[pymodule_export]
+    use crate::strider::{Webhooks, set_up_strider, verify_webhook};
 }

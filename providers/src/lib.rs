@@ -34,6 +34,8 @@ pub use towpath_script as script;
 pub use towpath_sql as sql;
 #[cfg(feature = "ssh")]
 pub use towpath_ssh as ssh;
+#[cfg(feature = "strider")]
+pub use towpath_strider as strider;
 #[cfg(feature = "terraform")]
 pub use towpath_terraform as terraform;
 #[cfg(feature = "vagrant")]
@@ -75,6 +77,8 @@ pub fn registry() -> Registry {
     towpath_nginx::register(&mut registry);
     #[cfg(feature = "ssh")]
     towpath_ssh::register(&mut registry);
+    #[cfg(feature = "strider")]
+    towpath_strider::register(&mut registry);
     #[cfg(feature = "terraform")]
     towpath_terraform::register(&mut registry);
     #[cfg(feature = "vagrant")]

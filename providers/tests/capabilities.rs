@@ -10,6 +10,7 @@
     feature = "local",
     feature = "playbook",
     feature = "ssh",
+    feature = "strider",
     feature = "terraform",
     feature = "vagrant"
 ))]
@@ -51,6 +52,9 @@ fn config(role: Role, name: &str) -> Json {
         (Role::Provisioner, "terraform") => json!({"module": "infra"}),
         (Role::Configurator, "playbook") => json!({"file": "site.yml"}),
         (Role::Deployer, "docker") => json!({"service": "web"}),
+        (Role::Deployer, "strider") => {
+            json!({"url": "https://ci.example.com", "user": "ops@example.com", "password": {"env": "X"}, "project": "acme/web"})
+        }
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),
         (Role::Balancer, "haproxy") => json!({"backend": "web"}),
