@@ -16,7 +16,7 @@ use crate::fleet::{ENVIRONMENT, Fleet, HOSTS, failed};
 const LEASE_S: f64 = 3.0;
 
 fn pipeline(fleet: &Fleet, version: &str) -> Result<Pipeline> {
-    let p = PipelineBuilder::new(&format!("roll {version}"));
+    let p = PipelineBuilder::new(format!("roll {version}"));
     let release = fleet.release(version, "")?;
     let mut what = ReleaseSpec::new("web", version).env("VERSION", version);
     if let Some(artifact) = release.artifact {

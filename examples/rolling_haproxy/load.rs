@@ -82,7 +82,7 @@ type Client = SendRequest<Empty<Bytes>>;
 async fn client(shared: Arc<Shared>, address: String, number: u32, per_second: u32, from: Instant) {
     let pause = Duration::from_secs(1) * CLIENTS / per_second;
     let mut next = from + pause * number / CLIENTS;
-    let keeps = number % 2 == 0;
+    let keeps = number.is_multiple_of(2);
     let mut connection = None;
     while !shared.over.load(Ordering::Relaxed) {
         tokio::time::sleep_until(next.into()).await;

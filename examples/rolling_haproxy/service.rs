@@ -93,7 +93,7 @@ impl Service {
             "500" | "disk" => well = false,
             "slow" => tokio::time::sleep(Duration::from_secs(5)).await,
             "hangs" => std::future::pending().await,
-            "flaps" => well = self.seen.fetch_add(1, Ordering::Relaxed) % 2 == 0,
+            "flaps" => well = self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(2),
             "load" => well = !real || seen < 20,
             "dies" if seen > 0 => {
                 // The memory is used up a while after the first real request.
