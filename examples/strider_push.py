@@ -41,7 +41,7 @@ def send(simulator: str, to: str, secret: str, commit: str) -> str:
         return str(answer.read().decode())
 
 
-def branch(**scripts: str) -> dict:
+def branch(**scripts: str) -> "dict[str, object]":
     return {"active": True, "mirror_master": False, "plugins": [{"id": "custom", "config": scripts}]}
 
 
