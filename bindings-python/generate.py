@@ -328,7 +328,8 @@ def aio() -> str:
             body += "\n    def __repr__(self) -> str:\n        return f\"aio.{self._sync!r}\"\n"
             is_handle = any(ast.unparse(base) == "_Handle" for base in cls.bases)
             body += "".join(twin(one, name) for one in (handle if is_handle else []) + verbs(cls))
-            body += "".join(part(one, name) for one in cls.body if isinstance(one, ast.FunctionDef) and is_part(one, classes))
+            if name == "Engine":
+                body += "".join(part(one, name) for one in cls.body if isinstance(one, ast.FunctionDef) and is_part(one, classes))
         for one in tree.body:
             if isinstance(one, ast.FunctionDef) and one.returns and ast.unparse(one.returns) in classes:
                 if one.name.startswith("_") or module == "connection":

@@ -13,6 +13,7 @@ use towpath::pipeline::{
     BaseInput, Engine, ImageInput, In, OnFailure, OutputKind, Pipeline, PipelineBuilder, ProviderSpec, RetryPolicy,
     RunOptions, rollback,
 };
+use towpath::rollout::RolloutControl;
 use towpath::{
     Artifact, ArtifactKind, Backend, Balancer, Base, Check, CheckProbe, Configurator, Context, Deployer, Environment,
     Gate, GroupJob, ImageBuilder, ImageDefinition, Inventory, Json, LogRecord, LogSink, Metric, Monitor, Notice,
@@ -311,6 +312,12 @@ async fn pipelines(b: &mut Bench) -> Result<()> {
     b.notes.take("engine.preflight", Ok(found.collect::<Json>()));
     b.notes.take("engine.sweep", b.engine.sweep().await.map(|s| s.len()));
     b.notes.take("engine.leases", b.engine.store().leases().await);
+    let (store, environment) = (b.engine.store(), b.engine.context().environment().to_owned());
+    let rollout = RolloutControl::new(Arc::clone(store), &environment, "web");
+    b.notes.take("engine.rollout status", rollout.status().await);
+    b.notes.take("engine.rollout waiting", towpath::waiting(store, &format!("deploy/{environment}/web")).await);
+    b.notes.take("engine.rollout ledger", store.deployments(&environment, "web").await);
+    b.notes.take("engine.rollout pause", rollout.pause("anna", "lunch").await);
     let destroyed = b.engine.destroy(&small, RunOptions::default()).await;
     let destroyed = destroyed.map(|d| d.into_iter().map(|(step, changed)| json!({ "step": step, "changed": changed })));
     b.notes.take("engine.destroy", destroyed.map(Iterator::collect::<Json>));

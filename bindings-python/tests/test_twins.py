@@ -55,6 +55,9 @@ def alike(value: Any, at: Path) -> Any:
         value = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}", "<uuid>", value)
         value = re.sub(r"\b[0-9a-f]{16,}\b", "<hex>", value)
         value = re.sub(r"ssh-ed25519 \S+", "<key>", value)
+        if value.isdecimal():
+            # A process id, however small it is by now.
+            return "<number>"
         return re.sub(r"(?<![\w.])\d{4,}\b", "<number>", value)
     return value
 

@@ -25,6 +25,7 @@ from .types import (
     BecomeSpec,
     Built,
     Configured,
+    Deployment,
     Destroyed,
     DestroyedStep,
     Event,
@@ -42,6 +43,7 @@ from .types import (
     PreflightOf,
     Probed,
     Release,
+    RolloutStatus,
     RunReport,
     RunStatus,
     Silence,
@@ -50,6 +52,7 @@ from .types import (
     Swept,
     TargetState,
     Verdict,
+    Waiter,
 )
 
 if TYPE_CHECKING:
@@ -154,6 +157,52 @@ class Engine:
     async def leases(self, *, cancel: Optional[Cancel]=None) -> List[Lease]:
         """As `towpath.Engine.leases`."""
         return await call(self._sync.leases, cancel=cancel)
+
+    def rollout(self, service: str) -> Rollout:
+        """As `towpath.Engine.rollout`, with coroutines."""
+        return Rollout(self._sync.rollout(service))
+
+
+class Rollout:
+    """As `towpath.Rollout`."""
+
+    def __init__(self, sync: _engine.Rollout) -> None:
+        self._sync = sync
+
+    def __repr__(self) -> str:
+        return f"aio.{self._sync!r}"
+
+    async def status(self, *, cancel: Optional[Cancel]=None) -> Optional[RolloutStatus]:
+        """As `towpath.Rollout.status`."""
+        return await call(self._sync.status, cancel=cancel)
+
+    async def waiting(self, *, cancel: Optional[Cancel]=None) -> List[Waiter]:
+        """As `towpath.Rollout.waiting`."""
+        return await call(self._sync.waiting, cancel=cancel)
+
+    async def ledger(self, *, cancel: Optional[Cancel]=None) -> List[Deployment]:
+        """As `towpath.Rollout.ledger`."""
+        return await call(self._sync.ledger, cancel=cancel)
+
+    async def pause(self, why: str='', *, by: str='', cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Rollout.pause`."""
+        await call(self._sync.pause, why, by=by, cancel=cancel)
+
+    async def resume(self, *, cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Rollout.resume`."""
+        await call(self._sync.resume, cancel=cancel)
+
+    async def stop(self, why: str='', *, by: str='', cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Rollout.stop`."""
+        await call(self._sync.stop, why, by=by, cancel=cancel)
+
+    async def roll_back(self, why: str='', *, by: str='', cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Rollout.roll_back`."""
+        await call(self._sync.roll_back, why, by=by, cancel=cancel)
+
+    async def answer(self, granted: bool, why: str='', *, by: str='', cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Rollout.answer`."""
+        await call(self._sync.answer, granted, why, by=by, cancel=cancel)
 
 
 class Provisioner:
@@ -459,4 +508,4 @@ def balancer(spec: Union[str, Config], config: Optional[Mapping[str, Any]]=None,
     return Balancer(_providers.balancer(spec, config, environment=environment, base_dir=base_dir, store=store, on_event=on_event))
 
 
-__all__ = ["Bake", "Balancer", "Configurator", "Connection", "Deployer", "Engine", "ImageBuilder", "LogSink", "Monitor", "Provisioner", "balancer", "configurator", "connect", "deployer", "image_builder", "log_sink", "monitor", "open_store", "provisioner"]
+__all__ = ["Bake", "Balancer", "Configurator", "Connection", "Deployer", "Engine", "ImageBuilder", "LogSink", "Monitor", "Provisioner", "Rollout", "balancer", "configurator", "connect", "deployer", "image_builder", "log_sink", "monitor", "open_store", "provisioner"]

@@ -25,6 +25,12 @@ CheckProbe = Dict[str, Any]
 
 Strings may hold `{{ name }}`, replaced by the host's variable of this name."""
 
+DeploymentOutcome = Literal["running", "deployed", "rolled_back", "failed", "cancelled"]
+"""How far a deployment came."""
+
+HookRun = Dict[str, Any]
+"""What a hook runs."""
+
 Observation = Dict[str, Any]
 """One thing that was seen."""
 
@@ -34,8 +40,14 @@ OnFailure = Literal["rollback", "stop"]
 Order = Literal["inventory", "reverse", "name"]
 """In which order the targets take their turn."""
 
+Phase = Literal["rollout", "stage", "drain", "activate", "health", "serve", "switch", "rollback"]
+"""A part of a rollout."""
+
 PortSpec = Union[int, str]
 """A port, or the host variable that holds it."""
+
+RolloutOutcome = Literal["deployed", "unchanged", "superseded", "refused", "rolled_back", "failed", "cancelled"]
+"""How a rollout ended."""
 
 SecretRef = Dict[str, Any]
 """Where a secret comes from. Resolved when it is used; the value is never stored."""
@@ -46,8 +58,51 @@ Severity = Literal["debug", "info", "warning", "error"]
 Superseded = Literal["deploy", "skip"]
 """What happens to a release that was deployed here once, and that a later one has replaced."""
 
+TargetOutcome = Literal["untouched", "unchanged", "updated", "rolled_back", "failed", "retired"]
+"""What happened to a target."""
+
+Then = Literal["fail", "stop", "ask", "proceed"]
+"""What an answer leads to."""
+
 Timestamp = int
 """A moment of wall-clock time, in milliseconds since 1970-01-01 UTC."""
+
+When = Literal["before", "after"]
+"""Before or after."""
+
+
+class Approval(Data):
+    """A question that somebody must answer before the rollout goes on. A no, and no answer in time, end it: what
+    was changed goes back.
+
+    It can always be answered by `towpath rollout SERVICE approve` or `refuse` and by
+    `RolloutControl::answer`(crate::rollout::RolloutControl::answer), whatever else is named here. The first
+    answer counts.
+
+    question: What is asked: `5xx below 1 % on the canary?`.
+    file: A file of this machine whose first word is the answer, once it is there: `yes` or `no`, and then who
+        says so.
+    function: A registered function that is asked, with `question`, `service` and `version` as inputs: Rust,
+        or Python's `module:qualname`. Its outputs are `granted` (a bool) and `by`; without `granted` it is
+        asked again later.
+    limit_s: Longest wait for an answer, in seconds. `3600` by default.
+    """
+
+    question: str
+    file: Optional[str]
+    function: Optional[str]
+    limit_s: float
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            question: Union[str, Ref],
+            file: Union[str, Ref, None] = None,
+            function: Union[str, Ref, None] = None,
+            limit_s: Union[float, Ref, None] = None,
+        ) -> None: ...
 
 
 class Artifact(Data):
@@ -102,6 +157,59 @@ class BecomeSpec(Data):
             method: Union[BecomeMethod, Ref, None] = None,
             password: Union[SecretRef, Ref, None] = None,
             flags: Union[List[str], Ref, None] = None,
+        ) -> None: ...
+
+
+class BlueGreen(Data):
+    """Two groups of hosts that take turns: the one that gets no requests is changed and checked as a whole, then
+    the balancer sends everything there. The other one keeps the former release, so that going back is a
+    switch and nothing else.
+
+    Which group is live is what the balancer says; where none is, the release goes to the first one.
+
+    groups: The two groups of the inventory, without a host in common.
+    approval: Asked when the new group is healthy, before the switch.
+    stop_old: Stops the former release after the switch has proved good. `false` by default: it keeps running
+        without requests.
+    """
+
+    groups: List[str]
+    approval: Optional[Approval]
+    stop_old: bool
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            groups: Union[List[str], Ref],
+            approval: Union[Approval, Ref, None] = None,
+            stop_old: Union[bool, Ref, None] = None,
+        ) -> None: ...
+
+
+class CanaryStep(Data):
+    """One step of a canary: so many targets, and then a time in which they prove themselves under real requests.
+
+    targets: How many targets run the release when this step is over: a count or a share of all, more than in
+        the step before.
+    bake: What all targets that were changed so far must pass before the next step. Its `hold_s` is the bake
+        time.
+    approval: Asked once they have passed.
+    """
+
+    targets: Batch
+    bake: Optional[Gate]
+    approval: Optional[Approval]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            targets: Union[Batch, Ref],
+            bake: Union[Gate, Ref, None] = None,
+            approval: Union[Approval, Ref, None] = None,
         ) -> None: ...
 
 
@@ -186,6 +294,51 @@ class ConnectionSpec(Data):
             password: Union[SecretRef, Ref, None] = None,
             become: Union[BecomeSpec, Ref, None] = None,
             options: Union[Dict[str, Any], Ref, None] = None,
+        ) -> None: ...
+
+
+class Deployment(Data):
+    """What became of a release in one environment. The ledger of a service is a list of these, oldest first.
+
+    environment: The environment.
+    release: The release.
+    outcome: How far it came.
+    seen_healthy: Whether all its targets passed their health checks while serving. Only such a release is
+        rolled back to.
+    run: The run that did it.
+    started_at: When it was started.
+    targets: What runs on each target after it, by host name.
+    finished_at: When it ended.
+    reason: Why it was refused or rolled back.
+    detail: More facts of the deployer.
+    """
+
+    environment: str
+    release: Release
+    outcome: DeploymentOutcome
+    seen_healthy: bool
+    run: str
+    started_at: Timestamp
+    targets: Dict[str, str]
+    finished_at: Optional[Timestamp]
+    reason: Optional[str]
+    detail: Any
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            environment: Union[str, Ref],
+            release: Union[Release, Ref],
+            outcome: Union[DeploymentOutcome, Ref],
+            seen_healthy: Union[bool, Ref],
+            run: Union[str, Ref],
+            started_at: Union[Timestamp, Ref],
+            targets: Union[Dict[str, str], Ref, None] = None,
+            finished_at: Union[Timestamp, Ref, None] = None,
+            reason: Union[str, Ref, None] = None,
+            detail: Union[Any, Ref, None] = None,
         ) -> None: ...
 
 
@@ -274,6 +427,41 @@ class Group(Data):
             hosts: Union[List[str], Ref, None] = None,
             children: Union[List[str], Ref, None] = None,
             vars: Union[Dict[str, Any], Ref, None] = None,
+        ) -> None: ...
+
+
+class Hook(Data):
+    """Something of one's own before or after a phase of a rollout: a migration, a warm-up, a message to the
+    team.
+
+    It must bear to be run again: after a crash in the middle it is. A hook that fails makes the rollout fail
+    where it is: before `rollout` and `stage` nothing was touched yet, around a target's phase that target has
+    failed. When the rollout goes back, the `undo` of every hook that was begun is run, the last one first,
+    after the targets run the former release.
+
+    when: Before or after.
+    phase: The phase.
+    run: What is run.
+    undo: What takes it back.
+    limit_s: Longest time of one run, in seconds. `600` by default.
+    """
+
+    when: When
+    phase: Phase
+    run: HookRun
+    undo: Optional[HookRun]
+    limit_s: float
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            when: Union[When, Ref],
+            phase: Union[Phase, Ref],
+            run: Union[HookRun, Ref],
+            undo: Union[HookRun, Ref, None] = None,
+            limit_s: Union[float, Ref, None] = None,
         ) -> None: ...
 
 
@@ -458,6 +646,50 @@ class Notice(Data):
         ) -> None: ...
 
 
+class OpenQuestion(Data):
+    """A question of a rollout.
+
+    key: Which one.
+    text: What is asked.
+    """
+
+    key: str
+    text: str
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            key: Union[str, Ref],
+            text: Union[str, Ref],
+        ) -> None: ...
+
+
+class Policy(Data):
+    """What is done about one kind of answer.
+
+    then: What happens in the end.
+    again_s: How long the gate is asked again before that, in seconds. `0` by default: its first answer
+        counts.
+    ask_limit_s: With `ask`: longest wait for somebody's word, in seconds; then it is a no. `3600` by default.
+    """
+
+    then: Then
+    again_s: float
+    ask_limit_s: Optional[float]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            then: Union[Then, Ref, None] = None,
+            again_s: Union[float, Ref, None] = None,
+            ask_limit_s: Union[float, Ref, None] = None,
+        ) -> None: ...
+
+
 class Provenance(Data):
     """Where an artifact came from.
 
@@ -594,12 +826,24 @@ class Rolling(Data):
     drain_limit_s: Longest wait for a drained target's connections to end, in seconds; what is left then is
         cut off, with a warning. `30` by default.
     activate_limit_s: Longest time of one activation, in seconds. `600` by default.
+    canary: The first targets in steps, each with a bake time, before the others move in batches. None by
+        default.
+    blue_green: Two groups of hosts that take turns, instead of batches.
+    max_unavailable: How many targets may be out of service at once, those that failed or were out before
+        included: a count, or a share rounded down to at least one. A batch that would take more out is made
+        smaller. Without it, `batch` alone counts.
+    min_healthy: How many targets must be in service at any time: a count, or a share rounded up. A batch that
+        would leave less is made smaller; if not even one target may be taken out, the rollout fails there.
+    rollback_batch: How many targets go back at once; as `batch` if not given.
     failure_budget: How many targets may fail before the rollout has failed. They are left out of service and
         named in the report. `0` by default.
     health: What a changed target must pass before it serves again. Without it, the deployer's own look at the
         target counts. In its checks `{{ release_version }}` is the version that shall run, in a rollback the
         former one.
     watch: What a batch must pass while it serves again: give it a `hold_s`.
+    verdicts: What an answer of `health`, `watch` or a canary's `bake` other than `pass` leads to.
+    approval: Asked after the release was staged, before the first target is touched.
+    hooks: What is run before and after phases, in this order.
     on_failure: What happens when more targets fail than the budget allows.
     retry_refused: Tries a release again that was rolled back in this environment with the same content.
         `false` by default: it is refused.
@@ -620,9 +864,17 @@ class Rolling(Data):
     pause_s: float
     drain_limit_s: float
     activate_limit_s: float
+    canary: List[CanaryStep]
+    blue_green: Optional[BlueGreen]
+    max_unavailable: Optional[Batch]
+    min_healthy: Optional[Batch]
+    rollback_batch: Optional[Batch]
     failure_budget: int
     health: Optional[Gate]
     watch: Optional[Gate]
+    verdicts: Verdicts
+    approval: Optional[Approval]
+    hooks: List[Hook]
     on_failure: OnFailure
     retry_refused: bool
     superseded: Superseded
@@ -643,9 +895,17 @@ class Rolling(Data):
             pause_s: Union[float, Ref, None] = None,
             drain_limit_s: Union[float, Ref, None] = None,
             activate_limit_s: Union[float, Ref, None] = None,
+            canary: Union[List[CanaryStep], Ref, None] = None,
+            blue_green: Union[BlueGreen, Ref, None] = None,
+            max_unavailable: Union[Batch, Ref, None] = None,
+            min_healthy: Union[Batch, Ref, None] = None,
+            rollback_batch: Union[Batch, Ref, None] = None,
             failure_budget: Union[int, Ref, None] = None,
             health: Union[Gate, Ref, None] = None,
             watch: Union[Gate, Ref, None] = None,
+            verdicts: Union[Verdicts, Ref, None] = None,
+            approval: Union[Approval, Ref, None] = None,
+            hooks: Union[List[Hook], Ref, None] = None,
             on_failure: Union[OnFailure, Ref, None] = None,
             retry_refused: Union[bool, Ref, None] = None,
             superseded: Union[Superseded, Ref, None] = None,
@@ -654,6 +914,83 @@ class Rolling(Data):
             backend_port: Union[PortSpec, Ref, None] = None,
             group: Union[str, Ref, None] = None,
             monitor: Union[Union[ProviderRef, Config], Ref, None] = None,
+        ) -> None: ...
+
+
+class RolloutReport(Data):
+    """What a rollout came to. A release that was rolled back is an outcome, not an error.
+
+    outcome: How it ended.
+    service: The service.
+    to: The version that was to run.
+    targets: Every target, in the order in which they took their turn.
+    from_: The version that ran on all targets before; `None`: none, or several.
+    reason: Why it was refused, rolled back or failed: one sentence.
+    seconds: Wall-clock seconds per phase: `stage`, `roll` (with `pause`, `watch` and `bake` in it),
+        `rollback`, `total`. Only of the process that ended the rollout.
+    """
+
+    outcome: RolloutOutcome
+    service: str
+    to: str
+    targets: List[TargetReport]
+    from_: Optional[str]
+    reason: Optional[str]
+    seconds: Dict[str, float]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            outcome: Union[RolloutOutcome, Ref],
+            service: Union[str, Ref],
+            to: Union[str, Ref],
+            targets: Union[List[TargetReport], Ref],
+            from_: Union[str, Ref, None] = None,
+            reason: Union[str, Ref, None] = None,
+            seconds: Union[Dict[str, float], Ref, None] = None,
+        ) -> None: ...
+
+
+class RolloutStatus(Data):
+    """How far a rollout is.
+
+    id: Tells it from the service's other rollouts.
+    version: The version that it rolls out.
+    phase: What it does: `rolling`, `paused`, `asking`, `rolling back`.
+    done: Targets that run the release.
+    total: Targets in all.
+    owner: Who does it: `pid 4711`.
+    at: Since when this is so.
+    from_: The version that ran on all targets before; `None`: none, or several.
+    questions: What it asks, where it waits for an answer; the first one is answered first.
+    """
+
+    id: str
+    version: str
+    phase: str
+    done: int
+    total: int
+    owner: str
+    at: Timestamp
+    from_: Optional[str]
+    questions: List[OpenQuestion]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: Union[str, Ref],
+            version: Union[str, Ref],
+            phase: Union[str, Ref],
+            done: Union[int, Ref],
+            total: Union[int, Ref],
+            owner: Union[str, Ref],
+            at: Union[Timestamp, Ref],
+            from_: Union[str, Ref, None] = None,
+            questions: Union[List[OpenQuestion], Ref, None] = None,
         ) -> None: ...
 
 
@@ -680,12 +1017,76 @@ class Silence(Data):
         ) -> None: ...
 
 
+class TargetReport(Data):
+    """What became of one target.
+
+    host: The host.
+    state: What happened to it.
+    before: The version that ran before.
+    version: The version that it is left with, as far as known.
+    in_service: Whether it gets requests; `None`: there is no balancer.
+    reason: Why it failed.
+    cut_off: Connections that were cut off since they did not end within the drain limit.
+    seconds: Wall-clock seconds per phase: `drain`, `activate`, `health`, `serve`; those of the rollback are
+        `rollback`.
+    """
+
+    host: str
+    state: TargetOutcome
+    before: Optional[str]
+    version: Optional[str]
+    in_service: Optional[bool]
+    reason: Optional[str]
+    cut_off: int
+    seconds: Dict[str, float]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            host: Union[str, Ref],
+            state: Union[TargetOutcome, Ref],
+            before: Union[str, Ref, None] = None,
+            version: Union[str, Ref, None] = None,
+            in_service: Union[bool, Ref, None] = None,
+            reason: Union[str, Ref, None] = None,
+            cut_off: Union[int, Ref, None] = None,
+            seconds: Union[Dict[str, float], Ref, None] = None,
+        ) -> None: ...
+
+
+class Verdicts(Data):
+    """What an answer of a gate other than `pass` leads to. By default each of them makes the target, or the
+    batch, fail.
+
+    fail: Something is not well.
+    inconclusive: The gate's time was over before it was clear.
+    error: The check itself could not be made: the monitor does not answer.
+    """
+
+    fail: Policy
+    inconclusive: Policy
+    error: Policy
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            fail: Union[Policy, Ref, None] = None,
+            inconclusive: Union[Policy, Ref, None] = None,
+            error: Union[Policy, Ref, None] = None,
+        ) -> None: ...
+
+
 BecomeChoice = Union[bool, BecomeSpec]
 """Whom commands on a host become: `true` for whom the host's connection names, else root through sudo; `false`
 for the one who logs in; or a user of its own."""
 
 
 __all__ = [
+    "Approval",
     "Artifact",
     "ArtifactKind",
     "BaseInput",
@@ -693,13 +1094,19 @@ __all__ = [
     "BecomeChoice",
     "BecomeMethod",
     "BecomeSpec",
+    "BlueGreen",
+    "CanaryStep",
     "Check",
     "CheckProbe",
     "CheckResult",
     "ConnectionSpec",
+    "Deployment",
+    "DeploymentOutcome",
     "Environment",
     "Gate",
     "Group",
+    "Hook",
+    "HookRun",
     "Host",
     "ImageInput",
     "Inventory",
@@ -709,7 +1116,10 @@ __all__ = [
     "Notice",
     "Observation",
     "OnFailure",
+    "OpenQuestion",
     "Order",
+    "Phase",
+    "Policy",
     "PortSpec",
     "Provenance",
     "ProviderRef",
@@ -717,9 +1127,17 @@ __all__ = [
     "Resource",
     "RetryPolicy",
     "Rolling",
+    "RolloutOutcome",
+    "RolloutReport",
+    "RolloutStatus",
     "SecretRef",
     "Severity",
     "Silence",
     "Superseded",
+    "TargetOutcome",
+    "TargetReport",
+    "Then",
     "Timestamp",
+    "Verdicts",
+    "When",
 ]

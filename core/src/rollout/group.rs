@@ -305,7 +305,11 @@ impl Rollout {
         let end = within(&calm, STOP_LIMIT, |cx| async move { self.deployer.follow(&cx, job).await }).await;
         Ok(match end {
             Ok(_) => "its job was stopped".to_owned(),
-            Err(e) => format!("its job {} may still run: {}", job.id, one_line(&e)),
+            Err(e) if matches!(e.kind(), ErrorKind::Timeout | ErrorKind::Unreachable) => {
+                format!("its job {} may still run: {}", job.id, one_line(&e))
+            }
+            // What systems say of a job that was stopped.
+            Err(e) => format!("its job has ended: {}", one_line(&e)),
         })
     }
 

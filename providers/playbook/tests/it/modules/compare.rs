@@ -71,6 +71,8 @@ fn patterns() -> &'static [(Regex, &'static str)] {
             // What is validated: it has another name, and stands beside its target here.
             (r"(<tmp>/\.source(\.[a-z0-9]+)?|<tmp>/<name>|/[\w./-]+\.towpath\.\d+)", "<candidate>"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
+            // A connection that is refused at once takes longer on a busy machine.
+            (r" port (\d+) after \d+ ms: ", " port $1 after <number> ms: "),
             (r"Paused for \d[\d.]* (seconds|minutes)", "Paused for <number> $1"),
             (r"Reading database \.\.\. \d+ files", "Reading database ... <number> files"),
             (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),
