@@ -167,22 +167,7 @@ impl Rollout {
         if let Err(e) = cx.check("core", "rollout") {
             return Ok(BatchEnd { turns: BTreeMap::new(), failed: Some(late(e)?) });
         }
-        let turns = join_all(batch.iter().map(|planned| {
-            let cx = cx.for_host(&planned.host);
-            let intent = serde_json::json!({ "from": planned.before, "to": release.version });
-            async move {
-                let turn: Turn = cx
-                    .effect_idempotent(&format!("update/{}", planned.host), intent, |cx| async move {
-                        crew.turn(&cx, planned, release, Way::Forth).await
-                    })
-                    .await?;
-                progress.turns().insert(planned.host.clone(), turn.clone());
-                Ok((planned.host.clone(), turn))
-            }
-        }))
-        .await
-        .into_iter()
-        .collect::<Result<BTreeMap<String, Turn>>>()?;
+        let turns = crew.take_turns(cx, batch, release, progress, true).await?;
         let failed = match &self.strategy.watch {
             Some(gate) if turns.values().all(|t| t.well) => {
                 say(cx, "watch", &release.version, "");
@@ -270,6 +255,34 @@ impl Rollout {
 }
 
 impl Crew<'_> {
+    /// Lets targets take their turn at the same time; `serve`: up to being in service again.
+    pub(super) async fn take_turns(
+        &self,
+        cx: &Context,
+        targets: &[&Planned],
+        release: &Release,
+        progress: &Progress,
+        serve: bool,
+    ) -> Result<BTreeMap<String, Turn>> {
+        let turns = join_all(targets.iter().map(|planned| {
+            let cx = cx.for_host(&planned.host);
+            let intent = serde_json::json!({ "from": planned.before, "to": release.version });
+            async move {
+                let turn: Turn = cx
+                    .effect_idempotent(&format!("update/{}", planned.host), intent, |cx| async move {
+                        match serve {
+                            true => self.turn(&cx, planned, release, Way::Forth).await,
+                            false => self.change(&cx, planned, release, Way::Forth).await,
+                        }
+                    })
+                    .await?;
+                progress.turns().insert(planned.host.clone(), turn.clone());
+                Ok((planned.host.clone(), turn))
+            }
+        }));
+        turns.await.into_iter().collect()
+    }
+
     /// Reads an error of an effect that was left open: what [`ended`] carries is an order, and not journalled, so that it is still
     /// there for a process that goes on.
     pub(super) async fn ordered(&self, cx: &Context, error: Error) -> Result<Course> {

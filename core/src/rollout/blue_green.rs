@@ -12,7 +12,7 @@ use super::gates::{Failure, Judged};
 use super::hooks::Occasion;
 use super::progress::{Progress, bad_turn};
 use super::strategy::{BlueGreen, Phase, When};
-use super::target::{Crew, Turn, Way, mode, one_line, say};
+use super::target::{Crew, Turn, mode, one_line, say};
 
 impl Rollout {
     /// Which group is live: the one that gets requests. The other one is to be changed; nothing is, if the live one runs the
@@ -59,20 +59,7 @@ impl Rollout {
         if let Some(end) = crew.desk.safe_point(cx).await? {
             return Ok(Course::ended(end));
         }
-        let turns = join_all(new.iter().map(|planned| {
-            let cx = cx.for_host(&planned.host);
-            let intent = serde_json::json!({ "from": planned.before, "to": release.version });
-            async move {
-                let turn: Turn = cx
-                    .effect_idempotent(&format!("update/{}", planned.host), intent, |cx| async move {
-                        crew.change(&cx, planned, release, Way::Forth).await
-                    })
-                    .await?;
-                progress.turns().insert(planned.host.clone(), turn);
-                Ok(())
-            }
-        }));
-        turns.await.into_iter().collect::<Result<Vec<()>>>()?;
+        crew.take_turns(cx, &new, release, progress, false).await?;
         crew.desk.progress("rolling", progress.well()).await?;
         let bad = progress.bad();
         if let Some(end) = crew.desk.end().await? {

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod place;
+mod rollouts;
 mod runs;
 mod schemas;
 mod stores;

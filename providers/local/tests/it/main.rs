@@ -7,6 +7,7 @@ mod behaviour;
 mod broken;
 mod hosts;
 mod image_builder;
+mod logs;
 mod plain;
 mod unprivileged;
 
