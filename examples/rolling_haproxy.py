@@ -83,7 +83,7 @@ def announce(cx: towpath.StepContext, service: str, version: str, **_: Any) -> N
     cx.progress(f"{service} {version} begins")
 
 
-def healthy(**more: float) -> Gate:
+def healthy(**more: Any) -> Gate:
     def probe(path: str) -> Dict[str, Any]:
         return {"http": {"port": "{{ http_port }}", "path": path, "contains": "{{ release_version }}"}}
 
