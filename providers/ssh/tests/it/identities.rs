@@ -178,7 +178,9 @@ async fn keyboard_interactive_gets_the_password() {
         Ssh::new(config()).connect(&Context::new(), &host).await.unwrap_or_else(|e| panic!("{}", e.report()));
     assert_eq!(connection.exec(&Context::new(), &Exec::argv(["id", "-un"])).await.unwrap().stdout_text(), "asks");
     std::fs::write(&secret, "something else").unwrap();
-    let error = Ssh::new(config()).connect(&Context::new(), &host).await.expect_err("a wrong password");
+    // PAM takes its time over a wrong password, and longer on a busy machine.
+    let patient = SshConfig { connect_timeout_s: Some(60), ..config() };
+    let error = Ssh::new(patient).connect(&Context::new(), &host).await.expect_err("a wrong password");
     assert_eq!(
         (error.kind(), error.get("tried")),
         (ErrorKind::Denied, Some("keyboard-interactive")),
