@@ -2,7 +2,7 @@
 //! blue/green switches, rollbacks. Then twelve bad releases, and a deployer that is killed at every step.
 //!
 //! ```text
-//! cargo run --release --example rolling_haproxy                 # all of it: some eight minutes
+//! cargo run --release --example rolling_haproxy                 # all of it: some ten minutes
 //! cargo run --release --example rolling_haproxy -- --quick      # fewer rounds: two minutes
 //! ```
 //!
