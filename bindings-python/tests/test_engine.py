@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -222,3 +223,16 @@ if __name__ == "__main__":
     path = {"PYTHONPATH": str(Path(own.__file__).parent), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, env=path)
     assert done.stdout == "before done\nhere done\nafter True\n", done.stderr
+
+
+def test_a_guardian_is_a_process_of_its_own_and_ends_when_it_is_let_go(tmp_path: Path) -> None:
+    with pytest.raises(towpath.InvalidInputError, match="nothing to guard"):
+        towpath.Guardian(towpath.open_store("memory:"))
+    guardian = towpath.Guardian(towpath.open_store(f"sqlite:{tmp_path / 'store.db'}"), tmp_path / "guardian.log")
+    pid = guardian.pid()
+    assert pid is not None and b"-m\0towpath" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    guardian.close()
+    assert guardian.pid() is None
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.02)
+    assert not (tmp_path / "guardian.log").exists(), "it had nothing to do"

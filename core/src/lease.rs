@@ -36,9 +36,9 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// An earlier process of this very run. It is dead, or it would hold the run itself.
+    /// An earlier process of this very run. It is dead, or it would hold the run itself; two steps of one process are not that.
     fn is_from_before(&self, lease: &Lease) -> bool {
-        self.owner.run.is_some() && lease.owner.run == self.owner.run && lease.owner.id != self.owner.id
+        self.owner.run.is_some() && lease.owner.run == self.owner.run && lease.owner.process != self.owner.process
     }
 }
 
@@ -174,23 +174,8 @@ impl HeldLease {
     }
 
     fn hold(store: &Arc<dyn Store>, lease: &Lease, wanted: &Wanted<'_>) -> Self {
-        let (fence, ttl, lost) = (lease.fence(), wanted.ttl, wanted.lost.clone());
-        let mut renewal = JoinSet::new();
-        renewal.spawn({
-            let (store, fence) = (Arc::clone(store), fence.clone());
-            async move {
-                loop {
-                    tokio::time::sleep(ttl / 3).await;
-                    let end = Timestamp::now().plus(ttl);
-                    // Any other failure is tried again: the lease lives for two more turns.
-                    if store.renew(&fence, end).await.is_err_and(|e| e.kind() == ErrorKind::Conflict) {
-                        lost.cancel();
-                        return;
-                    }
-                }
-            }
-        });
-        Self { store: Arc::clone(store), fence, _renewal: renewal }
+        let (fence, lost) = (lease.fence(), wanted.lost.clone());
+        Self { store: Arc::clone(store), _renewal: renewal(store, &fence, wanted.ttl, lost), fence }
     }
 
     pub(crate) fn fence(&self) -> &Fence {
@@ -200,6 +185,24 @@ impl HeldLease {
     pub(crate) async fn give_back(self) -> Result<()> {
         self.store.release(&self.fence).await
     }
+}
+
+/// Renews a lease until this is dropped; cancels `lost` when it is somebody else's by now.
+pub(crate) fn renewal(store: &Arc<dyn Store>, fence: &Fence, ttl: Duration, lost: CancellationToken) -> JoinSet<()> {
+    let (store, fence) = (Arc::clone(store), fence.clone());
+    let mut renewal = JoinSet::new();
+    renewal.spawn(async move {
+        loop {
+            tokio::time::sleep(ttl / 3).await;
+            let end = Timestamp::now().plus(ttl);
+            // Any other failure is tried again: the lease lives for two more turns.
+            if store.renew(&fence, end).await.is_err_and(|e| e.kind() == ErrorKind::Conflict) {
+                lost.cancel();
+                return;
+            }
+        }
+    });
+    renewal
 }
 
 /// Whether a lease's owner was a process of this machine that is gone. Nobody need wait for its expiry then.

@@ -39,6 +39,11 @@ fn local(home: &Path) -> LocalConfig {
 impl Fleet {
     /// Makes what is not there yet: hosts, what a web host needs, HAProxy.
     pub(crate) async fn start(home: &Path) -> Result<Self> {
+        // Before anything is made.
+        if !Command::new("haproxy").arg("-v").output().is_ok_and(|out| out.status.success()) {
+            let what = "HAProxy is missing: `apt-get install haproxy`";
+            return Err(Error::new(ErrorKind::ToolMissing, "rolling_haproxy", "start", what));
+        }
         std::fs::create_dir_all(home).map_err(|e| failed("the folder can't be made").caused_by(e))?;
         let mut fleet = Self::open(home).await?;
         install(&fleet.cx(), &fleet.inventory, fleet.connector.as_ref()).await?;
@@ -231,13 +236,5 @@ fn start_haproxy(home: &Path, port: u16) -> Result<Child> {
     let log = std::fs::File::create(home.join("haproxy.log")).map_err(|e| failed("no log").caused_by(e))?;
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(log).spawn().map_err(|e| {
-        Error::new(
-            ErrorKind::ToolMissing,
-            "rolling_haproxy",
-            "start",
-            "HAProxy can't be started: `apt-get install haproxy`",
-        )
-        .caused_by(e)
-    })
+    command.stderr(log).spawn().map_err(|e| failed("HAProxy can't be started").caused_by(e))
 }

@@ -35,7 +35,7 @@ struct Options {
     #[arg(long, default_value_t = 2000)]
     rate: u32,
     /// Only these parts: phases, faults, kills
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = ["phases", "faults", "kills"])]
     only: Vec<String>,
     /// Where hosts, store and HAProxy's files are kept
     #[arg(long)]

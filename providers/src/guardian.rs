@@ -37,7 +37,9 @@ struct Role {
 /// Dropping it lets the child go: it looks once more, and ends.
 #[derive(Debug)]
 pub struct Guardian {
-    child: Child,
+    /// Until it is dropped.
+    child: Option<Child>,
+    pid: u32,
 }
 
 impl Guardian {
@@ -80,7 +82,7 @@ impl Guardian {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(|e| failed("it can't be started", e))?;
-        Ok(Self { child })
+        Ok(Self { pid: child.id(), child: Some(child) })
     }
 
     /// Guardians are this program with these arguments from now on: `python3 -m towpath`.
@@ -91,15 +93,16 @@ impl Guardian {
 
     /// The child's process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 }
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // The pipe closes; a child that finds nothing to do ends at once. Not waited for: it may have something to do.
-        drop(self.child.stdin.take());
-        let _ = self.child.try_wait();
+        let Some(mut child) = self.child.take() else { return };
+        // The pipe closes; a child that finds nothing to do ends at once. Not waited for here: it may have something to do.
+        drop(child.stdin.take());
+        std::thread::spawn(move || child.wait());
     }
 }
 

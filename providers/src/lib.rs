@@ -102,8 +102,9 @@ pub use guardian::Guardian;
 /// Takes over where this program was started as a host, service or balancer of the `local` provider or as a [`Guardian`], and
 /// does not come back then. Call it first in `main`, before threads are started.
 pub fn init() {
-    #[cfg(feature = "sqlite")]
-    guardian::init();
+    // First: what a guardian starts, a balancer that had died, inherits the guardian's environment.
     #[cfg(feature = "local")]
     towpath_local::init();
+    #[cfg(feature = "sqlite")]
+    guardian::init();
 }

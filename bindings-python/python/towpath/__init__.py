@@ -11,10 +11,10 @@ from . import _towpath
 
 # Guardians, hosts and balancers of `towpath.local` are this interpreter started again as `python -m towpath`; then `-m` stands there
 # while the package is imported. They need nothing of what follows.
-if {"TOWPATH_LOCAL_ROLE", "TOWPATH_GUARDIAN"} & set(_os.environ) and _sys.argv[:1] == ["-m"]:
-    _os._exit(_towpath.main(["towpath"]))
 if _sys.executable:
     _towpath.install_launcher(_sys.executable, ["-m", "towpath"])
+if {"TOWPATH_LOCAL_ROLE", "TOWPATH_GUARDIAN"} & set(_os.environ) and _sys.argv[:1] == ["-m"]:
+    _os._exit(_towpath.main(["towpath"]))
 
 from . import (
     aws,

@@ -6,6 +6,7 @@ use crate::pipeline::{
     Input, OnFailure, OutputKind, Pipeline, ProviderRef, Reference, Role, Step, Values, Verb, nearest, pointer_token,
     with_parameters,
 };
+use crate::rollout::Rolling;
 use crate::{Error, ErrorKind, Json, Registry, Result};
 
 /// Something wrong in a pipeline.
@@ -280,6 +281,11 @@ impl<'a> Checker<'a> {
         }
         if (step.uses.verb, input) == (Verb::Deploy, "rollout") {
             self.nested_functions(at, step, value);
+            // What a schema can't say. Values that are known later only are checked when the rollout starts.
+            if let Ok(Err(error)) = serde_json::from_value::<Rolling>(value.clone()).map(|r| r.validate()) {
+                let field = error.get("field").map_or_else(String::new, |f| format!(", field `{f}`"));
+                self.problem(at.to_owned(), Some(step), format!("input `rollout`{field}: {}", error.message()));
+            }
         }
         for (pointer, role) in nested {
             let Some(Ok(found)) = value.pointer(&pointer).map(|v| serde_json::from_value::<ProviderRef>(v.clone()))

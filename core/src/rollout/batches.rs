@@ -69,7 +69,7 @@ impl Rollout {
         crew: &Crew<'_>,
         progress: &Progress,
     ) -> Result<Course> {
-        let todo: Vec<&Planned> = begin.targets.iter().filter(|t| !t.done).collect();
+        let todo: Vec<&Planned> = begin.targets.iter().filter(|t| !t.stays).collect();
         let unchanged = begin.targets.len() - todo.len();
         let mut batches = 0;
         for (n, leg) in self.legs(begin.targets.len(), todo.len()).into_iter().enumerate() {
@@ -172,33 +172,13 @@ impl Rollout {
             Some(gate) if turns.values().all(|t| t.well) => {
                 say(cx, "watch", &release.version, "");
                 let from = Instant::now();
-                let judged = self.gate(cx, &format!("watch/{n}"), batch, gate, release, crew).await;
+                let failed = crew.gate(cx, &format!("watch/{n}"), batch, gate, release).await;
                 progress.took("watch", from.elapsed().as_secs_f64());
-                match judged {
-                    Ok(Judged::Well) => None,
-                    Ok(Judged::Bad(failure)) => Some(failure),
-                    Ok(Judged::Ended(_)) => return Err(ended()),
-                    Err(e) => Some(late(e)?),
-                }
+                failed?
             }
             _ => None,
         };
         Ok(BatchEnd { turns, failed })
-    }
-
-    /// Judges a gate over serving targets. A cancel ends the wait only: the targets are at a safe point.
-    async fn gate(
-        &self,
-        cx: &Context,
-        key: &str,
-        batch: &[&Planned],
-        gate: &Gate,
-        release: &Release,
-        crew: &Crew<'_>,
-    ) -> Result<Judged> {
-        let hosts: Vec<Host> = batch.iter().map(|t| crew.host(&t.host).cloned()).collect::<Result<_>>()?;
-        let calm = cx.shielded();
-        cx.guard("core", "rollout", crew.judge(&calm, key, &hosts, Some(gate), release)).await
     }
 
     /// What stands between a canary's step and the next one.
@@ -216,19 +196,12 @@ impl Rollout {
             let baked: Result<Option<Failure>> = cx
                 .effect_idempotent(&format!("bake/{n}"), intent, |cx| async move {
                     say(&cx, "bake", &release.version, &format!("{} targets", part.len()));
-                    match self.gate(&cx, &format!("bake/{n}"), part, gate, release, crew).await {
-                        Ok(Judged::Well) => Ok(None),
-                        Ok(Judged::Bad(failure)) => Ok(Some(failure)),
-                        Ok(Judged::Ended(_)) => Err(ended()),
-                        Err(e) if e.kind() == ErrorKind::Timeout => Ok(Some(one_line(&e).into())),
-                        Err(e) => Err(e),
-                    }
+                    crew.gate(&cx, &format!("bake/{n}"), part, gate, release).await
                 })
                 .await;
-            match baked {
-                Ok(None) => {}
-                Ok(Some(failure)) => return Ok(Course::Failed(failure)),
-                Err(e) => return crew.ordered(cx, e).await,
+            match crew.course(cx, baked).await? {
+                Course::Well => {}
+                other => return Ok(other),
             }
         }
         match leg.approval {
@@ -255,6 +228,36 @@ impl Rollout {
 }
 
 impl Crew<'_> {
+    /// Judges a gate over serving targets; gives why it failed. A cancel ends the wait only: the targets are at a safe point.
+    /// That somebody ended the rollout comes as [`ended`].
+    pub(super) async fn gate(
+        &self,
+        cx: &Context,
+        key: &str,
+        targets: &[&Planned],
+        gate: &Gate,
+        release: &Release,
+    ) -> Result<Option<Failure>> {
+        let hosts: Vec<Host> = targets.iter().map(|t| self.host(&t.host).cloned()).collect::<Result<_>>()?;
+        let calm = cx.shielded();
+        match cx.guard("core", "rollout", self.judge(&calm, key, &hosts, Some(gate), release)).await {
+            Ok(Judged::Well) => Ok(None),
+            Ok(Judged::Bad(failure)) => Ok(Some(failure)),
+            Ok(Judged::Ended(_)) => Err(ended()),
+            Err(e) if e.kind() == ErrorKind::Timeout => Ok(Some(one_line(&e).into())),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What an effect around a [`gate`](Self::gate) came to.
+    pub(super) async fn course(&self, cx: &Context, judged: Result<Option<Failure>>) -> Result<Course> {
+        match judged {
+            Ok(None) => Ok(Course::Well),
+            Ok(Some(failure)) => Ok(Course::Failed(failure)),
+            Err(e) => self.ordered(cx, e).await,
+        }
+    }
+
     /// Lets targets take their turn at the same time; `serve`: up to being in service again.
     pub(super) async fn take_turns(
         &self,

@@ -38,8 +38,12 @@ pub(super) enum Decision {
 impl Begin {
     /// Tells this rollout from the service's other ones, also after a crash.
     pub(super) fn id(&self, release: &Release) -> String {
-        format!("{}/{}/{}", self.run, release.version, self.started_at.0)
+        rollout_id(&self.run, release, self.started_at)
     }
+}
+
+pub(super) fn rollout_id(run: &str, release: &Release, started_at: Timestamp) -> String {
+    format!("{run}/{}/{}", release.version, started_at.0)
 }
 
 /// What is planned for one target.
@@ -48,8 +52,8 @@ pub(super) struct Planned {
     pub(super) host: String,
     /// The version that runs there.
     pub(super) before: Option<String>,
-    /// It runs the release and serves.
-    pub(super) done: bool,
+    /// It is not changed: it runs the release and serves, or it is of the group that `blue_green` leaves alone.
+    pub(super) stays: bool,
     /// It gets requests; where there is no balancer: it runs something.
     #[serde(default)]
     pub(super) serves: bool,
@@ -101,7 +105,7 @@ impl Rollout {
             };
             targets.push(Planned {
                 host: host.name.clone(),
-                done: known && runs && serves,
+                stays: known && runs && serves,
                 serves: gets,
                 back_to: ledger.predecessor(&host.name, state.current.as_deref()).cloned(),
                 before: state.current,
@@ -115,7 +119,7 @@ impl Rollout {
         let (decision, reason) = match ledger.standing(&self.strategy) {
             Standing::Refused(why) => (Decision::Refused, Some(why)),
             Standing::Superseded(by) => (Decision::Superseded, Some(format!("{by} has replaced it"))),
-            Standing::Open if targets.iter().all(|t| t.done) => (Decision::Unchanged, None),
+            Standing::Open if targets.iter().all(|t| t.stays) => (Decision::Unchanged, None),
             Standing::Open if ledger.is_serving() => (Decision::Repair, None),
             Standing::Open => (Decision::Roll, None),
         };
@@ -200,7 +204,7 @@ impl Crew<'_> {
     /// Brings the release onto all targets that need it, before any of them is drained.
     pub(super) async fn stage_all(&self, cx: &Context, begin: &Begin, release: &Release) -> Result<()> {
         let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::new();
-        for planned in begin.targets.iter().filter(|t| !t.done) {
+        for planned in begin.targets.iter().filter(|t| !t.stays) {
             let cx = cx.for_host(&planned.host);
             work.push(Box::pin(async move {
                 self.stage(&cx, &format!("stage/{}", planned.host), &planned.host, release).await

@@ -6,13 +6,13 @@ use crate::{BackendMode, Context, Error, ErrorKind, Host, Release, Result};
 
 use super::Rollout;
 use super::back::Went;
-use super::batches::{Course, ended};
+use super::batches::Course;
 use super::begin::{Begin, Planned};
-use super::gates::{Failure, Judged};
+use super::gates::Failure;
 use super::hooks::Occasion;
 use super::progress::{Progress, bad_turn};
 use super::strategy::{BlueGreen, Phase, When};
-use super::target::{Crew, Turn, mode, one_line, say};
+use super::target::{Crew, Turn, fatal, mode, one_line, say};
 
 impl Rollout {
     /// Which group is live: the one that gets requests. The other one is to be changed; nothing is, if the live one runs the
@@ -38,9 +38,9 @@ impl Rollout {
             }
         };
         let lives = |t: &Planned| is_in(live, t);
-        let unchanged = targets.iter().filter(|t| lives(t)).all(|t| t.done);
+        let unchanged = targets.iter().filter(|t| lives(t)).all(|t| t.stays);
         for target in targets.iter_mut() {
-            target.done = unchanged || lives(target);
+            target.stays = unchanged || lives(target);
         }
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Rollout {
         crew: &Crew<'_>,
         progress: &Progress,
     ) -> Result<Course> {
-        let (old, new): (Vec<&Planned>, Vec<&Planned>) = begin.targets.iter().partition(|t| t.done);
+        let (old, new): (Vec<&Planned>, Vec<&Planned>) = begin.targets.iter().partition(|t| t.stays);
         if let Some(end) = crew.desk.safe_point(cx).await? {
             return Ok(Course::ended(end));
         }
@@ -93,14 +93,7 @@ impl Rollout {
         let from = Instant::now();
         let watched = self.watch_switched(cx, &new, release, crew).await?;
         progress.took("watch", from.elapsed().as_secs_f64());
-        match watched {
-            Course::Well => {}
-            other => return Ok(other),
-        }
-        if groups.stop_old {
-            self.stop_old(&calm, &old, crew).await?;
-        }
-        Ok(Course::Well)
+        Ok(watched)
     }
 
     /// Puts the new group into service, then takes the old one out. Gives why it could not.
@@ -158,34 +151,23 @@ impl Rollout {
         crew: &Crew<'_>,
     ) -> Result<Course> {
         let Some(gate) = &self.strategy.watch else { return Ok(Course::Well) };
-        let hosts: Vec<Host> = new.iter().map(|t| crew.host(&t.host).cloned()).collect::<Result<_>>()?;
-        let hosts = &hosts;
         let watched: Result<Option<Failure>> = cx
             .effect_idempotent("watch", &release.version, |cx| async move {
                 say(&cx, "watch", &release.version, "");
-                let calm = cx.shielded();
-                match cx.guard("core", "rollout", crew.judge(&calm, "watch", hosts, Some(gate), release)).await {
-                    Ok(Judged::Well) => Ok(None),
-                    Ok(Judged::Bad(failure)) => Ok(Some(failure)),
-                    Ok(Judged::Ended(_)) => Err(ended()),
-                    Err(e) if e.kind() == ErrorKind::Timeout => Ok(Some(one_line(&e).into())),
-                    Err(e) => Err(e),
-                }
+                crew.gate(&cx, "watch", new, gate, release).await
             })
             .await;
-        match watched {
-            Ok(None) => Ok(Course::Well),
-            Ok(Some(failure)) => Ok(Course::Failed(failure)),
-            Err(e) => crew.ordered(cx, e).await,
-        }
+        crew.course(cx, watched).await
     }
 
-    async fn stop_old(&self, cx: &Context, old: &[&Planned], crew: &Crew<'_>) -> Result<()> {
-        for planned in old {
+    /// Stops the former release. The last thing of all: nothing goes back after it, and no lease is left whose undo would put a
+    /// stopped target into service.
+    pub(super) async fn stop_old(&self, cx: &Context, begin: &Begin, crew: &Crew<'_>) -> Result<()> {
+        for planned in begin.targets.iter().filter(|t| t.stays) {
             let target = crew.target(crew.host(&planned.host)?);
             let cx = cx.for_host(&planned.host);
             let stopped: Option<String> = cx
-                .effect_idempotent(&format!("stop/{}", planned.host), &planned.before, |cx| async move {
+                .effect_idempotent(&stop_key(&planned.host), &planned.before, |cx| async move {
                     Ok(self.deployer.deactivate(&cx, &target).await.err().map(|e| one_line(&e)))
                 })
                 .await?;
@@ -208,7 +190,7 @@ impl Rollout {
         went: &mut Went,
     ) -> Result<()> {
         let Some(balancer) = &self.balancer else { return Ok(()) };
-        let (old, new): (Vec<&Planned>, Vec<&Planned>) = begin.targets.iter().partition(|t| t.done);
+        let (old, new): (Vec<&Planned>, Vec<&Planned>) = begin.targets.iter().partition(|t| t.stays);
         let mut bad = Vec::new();
         for planned in old.iter().filter(|t| t.serves) {
             let Some(mut turn) = progress.retired().get(&planned.host).cloned() else { continue };
@@ -239,11 +221,22 @@ impl Rollout {
             let cx = cx.for_host(&planned.host);
             let back: Turn = cx
                 .effect_idempotent(&format!("retire-again/{}", planned.host), &release.version, |cx| async move {
-                    let out = crew.retire(&cx, planned, release).await?;
-                    Ok(Turn { version: turn.version.clone(), reason: out.reason.or(turn.reason.clone()), ..out })
+                    let mut out =
+                        Turn { version: turn.version.clone(), reason: turn.reason.clone(), ..Turn::default() };
+                    out.in_service = Some(false);
+                    if mode(&cx, balancer.as_ref(), &planned.host).await? != Some(BackendMode::Serving) {
+                        return Ok(Turn { well: true, ..out });
+                    }
+                    // No lease: its undo would put into service what was just found to be bad.
+                    match crew.withdraw(&cx, &mut out, balancer.as_ref(), &planned.host).await {
+                        Ok(()) => out.well = true,
+                        Err(e) if fatal(&e) => return Err(e),
+                        Err(e) => out.fail(format!("it could not be drained: {}", one_line(&e))),
+                    }
+                    Ok(out)
                 })
                 .await?;
-            bad.extend(bad_turn(&planned.host, &back).filter(|_| !back.well));
+            bad.extend(bad_turn(&planned.host, &back));
             if let Some(backend) = &planned.backend {
                 crew.leave_out(&cx, backend).await?;
             }
@@ -263,12 +256,9 @@ impl Crew<'_> {
     async fn retire(&self, cx: &Context, planned: &Planned, release: &Release) -> Result<Turn> {
         let mut turn = Turn { version: planned.before.clone(), in_service: Some(false), well: true, ..Turn::default() };
         let (Some(balancer), Some(backend)) = (&self.rollout.balancer, &planned.backend) else { return Ok(turn) };
-        if mode(cx, balancer.as_ref(), &planned.host).await? != Some(BackendMode::Serving) && !planned.serves {
-            return Ok(turn);
-        }
         match self.take_out(cx, &mut turn, balancer.as_ref(), planned, backend, release).await {
             Ok(()) => Ok(turn),
-            Err(e) if super::target::fatal(&e) => Err(e),
+            Err(e) if fatal(&e) => Err(e),
             Err(e) => {
                 turn.fail(format!("it could not be drained: {}", one_line(&e)));
                 Ok(turn)
@@ -283,19 +273,17 @@ impl Progress {
         let out: Vec<String> =
             self.retired().iter().filter(|(_, t)| t.in_service == Some(false)).map(|(h, _)| h.clone()).collect();
         for planned in begin.targets.iter().filter(|t| out.contains(&t.host)) {
-            let (Some(balancer), Some(backend)) = (&crew.rollout.balancer, &planned.backend) else { continue };
-            // A sweep may have put it back while this process was dead.
-            if mode(cx, balancer.as_ref(), &planned.host).await? == Some(BackendMode::Serving) {
-                let release = Release {
-                    service: crew.service.to_owned(),
-                    version: planned.before.clone().unwrap_or_default(),
-                    artifact: None,
-                    env: Default::default(),
-                };
-                crew.retire(cx, planned, &release).await?;
+            let Some(backend) = &planned.backend else { continue };
+            // Settled before it was stopped; not even for a moment may a lease be there that would put it back.
+            if cx.is_done(&stop_key(&planned.host)) {
+                continue;
             }
             crew.leave_out(cx, backend).await?;
         }
         Ok(())
     }
+}
+
+fn stop_key(host: &str) -> String {
+    format!("stop/{host}")
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::batches::Course;
-use super::begin::Decision;
+use super::begin::{Decision, rollout_id};
 use super::gates::{Failure, Judged};
 use super::hooks::Occasion;
 use super::ledger::{Ledger, Standing, detail};
@@ -68,7 +68,9 @@ impl Rollout {
             Decision::Roll | Decision::Repair => {
                 let entry = group_entry(cx, &begin, release, DeploymentOutcome::Running, &report, &hosts);
                 cx.effect_idempotent("ledger", &entry.outcome, |_| self.record(cx, &entry)).await?;
-                crew.desk.open(&begin.id(release), begin.from.as_deref(), hosts.len()).await?;
+                crew.desk
+                    .open(&rollout_id(&begin.run, release, begin.started_at), begin.from.as_deref(), hosts.len())
+                    .await?;
                 let failure = self.group_onward(cx, &begin, release, crew, &hosts).await;
                 let calm = cx.shielded();
                 match failure {
@@ -395,12 +397,6 @@ impl Rollout {
         } else {
             (RolloutOutcome::Failed, format!("{reason}; {}", bad.join("; ")))
         })
-    }
-}
-
-impl GroupBegin {
-    fn id(&self, release: &Release) -> String {
-        format!("{}/{}/{}", self.run, release.version, self.started_at.0)
     }
 }
 

@@ -139,7 +139,7 @@ impl Crew<'_> {
                         HookRun::Command { argv, on } => self.command(&cx, argv, on.as_deref(), limit, of).await,
                         HookRun::Function(function) => {
                             let inputs = self.inputs(of);
-                            self.functions.call(&cx, function, inputs).await.map(drop)
+                            self.rollout.functions.call(&cx, function, inputs).await.map(drop)
                         }
                     }
                 })

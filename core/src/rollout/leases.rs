@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::lease::renewal;
 use crate::{
     Context, Error, ErrorKind, EventKind, Fence, Lease, LeaseAnswer, LeaseOwner, LeaseRequest, Result, Store,
     Timestamp, Undo,
@@ -168,21 +170,9 @@ impl Leases {
     }
 
     async fn hold(&self, store: &Arc<dyn Store>, lease: &Lease) {
-        let (store, fence, ttl) = (Arc::clone(store), lease.fence(), self.ttl);
-        let mut renewal = JoinSet::new();
-        renewal.spawn({
-            let fence = fence.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(ttl / 3).await;
-                    let end = Timestamp::now().plus(ttl);
-                    // Any other failure is tried again: the lease lives for two more turns, and `confirm` has the last word.
-                    if store.renew(&fence, end).await.is_err_and(|e| e.kind() == ErrorKind::Conflict) {
-                        return;
-                    }
-                }
-            }
-        });
+        let fence = lease.fence();
+        // Nobody waits to hear that it was lost: `confirm` has the last word before anything is touched.
+        let renewal = renewal(store, &fence, self.ttl, CancellationToken::new());
         self.held.lock().await.insert(lease.key.clone(), Held { fence, _renewal: renewal });
     }
 }

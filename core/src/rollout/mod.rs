@@ -163,7 +163,7 @@ impl Rollout {
         let still = matches!(begin.decision, Decision::Unchanged | Decision::Superseded | Decision::Refused);
         let changes = begin.targets.iter().map(|t| {
             let before = t.before.clone().map(Into::into);
-            let mut change = if still || t.done {
+            let mut change = if still || t.stays {
                 Change::will_not(&t.host, &subject).from_to(before.clone(), before)
             } else {
                 let action = if before.is_some() { crate::Action::Update } else { crate::Action::Create };
@@ -246,7 +246,6 @@ impl Rollout {
             leases,
             service: &release.service,
             desk,
-            functions: self.functions.clone(),
             begun: Begun::default(),
         };
         Ok((crew, per_target))

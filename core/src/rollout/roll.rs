@@ -83,6 +83,10 @@ impl Rollout {
         }
         report.seconds.extend(progress.seconds());
         progress.settle(&calm, crew, &begin).await?;
+        let deployed = report.outcome == RolloutOutcome::Deployed;
+        if deployed && self.strategy.blue_green.as_ref().is_some_and(|groups| groups.stop_old) {
+            self.stop_old(&calm, &begin, crew).await?;
+        }
         progress.fill(&mut report, release, self.strategy.blue_green.is_some());
         report.seconds.insert("total".into(), whole.elapsed().as_secs_f64());
         let report = self.finish(&calm, &begin, release, report).await?;
@@ -199,7 +203,7 @@ fn first_report(begin: &Begin, release: &Release) -> RolloutReport {
         host: t.host.clone(),
         before: t.before.clone(),
         version: t.before.clone(),
-        state: if t.done { TargetOutcome::Unchanged } else { TargetOutcome::Untouched },
+        state: if t.stays { TargetOutcome::Unchanged } else { TargetOutcome::Untouched },
         in_service: t.backend.as_ref().map(|_| t.known.is_some()),
         reason: None,
         cut_off: 0,

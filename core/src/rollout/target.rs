@@ -14,7 +14,7 @@ use super::Rollout;
 use super::begin::Planned;
 use super::desk::Desk;
 use super::gates::Judged;
-use super::hooks::{Begun, Functions, Occasion};
+use super::hooks::{Begun, Occasion};
 use super::leases::Leases;
 use super::strategy::{Phase, When};
 
@@ -27,7 +27,6 @@ pub(super) struct Crew<'a> {
     pub(super) leases: Leases,
     pub(super) service: &'a str,
     pub(super) desk: Desk,
-    pub(super) functions: Functions,
     pub(super) begun: Begun,
 }
 
@@ -136,7 +135,7 @@ impl Crew<'_> {
         cx.check("core", "rollout")?;
         let calm = cx.shielded();
         let of = self.occasion(planned, release, way);
-        let mut turn = Turn { version: planned.before.clone(), ..Turn::default() };
+        let (mut turn, mut drained) = (Turn { version: planned.before.clone(), ..Turn::default() }, false);
         if let (Some(balancer), Some(backend)) = (&self.rollout.balancer, &planned.backend) {
             // Looked at again: what was out of service when all this began may have been put back meanwhile.
             let serves =
@@ -156,10 +155,10 @@ impl Crew<'_> {
                     turn.fail(format!("it could not be drained: {}", one_line(&e)));
                     return Ok(turn);
                 }
+                drained = true;
             }
         }
         turn.touched = true;
-        let drained = turn.in_service == Some(false) && planned.serves;
         if drained && !self.hooked(&calm, When::After, Phase::Drain, of, &mut turn).await? {
             return Ok(turn);
         }
@@ -231,12 +230,36 @@ impl Crew<'_> {
         backend: &Backend,
         release: &Release,
     ) -> Result<()> {
-        let (calm, from, name) = (cx.shielded(), Instant::now(), planned.host.as_str());
+        let (from, name) = (Instant::now(), planned.host.as_str());
         let key = self.lease_key(cx, name);
         self.leases.take(cx, &key, &self.undo(cx, backend)).await?;
         say(cx, "drain", &release.version, "");
+        self.withdraw(cx, turn, balancer, name).await?;
+        // Somebody may have put it back while this process was stopped or slow. A target that serves is never touched.
+        self.leases.confirm(&key).await?;
+        if mode(&cx.shielded(), balancer, name).await? == Some(BackendMode::Serving) {
+            turn.in_service = Some(true);
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "core",
+                "rollout",
+                "the drained backend was put back by somebody else",
+            ));
+        }
+        turn.took("drain", from);
+        Ok(())
+    }
+
+    /// Drains a target and waits until it is idle, with no undo: for one that shall not come back.
+    pub(super) async fn withdraw(
+        &self,
+        cx: &Context,
+        turn: &mut Turn,
+        balancer: &dyn Balancer,
+        name: &str,
+    ) -> Result<()> {
         // Dropped half-way, a drain would be neither done nor undone: it is awaited, whatever `cx` says.
-        drain(&calm, balancer, name).await?;
+        drain(&cx.shielded(), balancer, name).await?;
         turn.in_service = Some(false);
         let limit = Duration::from_secs_f64(self.rollout.strategy.drain_limit_s);
         turn.cut_off = match cx.guard("core", "rollout", balancer.wait_idle(cx, name, limit)).await {
@@ -249,18 +272,6 @@ impl Crew<'_> {
                 turn.cut_off, self.rollout.strategy.drain_limit_s
             ));
         }
-        // Somebody may have put it back while this process was stopped or slow. A target that serves is never touched.
-        self.leases.confirm(&key).await?;
-        if mode(&calm, balancer, name).await? == Some(BackendMode::Serving) {
-            turn.in_service = Some(true);
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "core",
-                "rollout",
-                "the drained backend was put back by somebody else",
-            ));
-        }
-        turn.took("drain", from);
         Ok(())
     }
 
@@ -328,11 +339,16 @@ impl Crew<'_> {
         }
     }
 
-    /// Keeps an unhealthy target out of service for good: named in the report, no undo left that would put it back.
+    /// Keeps a target out of service for good: no undo is left that would put it back.
     pub(super) async fn leave_out(&self, cx: &Context, backend: &Backend) -> Result<()> {
+        let Some(balancer) = &self.rollout.balancer else { return Ok(()) };
         let key = self.lease_key(cx, &backend.name);
         // Taken first, since it may still be that of the process before a crash.
         self.leases.take(cx, &key, &self.undo(cx, backend)).await?;
+        // Somebody may have carried that one's undo out.
+        if mode(cx, balancer.as_ref(), &backend.name).await? == Some(BackendMode::Serving) {
+            self.withdraw(cx, &mut Turn::default(), balancer.as_ref(), &backend.name).await?;
+        }
         self.leases.give_back(&key).await
     }
 

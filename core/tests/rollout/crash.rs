@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 use towpath_core::pipeline::{Engine, Pipeline, RunOptions};
-use towpath_core::rollout::{Batch, BlueGreen, CanaryStep, Rolling};
+use towpath_core::rollout::{Batch, BlueGreen, CanaryStep, OnFailure, Rolling};
 use towpath_core::testkit::reference::Nowhere;
 use towpath_core::{
-    Balancer, Connector, Deployer, ErrorKind, Faults, Json, MemoryStore, Monitor, Registry, RunState, Store,
+    Backend, Balancer, Connector, Context, Deployer, ErrorKind, Faults, Json, MemoryStore, Monitor, Registry, RunState,
+    Store, VerdictKind,
 };
 
 use super::world::{World, release};
@@ -59,7 +60,7 @@ async fn run(world: &World, store: &Arc<dyn Store>, pipeline: &Pipeline, k: usiz
             };
             assert!(panicked, "{died:?}");
             // The process of this test is alive, so nobody would believe that the engine is dead.
-            for lease in store.leases().await.unwrap().iter().filter(|l| l.key.starts_with("environment/")) {
+            for lease in store.leases().await.unwrap().iter().filter(|l| l.undo.is_none()) {
                 store.release(&lease.fence()).await.unwrap();
             }
             None
@@ -67,35 +68,56 @@ async fn run(world: &World, store: &Arc<dyn Store>, pipeline: &Pipeline, k: usiz
     }
 }
 
-/// Kills the rollout of v2 over v1 at every point, once each, lets a second process go on, and looks at what it left. The fast
-/// tier takes every fifth point.
+/// What a guardian does when the deployer is dead.
+async fn undo(world: &World, store: &Arc<dyn Store>) {
+    for lease in store.leases().await.unwrap() {
+        let Some(undo) = &lease.undo else { continue };
+        let backend: Backend = serde_json::from_value(undo.arguments.clone()).unwrap();
+        Balancer::add(world, &Context::new(), &backend).await.unwrap();
+        store.release(&lease.fence()).await.unwrap();
+    }
+}
+
+/// Kills the rollout of v2 over v1 at every point, with a guardian and without, lets a second process go on, and looks at what it
+/// left. The fast tier takes every fifth point.
 async fn at_every_point(hosts: &[&str], strategy: Rolling, bad: bool, least: usize) {
+    for guarded in [false, true] {
+        each_point(hosts, &strategy, bad, least, guarded).await;
+    }
+}
+
+async fn each_point(hosts: &[&str], strategy: &Rolling, bad: bool, least: usize, guarded: bool) {
     let mut ends = BTreeSet::new();
     let stride = if std::env::var_os("TOWPATH_TEST_FULL").is_some() { 1 } else { 5 };
     for k in (0..).step_by(stride) {
         let (world, store) = (World::of(hosts), Arc::new(MemoryStore::new()) as Arc<dyn Store>);
-        let first = run(&world, &store, &pipeline(&world, &strategy, "v1"), usize::MAX).await;
+        let first = run(&world, &store, &pipeline(&world, strategy, "v1"), usize::MAX).await;
         assert_eq!(first, Some(RunState::Done));
         let before = world.serving();
         if bad {
             world.lock().bad_under_load.insert("v2".into());
         }
         world.lock().least = least;
-        let v2 = pipeline(&world, &strategy, "v2");
+        let v2 = pipeline(&world, strategy, "v2");
         let whole = run(&world, &store, &v2, k).await;
         let state = match whole {
             Some(state) => state,
-            None => run(&world, &store, &v2, usize::MAX).await.unwrap(),
+            None => {
+                if guarded {
+                    undo(&world, &store).await;
+                }
+                run(&world, &store, &v2, usize::MAX).await.unwrap()
+            }
         };
         ends.insert(format!("{state:?}"));
         let serving = world.serving();
-        assert_eq!(world.wrongs(), [""; 0], "killed at {k}");
-        assert_eq!(serving.len(), before.len(), "killed at {k}: {serving:?}");
+        assert_eq!(world.wrongs(), [""; 0], "killed at {k}, guarded: {guarded}");
+        assert_eq!(serving.len(), before.len(), "killed at {k}, guarded: {guarded}: {serving:?}");
         let wanted = if bad { "v1" } else { "v2" };
-        assert!(serving.values().all(|v| v == wanted), "killed at {k}: {serving:?}");
+        assert!(serving.values().all(|v| v == wanted), "killed at {k}, guarded: {guarded}: {serving:?}");
         let leases: Vec<String> = store.leases().await.unwrap().into_iter().map(|l| l.key).collect();
-        assert_eq!(leases, [""; 0], "killed at {k}");
-        assert!(store.documents("rollout/default/web").await.unwrap().is_empty(), "killed at {k}");
+        assert_eq!(leases, [""; 0], "killed at {k}, guarded: {guarded}");
+        assert!(store.documents("rollout/default/web").await.unwrap().is_empty(), "killed at {k}, guarded: {guarded}");
         if whole.is_some() {
             assert!(k > 40, "only {k} points");
             break;
@@ -144,6 +166,35 @@ async fn a_switch() {
 #[tokio::test]
 async fn a_switch_and_back() {
     at_every_point(&COLOURED, blue_green(), true, 2).await;
+}
+
+/// Nothing is rolled back: the ill target stays as it is, and nobody puts it into service, whoever carried the undo out.
+#[tokio::test]
+async fn stopping_where_it_is() {
+    let stops = strategy().on_failure(OnFailure::Stop);
+    for k in 0.. {
+        let (world, store) = (World::of(&["a", "b"]), Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+        run(&world, &store, &pipeline(&world, &stops, "v1"), usize::MAX).await;
+        world.lock().verdicts.extend([VerdictKind::Fail; 20]);
+        let v2 = pipeline(&world, &stops, "v2");
+        let whole = run(&world, &store, &v2, k).await;
+        if whole.is_none() {
+            undo(&world, &store).await;
+            run(&world, &store, &v2, usize::MAX).await.unwrap();
+        }
+        let serving: Vec<String> = world.serving().into_iter().map(|(h, v)| format!("{h} {v}")).collect();
+        assert_eq!(serving, ["b v1"], "killed at {k}");
+        assert!(store.leases().await.unwrap().is_empty(), "killed at {k}");
+        if whole.is_some() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_switch_that_stops_the_former_release() {
+    let stops = BlueGreen::groups("blue", "green").stop_old(true);
+    at_every_point(&COLOURED, Rolling { blue_green: Some(stops), ..blue_green() }, false, 2).await;
 }
 
 #[test]

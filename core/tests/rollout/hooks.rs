@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use towpath_core::pipeline::Values;
-use towpath_core::rollout::{Hook, HookRun, Phase, Rolling, Rollout, RolloutOutcome};
+use towpath_core::rollout::{BlueGreen, Hook, HookRun, Phase, Rolling, Rollout, RolloutOutcome};
 use towpath_core::{CallOutput, Context, Error, ErrorKind, FunctionEntry, Result, StepFunction};
 
 use super::world::release;
@@ -113,6 +113,19 @@ async fn a_hook_that_fails_last_takes_the_release_back() {
     let report = rollout.run(&desk.cx(), &release("v2"), &desk.world.targets()).await.unwrap();
     assert_eq!(report.outcome, RolloutOutcome::RolledBack, "{report:?}");
     assert!(desk.world.serving().values().all(|v| v == "v1"));
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_after_a_switch_finds_the_former_release_still_running() {
+    let (desk, heard) = (Desk::of(&["blue-1", "green-1"]), Heard::new());
+    let groups = BlueGreen::groups("blue", "green").stop_old(true);
+    let switch = |strategy: Rolling| Rolling { blue_green: Some(groups.clone()), ..strategy };
+    desk.run(switch(strategy()), "v1").await;
+    let rollout = heard.with(desk.rollout(switch(hooked())), &NAMES, "tell");
+    let report = rollout.run(&desk.cx(), &release("v2"), &desk.world.targets()).await.unwrap();
+    assert_eq!(report.outcome, RolloutOutcome::RolledBack, "{report:?}");
+    assert_eq!(desk.world.serving().into_iter().collect::<Vec<_>>(), [("blue-1".into(), "v1".into())]);
+    assert_eq!(desk.world.wrongs(), [""; 0]);
 }
 
 #[tokio::test]

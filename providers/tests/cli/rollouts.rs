@@ -131,6 +131,25 @@ fn killed_while_a_host_is_drained(more: &[&str]) -> Place {
     place
 }
 
+/// Kills the balancer's own process.
+fn kill_balancer(place: &Place) {
+    let mut folders = vec![place.path().join("local")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() == "process.json" {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                let process: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let pid = process["pid"].as_u64().unwrap().to_string();
+                assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+                return;
+            }
+        }
+    }
+    panic!("the balancer has no process");
+}
+
 #[test]
 fn a_guardian_puts_back_what_its_dead_owner_drained() {
     let place = killed_while_a_host_is_drained(&[]);
@@ -153,6 +172,22 @@ fn a_guardian_puts_back_what_its_dead_owner_drained() {
 }
 
 #[test]
+fn a_guardian_starts_a_balancer_that_died_too() {
+    // What it starts inherits its environment, and must not take itself for one more guardian.
+    let place = killed_while_a_host_is_drained(&["--no-guardian"]);
+    kill_balancer(&place);
+    let url = format!("sqlite:{}", place.path().join(".towpath/store.db").display());
+    let log = place.path().join("log");
+    let role = serde_json::json!({ "store": url, "log": log });
+    let guardian = place.command(&[]).env("TOWPATH_GUARDIAN", role.to_string()).spawn().unwrap();
+    let guardian = said(guardian).ends(0);
+    assert_eq!(guardian.out, "", "{guardian:?}");
+    assert!(std::fs::read_to_string(&log).unwrap().contains("undone: drain/default/web/web-1"));
+    assert_eq!(drained(&place), [""; 0]);
+    block(async { balancer(&place).stop(&cx()).await.unwrap() });
+}
+
+#[test]
 fn without_a_guardian_a_sweep_does() {
     let place = killed_while_a_host_is_drained(&["--no-guardian"]);
     assert_eq!(drained(&place), ["web-1"]);
@@ -162,4 +197,21 @@ fn without_a_guardian_a_sweep_does() {
     assert!(swept.out.contains("undone: drain/default/web/web-1"), "{swept:?}");
     assert_eq!(drained(&place), [""; 0]);
     block(async { balancer(&place).stop(&cx()).await.unwrap() });
+}
+
+#[test]
+fn what_a_rollout_can_not_mean_is_told_with_its_line_and_nothing_is_made() {
+    for (rollout, says) in [
+        ("      canary: [{ targets: 2 }, { targets: 1 }]", "each step of a canary must have more targets"),
+        ("      blue_green: { groups: [blue, blue] }", "blue and green must be two groups"),
+        (
+            "      hooks: [{ when: before, phase: rollout, run: { function: 'shop:migrat' } }]",
+            "no function called `shop:migrat`",
+        ),
+    ] {
+        let place = place(rollout);
+        let refused = place.towpath(&["run", "p.yml"]).ends(2);
+        assert!(refused.err.contains(says) && refused.err.contains("p.yml:"), "{refused:?}");
+        place.holds_only(&["p.yml", "web"]);
+    }
 }
