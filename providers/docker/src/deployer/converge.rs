@@ -75,6 +75,7 @@ impl Work<'_> {
             touched |= matches!(step, Step::Create | Step::Start(_) | Step::Stop(_));
             match (result, &step) {
                 (Ok(true), Step::Create) => did.created = true,
+                (Ok(true), Step::Start(_)) => did.started = true,
                 (Ok(true), Step::Ready(_)) => did.ready = true,
                 (Ok(true), Step::Switch(_)) => did.switched = true,
                 (Ok(true), Step::Linger) => did.lingered = true,

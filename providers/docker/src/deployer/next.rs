@@ -21,6 +21,7 @@ pub(super) struct Want {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Did {
     pub(super) created: bool,
+    pub(super) started: bool,
     pub(super) ready: bool,
     pub(super) switched: bool,
     pub(super) lingered: bool,
@@ -56,6 +57,10 @@ pub(super) fn next(world: &World, owner: &Owner, want: &Want, did: Did) -> Optio
     }
     let others = || world.all.iter().filter(|c| c.id != me.id);
     let old = others().find(|c| c.runs());
+    if did.started && !did.ready && !me.runs() {
+        // It has ended since, maybe before the first look: what waits for it tells why. Starting it again and again would tell nothing.
+        return Some(Step::Ready(me.id.clone()));
+    }
     if !me.runs() || me.is_paused() {
         return Some(match old {
             Some(old) if !want.beside => Step::Stop(old.id.clone()),
@@ -124,6 +129,7 @@ mod tests {
                 }
             }),
             Step::Start(id) => on(&mut all, id, &mut |c| {
+                did.started = true;
                 c.state.running = Some(true);
                 c.state.started_at = Some(format!("2026-01-01T{clock:08}"));
             }),
@@ -186,6 +192,22 @@ mod tests {
                 }
                 assert!(steps >= 6, "only {steps} points");
             }
+        }
+    }
+
+    /// An engine may report a short life as over before anybody has looked at it once.
+    #[test]
+    fn what_has_ended_before_the_first_look_is_judged_and_not_started_again() {
+        for beside in [false, true] {
+            let (mut world, mut clock) = (World::default(), 0);
+            let (want, mut did) = (want("v1", beside), Did::default());
+            while !did.started {
+                let step = next(&world, &owner(), &want, did).expect("it is not started yet");
+                act(&mut world, &want, &mut did, &step, &mut clock);
+            }
+            world.all[0].state.running = Some(false);
+            let id = world.all[0].id.clone();
+            assert_eq!(next(&world, &owner(), &want, did), Some(Step::Ready(id)));
         }
     }
 
