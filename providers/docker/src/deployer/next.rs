@@ -205,8 +205,9 @@ mod tests {
                 let step = next(&world, &owner(), &want, did).expect("it is not started yet");
                 act(&mut world, &want, &mut did, &step, &mut clock);
             }
-            world.all[0].state.running = Some(false);
-            let id = world.all[0].id.clone();
+            let me = world.all.first_mut().expect("it was made");
+            me.state.running = Some(false);
+            let id = me.id.clone();
             assert_eq!(next(&world, &owner(), &want, did), Some(Step::Ready(id)));
         }
     }
