@@ -103,7 +103,8 @@ async fn bad(name: &str, dockerfile: &str, change: impl FnOnce(&mut DockerDeploy
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_ends_at_once() {
-    let lines = "for i in $(seq 30); do echo line-$i; done; echo no configuration >&2; exit 3";
+    // The engine reads the two streams side by side: without the pause the last word may come before the lines.
+    let lines = "for i in $(seq 30); do echo line-$i; done; sleep 0.5; echo no configuration >&2; exit 3";
     let words = ["exit code 3", "no configuration", "line-30", "line-12", "started_again=v1"];
     let once = |c: &mut DockerDeployConfig| c.container.restart = towpath_docker::Restart::No;
     bad("exits", &format!("CMD [\"sh\", \"-c\", \"{lines}\"]"), once, &words).await;

@@ -21,6 +21,17 @@ pub(crate) struct Web {
     pub(crate) busy: Arc<AtomicUsize>,
 }
 
+/// Binds an address that was just given up. A child that was forked by another test at that moment holds it until it has become its program.
+async fn bind(at: SocketAddr) -> TcpListener {
+    for _ in 0..200 {
+        match TcpListener::bind(at).await {
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(Duration::from_millis(10)).await,
+            bound => return bound.unwrap(),
+        }
+    }
+    panic!("{at} is not given up");
+}
+
 impl Web {
     pub(crate) async fn http(name: &str) -> Self {
         Self::start(name, "127.0.0.1:0".parse().unwrap(), true).await
@@ -31,7 +42,7 @@ impl Web {
     }
 
     pub(crate) async fn start(name: &str, at: SocketAddr, http: bool) -> Self {
-        let listener = TcpListener::bind(at).await.unwrap();
+        let listener = bind(at).await;
         let at = listener.local_addr().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let this = Self { at, stop, tasks, served: Arc::default(), busy: Arc::default() };
