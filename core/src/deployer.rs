@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Capabilities, Connector, Context, Host, Inventory, Json, Preflight, Release, Result};
+use crate::{Capabilities, Connector, Context, Host, Inventory, Json, Preflight, Release, Result, Undo};
 
 /// Puts releases onto running hosts: one target at a time, or a whole group that the system itself moves.
 ///
@@ -40,6 +40,23 @@ pub trait Deployer: fmt::Debug + Send + Sync {
 
     /// Looks which release a group runs.
     async fn probe_group(&self, cx: &Context, group: &TargetGroup) -> Result<GroupState>;
+
+    /// What is switched off while a group of this name moves (its scaling, its alarms), as the undo by which any process switches
+    /// it on again: verb `resume`. It is the same each time. `None`, as here: nothing is.
+    fn suspends(&self, _cx: &Context, _group: &str) -> Option<Undo> {
+        None
+    }
+
+    /// Switches off what [`suspends`](Self::suspends) names. Off already is a success.
+    async fn suspend(&self, _cx: &Context, _group: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Switches on again what [`suspend`](Self::suspend) switched off, and nothing else. On already, or no such group any more, is a
+    /// success.
+    async fn resume(&self, _cx: &Context, _group: &str) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One host to deploy to.

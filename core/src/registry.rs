@@ -262,7 +262,8 @@ impl Registry {
         self.resolver = Some(Arc::new(find));
     }
 
-    /// Registers how a provider carries out an undo that is not `add` (a balancer's) or `unsilence` (a monitor's).
+    /// Registers how a provider carries out an undo that is not `add` (a balancer's), `unsilence` (a monitor's) or `resume`
+    /// (a deployer's).
     pub fn undo_function<F, Fut>(&mut self, provider: &str, verb: &str, undo: F)
     where
         F: Fn(Context, Json, Json) -> Fut + Send + Sync + 'static,

@@ -260,7 +260,7 @@ pub struct Undo {
     pub provider: String,
     /// The provider's config.
     pub config: Json,
-    /// The verb: `add` puts a drained backend back, `unsilence` ends a silence.
+    /// The verb: `add` puts a drained backend back, `unsilence` ends a silence, `resume` ends what a deployer suspended.
     pub verb: String,
     /// Its arguments.
     pub arguments: Json,

@@ -15,7 +15,7 @@ use super::gates::{Failure, Judged};
 use super::hooks::Occasion;
 use super::ledger::{Ledger, Standing, detail};
 use super::strategy::{Phase, When};
-use super::target::{CALL_LIMIT, Crew, one_line, say, within};
+use super::target::{CALL_LIMIT, Crew, fatal, one_line, say, within};
 use super::{OnFailure, Rollout, RolloutOutcome, RolloutReport, TargetOutcome, TargetReport};
 
 /// What was decided before a group was touched; see [`Begin`](super::begin::Begin).
@@ -34,6 +34,13 @@ struct GroupBegin {
 struct Started {
     job: Option<GroupJob>,
     failure: Option<String>,
+}
+
+/// What came of a start.
+enum Begun {
+    Failed(String),
+    /// How its job ended.
+    Ended(Result<GroupState, String>),
 }
 
 /// How moving a group ended. Journalled, so that a failure is not tried again by a resumed run.
@@ -176,7 +183,7 @@ impl Rollout {
         Ok(Plan { changes: vec![change], ..Plan::default() })
     }
 
-    fn group(&self, crew: &Crew<'_>) -> TargetGroup {
+    pub(super) fn group(&self, crew: &Crew<'_>) -> TargetGroup {
         TargetGroup {
             name: self.strategy.group.clone().unwrap_or_else(|| crew.service.to_owned()),
             inventory: crew.inventory.clone(),
@@ -229,19 +236,37 @@ impl Rollout {
     ) -> Result<Option<Failure>> {
         let moved: Moved = cx
             .effect_idempotent(key, &release.version, |cx| async move {
-                let started = self.start(&cx, release, crew).await?;
-                if started.failure.is_some() {
-                    return Ok(Moved { failure: started.failure.map(Failure::from) });
+                let frozen = match self.freeze(&cx, crew).await? {
+                    Ok(frozen) => frozen,
+                    Err(why) => return Ok(Moved { failure: Some(why.into()) }),
+                };
+                let end = self.start_and_follow(&cx, release, crew).await;
+                // Where nothing can be written any more, the lease's undo is what switches it on.
+                if let Some(frozen) = frozen
+                    && !end.as_ref().is_err_and(fatal)
+                {
+                    self.thaw(&cx, crew, frozen).await?;
                 }
-                say(&cx, "follow", &release.version, "");
-                let state = match &started.job {
-                    Some(job) => self.follow(&cx, job, crew).await?,
-                    None => self.wait_still(&cx, crew).await.map_err(|e| one_line(&e)),
+                let state = match end? {
+                    Begun::Failed(why) => return Ok(Moved { failure: Some(why.into()) }),
+                    Begun::Ended(state) => state,
                 };
                 Ok(Moved { failure: self.judge(&cx, state, release, crew, hosts).await? })
             })
             .await?;
         Ok(moved.failure)
+    }
+
+    async fn start_and_follow(&self, cx: &Context, release: &Release, crew: &Crew<'_>) -> Result<Begun> {
+        let started = self.start(cx, release, crew).await?;
+        if let Some(why) = started.failure {
+            return Ok(Begun::Failed(why));
+        }
+        say(cx, "follow", &release.version, "");
+        Ok(Begun::Ended(match &started.job {
+            Some(job) => self.follow(cx, job, crew).await?,
+            None => self.wait_still(cx, crew).await.map_err(|e| one_line(&e)),
+        }))
     }
 
     async fn start(&self, cx: &Context, release: &Release, crew: &Crew<'_>) -> Result<Started> {

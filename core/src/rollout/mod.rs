@@ -8,6 +8,7 @@ mod begin;
 mod blue_green;
 mod control;
 mod desk;
+mod freeze;
 mod gates;
 mod group;
 mod hooks;

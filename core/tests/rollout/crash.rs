@@ -40,13 +40,23 @@ fn pipeline(world: &World, strategy: &Rolling, version: &str) -> Pipeline {
 
 /// Runs a pipeline in a process that dies at the `k`th point of its journal. `None`: it died.
 async fn run(world: &World, store: &Arc<dyn Store>, pipeline: &Pipeline, k: usize) -> Option<RunState> {
+    run_with(registry(world), store, pipeline, k).await
+}
+
+/// The same with other providers.
+pub(super) async fn run_with(
+    registry: Arc<Registry>,
+    store: &Arc<dyn Store>,
+    pipeline: &Pipeline,
+    k: usize,
+) -> Option<RunState> {
     let seen = AtomicUsize::new(0);
     let faults = Faults::at_every_point(move |_| {
         if seen.fetch_add(1, Ordering::SeqCst) == k {
             std::panic::panic_any("killed");
         }
     });
-    let engine = Engine::new(registry(world), Arc::clone(store)).faults(faults);
+    let engine = Engine::new(registry, Arc::clone(store)).faults(faults);
     let pipeline = pipeline.clone();
     let done = tokio::spawn(async move { engine.run(&pipeline, RunOptions::default()).await }).await;
     match done {

@@ -4,6 +4,7 @@
 mod blue_green;
 mod canary;
 mod crash;
+mod groups;
 mod hooks;
 mod orders;
 mod queue;

@@ -1,8 +1,8 @@
 use crate::lease;
 use crate::pipeline::engine::Engine;
 use crate::{
-    Backend, Balancer, Error, ErrorKind, ErrorRecord, Lease, Monitor, Result, RunId, Setup, SilenceHandle, Timestamp,
-    Undo,
+    Backend, Balancer, Deployer, Error, ErrorKind, ErrorRecord, Lease, Monitor, Result, RunId, Setup, SilenceHandle,
+    Timestamp, Undo,
 };
 
 /// A lease of a dead owner, and what came of its undo.
@@ -66,6 +66,11 @@ impl Engine {
                 let handle: SilenceHandle = serde_json::from_value(undo.arguments.clone()).map_err(wrong)?;
                 let monitor = self.registry.make::<dyn Monitor>(&undo.provider, &undo.config, &setup)?;
                 monitor.unsilence(&cx, &handle).await
+            }
+            "resume" => {
+                let group: String = serde_json::from_value(undo.arguments.clone()).map_err(wrong)?;
+                let deployer = self.registry.make::<dyn Deployer>(&undo.provider, &undo.config, &setup)?;
+                deployer.resume(&cx, &group).await
             }
             verb => Err(Error::new(ErrorKind::Unsupported, "core", "sweep", "nobody knows how to carry this undo out")
                 .with("provider", &undo.provider)

@@ -1,0 +1,224 @@
+//! A deployer that moves a whole group, and wants something switched off meanwhile.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use towpath_core::pipeline::Pipeline;
+use towpath_core::rollout::{Rolling, Rollout, RolloutOutcome};
+use towpath_core::testkit::reference::Nowhere;
+use towpath_core::{
+    Capabilities, Connector, Context, Deployer, Error, ErrorKind, GroupJob, GroupState, Inventory, Json, MemoryStore,
+    Preflight, Registry, Release, Result, RunState, Staged, Store, Target, TargetGroup, TargetState, Targets, Undo,
+};
+
+use super::crash::run_with;
+use super::world::release;
+
+/// A group in memory, that notices what must not happen.
+#[derive(Debug, Clone, Default)]
+struct Fleet(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<String>,
+    suspended: bool,
+    jobs: usize,
+    bad: BTreeSet<String>,
+    wrongs: Vec<String>,
+    /// Every `resume` fails.
+    stuck: bool,
+    cancelled: bool,
+}
+
+impl Fleet {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Only while it is suspended.
+    fn moves(&self, what: &str) {
+        let mut state = self.state();
+        if !state.suspended {
+            state.wrongs.push(format!("{what} while nothing was suspended"));
+        }
+    }
+
+    fn registry(&self) -> Arc<Registry> {
+        let mut registry = Registry::new();
+        let fleet = self.clone();
+        registry.deployer("fleet", move |_: Json, _| Ok(Arc::new(fleet.clone()) as Arc<dyn Deployer>));
+        registry.connector("ssh", |_: Json, _| Ok(Arc::new(Nowhere) as Arc<dyn Connector>));
+        Arc::new(registry)
+    }
+}
+
+fn no<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::Unsupported, "fleet", "verb", "groups only"))
+}
+
+#[async_trait]
+impl Deployer for Fleet {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(&["group"])
+    }
+    async fn preflight(&self, _: &Context) -> Result<Preflight> {
+        Ok(Preflight::default())
+    }
+    async fn stage(&self, _: &Context, _: &Target, _: &Release) -> Result<Staged> {
+        no()
+    }
+    async fn activate(&self, _: &Context, _: &Target, _: &Release) -> Result<()> {
+        no()
+    }
+    async fn deactivate(&self, _: &Context, _: &Target) -> Result<()> {
+        no()
+    }
+    async fn probe(&self, _: &Context, _: &Target) -> Result<TargetState> {
+        no()
+    }
+
+    async fn start(&self, _: &Context, _: &TargetGroup, release: &Release) -> Result<GroupJob> {
+        self.moves("a start");
+        self.state().jobs += 1;
+        Ok(GroupJob { id: release.version.clone(), detail: Json::Null })
+    }
+
+    async fn follow(&self, cx: &Context, job: &GroupJob) -> Result<GroupState> {
+        self.moves("a move");
+        if job.id == "endless" && !self.state().cancelled {
+            cx.sleep("fleet", "follow", Duration::from_secs(600)).await?;
+        }
+        let mut state = self.state();
+        if state.bad.contains(&job.id) {
+            return Err(Error::new(ErrorKind::Unhealthy, "fleet", "follow", "it does not come up"));
+        }
+        state.current = Some(job.id.clone());
+        Ok(GroupState { current: state.current.clone(), moving: false, healthy: true })
+    }
+
+    async fn cancel(&self, _: &Context, _: &GroupJob) -> Result<()> {
+        self.state().cancelled = true;
+        Ok(())
+    }
+
+    async fn probe_group(&self, _: &Context, _: &TargetGroup) -> Result<GroupState> {
+        Ok(GroupState { current: self.state().current.clone(), moving: false, healthy: true })
+    }
+
+    fn suspends(&self, cx: &Context, group: &str) -> Option<Undo> {
+        Some(Undo {
+            provider: "fleet".into(),
+            config: json!({}),
+            verb: "resume".into(),
+            arguments: json!(group),
+            environment: cx.environment().to_owned(),
+        })
+    }
+
+    async fn suspend(&self, _: &Context, _: &str) -> Result<()> {
+        self.state().suspended = true;
+        Ok(())
+    }
+
+    async fn resume(&self, _: &Context, group: &str) -> Result<()> {
+        assert_eq!(group, "web");
+        let mut state = self.state();
+        if state.stuck {
+            return Err(Error::new(ErrorKind::Denied, "fleet", "resume", "not today"));
+        }
+        state.suspended = false;
+        Ok(())
+    }
+}
+
+fn pipeline(version: &str) -> Pipeline {
+    let step = json!({
+        "name": "roll",
+        "uses": { "verb": "deploy", "provider": "fleet", "config": {} },
+        "inputs": { "release": release(version), "inventory": Inventory::default(), "rollout": Rolling::default() },
+    });
+    serde_json::from_value(json!({ "name": format!("web {version}"), "steps": [step] })).unwrap()
+}
+
+/// What a guardian does when the deployer is dead.
+async fn undo(fleet: &Fleet, store: &Arc<dyn Store>) {
+    for lease in store.leases().await.unwrap() {
+        let Some(undo) = &lease.undo else { continue };
+        assert_eq!((undo.verb.as_str(), &undo.arguments), ("resume", &json!("web")));
+        fleet.resume(&Context::new(), "web").await.unwrap();
+        store.release(&lease.fence()).await.unwrap();
+    }
+}
+
+/// At each point of the journal a process dies; a guardian makes it safe or does not; the next process goes on.
+async fn each_point(bad: bool, guarded: bool) {
+    for k in 0.. {
+        let (fleet, store) = (Fleet::default(), Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+        let first = run_with(fleet.registry(), &store, &pipeline("v1"), usize::MAX).await;
+        assert_eq!((first, fleet.state().suspended), (Some(RunState::Done), false));
+        if bad {
+            fleet.state().bad.insert("v2".into());
+        }
+        let whole = run_with(fleet.registry(), &store, &pipeline("v2"), k).await;
+        let at = format!("killed at {k}, guarded: {guarded}, bad: {bad}");
+        if whole.is_none() && guarded {
+            undo(&fleet, &store).await;
+            assert!(!fleet.state().suspended, "{at}");
+        }
+        let state = match whole {
+            Some(state) => state,
+            None => run_with(fleet.registry(), &store, &pipeline("v2"), usize::MAX).await.unwrap(),
+        };
+        let wanted = if bad { (RunState::RolledBack, "v1") } else { (RunState::Done, "v2") };
+        let seen = fleet.state();
+        assert_eq!((state, seen.current.as_deref()), (wanted.0, Some(wanted.1)), "{at}");
+        assert!(!seen.suspended, "{at}");
+        assert_eq!(seen.wrongs, [""; 0], "{at}");
+        drop(seen);
+        let leases: Vec<String> = store.leases().await.unwrap().into_iter().map(|l| l.key).collect();
+        assert_eq!(leases, [""; 0], "{at}");
+        if whole.is_some() {
+            assert!(k > 10, "only {k} points");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_suspended_is_on_again_after_a_crash_at_every_point() {
+    each_point(false, false).await;
+    each_point(false, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_after_a_crash_on_the_way_back() {
+    each_point(true, false).await;
+    each_point(true, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_resumes_it_and_a_resume_that_fails_leaves_a_lease() {
+    let (fleet, store) = (Fleet::default(), Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+    let targets = Targets::new(Inventory::default(), Arc::new(Nowhere));
+    let rollout = || Rollout::new(Arc::new(fleet.clone()), Rolling { drain_lease_s: 1.0, ..Rolling::default() });
+    let (cx, token) = Context::builder().store(Arc::clone(&store)).build().child();
+    let (rolling, to) = (rollout(), targets.clone());
+    let running = tokio::spawn(async move { rolling.run(&cx, &release("endless"), &to).await });
+    while !(fleet.state().suspended && fleet.state().jobs == 1) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    token.cancel();
+    assert_eq!(running.await.unwrap().unwrap().outcome, RolloutOutcome::Cancelled);
+    assert!(!fleet.state().suspended);
+    assert!(store.leases().await.unwrap().is_empty());
+    fleet.state().stuck = true;
+    let cx = Context::builder().store(Arc::clone(&store)).build();
+    let report = rollout().run(&cx, &release("v1"), &targets).await.unwrap();
+    assert_eq!(report.outcome, RolloutOutcome::Deployed, "{report:?}");
+    assert!(fleet.state().suspended);
+    let leases: Vec<String> = store.leases().await.unwrap().into_iter().map(|l| l.key).collect();
+    assert_eq!(leases, ["freeze/default/web"], "for whoever comes next");
+}
