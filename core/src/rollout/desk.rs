@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Context, EventKind, Json, Release, Result, Timestamp};
+use crate::local_tool::ask;
+use crate::{Context, ErrorKind, EventKind, Json, Release, Result, Timestamp};
 
 use super::control::{Answer, End, OpenQuestion, Orders, RolloutControl, RolloutStatus, Said};
 use super::hooks::Functions;
@@ -13,8 +14,10 @@ use super::target::say;
 
 /// How often orders are looked for.
 const TICK: Duration = Duration::from_millis(250);
-/// How often a function is asked again that has no answer yet.
+/// How often a function or a command is asked again that has no answer yet.
 const FUNCTION_TICK: Duration = Duration::from_secs(2);
+/// Longest time of one such question to a command: nobody is heard meanwhile.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where a rollout hears what people want of it, and says how far it is.
 #[derive(Debug)]
@@ -215,7 +218,8 @@ impl Desk {
             }
         };
         let limit = Duration::from_secs_f64(approval.limit_s);
-        let (from, mut next_call, mut odd) = (Instant::now(), Instant::now(), false);
+        let (from, mut odd) = (Instant::now(), false);
+        let (mut next_call, mut next_command) = (from, from);
         loop {
             let orders = self.orders().await?;
             if orders.end.is_some() {
@@ -240,6 +244,17 @@ impl Desk {
                 }
                 next_call = Instant::now() + FUNCTION_TICK;
             }
+            if !approval.command.is_empty() && next_command <= Instant::now() {
+                match command_answer(cx, approval, release, asked).await? {
+                    Ok(Some(answer)) => return Ok(Some(answer)),
+                    Err(why) if !odd => {
+                        odd = true;
+                        cx.warn(why);
+                    }
+                    _ => {}
+                }
+                next_command = Instant::now() + FUNCTION_TICK;
+            }
             if from.elapsed() >= limit {
                 let why = format!("nobody answered within {} s: {}", approval.limit_s, approval.question);
                 return Ok(Some(Answer { granted: false, said: Said { by: "towpath".into(), why } }));
@@ -262,25 +277,63 @@ impl Desk {
     }
 }
 
-/// Reads the answer in a file: `yes anna`. A file that is older than the question answers an earlier one.
-fn read_answer(path: &Path, asked: Timestamp) -> Result<Option<Answer>, String> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+/// Reads an answer: `yes anna`. `by` says so where nobody is named. The error is a first word that is neither.
+fn parse_answer(text: &str, by: &str) -> Result<Option<Answer>, String> {
     let mut words = text.split_whitespace();
     let granted = match words.next().map(str::to_ascii_lowercase).as_deref() {
         Some("yes") => true,
         Some("no") => false,
         None => return Ok(None),
-        Some(word) => {
-            return Err(format!("{}: the answer must begin with yes or no, not with {word:?}", path.display()));
-        }
+        Some(word) => return Err(format!("{by}: the answer must begin with yes or no, not with {word:?}")),
     };
+    let rest: Vec<&str> = words.take(20).collect();
+    let by = if rest.is_empty() { by.to_owned() } else { rest.join(" ") };
+    Ok(Some(Answer { granted, said: Said { by, why: String::new() } }))
+}
+
+/// Reads the answer in a file. A file that is older than the question answers an earlier one.
+fn read_answer(path: &Path, asked: Timestamp) -> Result<Option<Answer>, String> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+    let answer = parse_answer(&text, &path.display().to_string())?;
     let written = std::fs::metadata(path).and_then(|m| m.modified()).ok();
     let written = written.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |d| d.as_millis());
     // File times are coarser than the clock.
-    if written + 1000 < u128::from(asked.0) {
+    if answer.is_some() && written + 1000 < u128::from(asked.0) {
         return Err(format!("{}: older than the question, so it does not count; write it again", path.display()));
     }
-    let rest: Vec<&str> = words.collect();
-    let by = if rest.is_empty() { path.display().to_string() } else { rest.join(" ") };
-    Ok(Some(Answer { granted, said: Said { by, why: String::new() } }))
+    Ok(answer)
+}
+
+/// Asks a command of this machine. The inner error says why it gave no answer that can be read.
+async fn command_answer(
+    cx: &Context,
+    approval: &Approval,
+    release: &Release,
+    asked: Timestamp,
+) -> Result<Result<Option<Answer>, String>> {
+    let Some((program, arguments)) = approval.command.split_first() else { return Ok(Ok(None)) };
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).envs([
+        ("TOWPATH_SERVICE", release.service.as_str()),
+        ("TOWPATH_VERSION", release.version.as_str()),
+        ("TOWPATH_ENVIRONMENT", cx.environment()),
+        ("TOWPATH_QUESTION", approval.question.as_str()),
+        ("TOWPATH_ASKED_AT", asked.0.to_string().as_str()),
+    ]);
+    let asked = ask(&cx.with_timeout(COMMAND_LIMIT), "core", "rollout", &mut command).await;
+    let shown = approval.command.join(" ");
+    let done = match asked {
+        Err(e) if e.kind() == ErrorKind::Timeout && !cx.is_cancelled() => {
+            return Ok(Err(format!("{shown}: no answer within {} s; it is asked again", COMMAND_LIMIT.as_secs())));
+        }
+        other => other?,
+    };
+    Ok(match done {
+        Err(e) => Err(format!("{shown}: it can't be run: {e}")),
+        Ok(done) if !done.status.success() => {
+            let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+            Err(format!("{shown}: {}: {said}; it is asked again", done.status))
+        }
+        Ok(done) => parse_answer(&String::from_utf8_lossy(&done.stdout), &shown),
+    })
 }

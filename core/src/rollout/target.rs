@@ -310,10 +310,13 @@ impl Crew<'_> {
         replace: bool,
     ) -> Result<()> {
         let key = self.lease_key(cx, &backend.name);
+        let until = Instant::now() + Duration::from_secs_f64(self.rollout.strategy.serve_limit_s);
         let mut tries = 0;
         let result = loop {
             tries += 1;
-            let result = within(cx, CALL_LIMIT, |cx| async move {
+            // The first call waits as long as it may; after it there is time for a refusal.
+            let limit = until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+            let result = within(cx, limit, |cx| async move {
                 if replace {
                     balancer.remove(&cx, &backend.name).await?;
                 }

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use towpath_core::VerdictKind;
 use towpath_core::rollout::{Approval, Batch, CanaryStep, Rolling, RolloutOutcome, TargetOutcome};
+use towpath_core::testkit::{HttpReply, HttpServer};
 
 use super::{Desk, gate, strategy};
 
@@ -70,6 +73,35 @@ async fn a_question_in_the_middle_is_answered_by_a_file() {
     assert_eq!(report.reason.as_deref(), Some("refused by anna: the queue grows"));
     assert!(desk.world.serving().values().all(|v| v == "v1"));
     assert_eq!(desk.left().await, []);
+}
+
+/// A command asks a web service over HTTP, until it has an answer.
+#[tokio::test]
+async fn a_web_service_is_asked_until_it_has_an_answer() {
+    for (word, outcome) in [("yes ops-bot", RolloutOutcome::Deployed), ("no ops-bot", RolloutOutcome::Failed)] {
+        let desk = Desk::of(&["a", "b"]);
+        desk.run(strategy(), "v1").await;
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (heads, word) = (Arc::clone(&asked), word.to_owned());
+        let server = HttpServer::start(move |request| {
+            let mut heads = heads.lock().unwrap();
+            heads.push(request.head.lines().next().unwrap_or_default().to_owned());
+            let (status, text) = if heads.len() == 1 { (503, "later") } else { (200, word.as_str()) };
+            HttpReply::Answer(status, "text/plain".into(), text.into())
+        });
+        let script =
+            format!("exec curl -fsS \"{}/$TOWPATH_SERVICE/$TOWPATH_VERSION?at=$TOWPATH_ASKED_AT\"", server.url());
+        let ask = Approval::ask("may it go?").command(["sh", "-c", &script]);
+        let report = desk.run(Rolling { approval: Some(ask), ..strategy() }, "v2").await;
+        assert_eq!(report.outcome, outcome, "{report:?}");
+        let asked = asked.lock().unwrap();
+        assert!(asked.len() == 2 && asked[0].starts_with("GET /web/v2?at=1"), "{asked:?}");
+        assert_eq!(asked[0], asked[1], "one question");
+        if outcome == RolloutOutcome::Failed {
+            assert_eq!(report.reason.as_deref(), Some("refused by ops-bot; no target was touched"));
+            assert!(desk.world.serving().values().all(|v| v == "v1"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,12 @@ pub struct Approval {
     /// `module:qualname`. Its outputs are `granted` (a bool) and `by`; without `granted` it is asked again later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
+    /// A command on this machine that is asked every few seconds until the first word of its output is `yes` or `no`, and then who says so; anything
+    /// else, and a failure, is no answer yet. `[curl, -fsS, "https://chat.example.com/deploys/web"]` asks a web service. In its environment are
+    /// `TOWPATH_SERVICE`, `TOWPATH_VERSION`, `TOWPATH_ENVIRONMENT`, `TOWPATH_QUESTION` and `TOWPATH_ASKED_AT`, milliseconds since 1970 that tell
+    /// one question from the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Longest wait for an answer, in seconds. `3600` by default.
     #[serde(default = "hour")]
     #[schemars(range(min = 0.0))]
@@ -33,7 +39,7 @@ fn hour() -> f64 {
 impl Approval {
     /// This question, for an hour.
     pub fn ask(question: impl Into<String>) -> Self {
-        Self { question: question.into(), file: None, function: None, limit_s: hour() }
+        Self { question: question.into(), file: None, function: None, command: Vec::new(), limit_s: hour() }
     }
 
     /// Reads the answer from a file, too.
@@ -47,6 +53,13 @@ impl Approval {
     #[must_use]
     pub fn function(mut self, name: impl Into<String>) -> Self {
         self.function = Some(name.into());
+        self
+    }
+
+    /// Asks a command of this machine, too: program and arguments.
+    #[must_use]
+    pub fn command<S: Into<String>>(mut self, argv: impl IntoIterator<Item = S>) -> Self {
+        self.command = argv.into_iter().map(Into::into).collect();
         self
     }
 

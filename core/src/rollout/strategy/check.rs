@@ -24,6 +24,7 @@ impl Rolling {
             ("pause_s", self.pause_s, 0.0),
             ("drain_limit_s", self.drain_limit_s, 0.0),
             ("activate_limit_s", self.activate_limit_s, 0.001),
+            ("serve_limit_s", self.serve_limit_s, 0.001),
             ("drain_lease_s", self.drain_lease_s, 1.0),
         ] {
             seconds(field, value, least)?;

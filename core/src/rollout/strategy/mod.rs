@@ -45,6 +45,9 @@ pub struct Rolling {
     /// Longest time of one activation, in seconds. `600` by default.
     #[schemars(range(min = 0.0))]
     pub activate_limit_s: f64,
+    /// Longest wait until the balancer has a target back in service, its own checks included, in seconds. `300` by default.
+    #[schemars(range(min = 0.0))]
+    pub serve_limit_s: f64,
     /// The first targets in steps, each with a bake time, before the others move in batches. None by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub canary: Vec<CanaryStep>,
@@ -114,6 +117,7 @@ impl Default for Rolling {
             pause_s: 0.0,
             drain_limit_s: 30.0,
             activate_limit_s: 600.0,
+            serve_limit_s: 300.0,
             canary: Vec::new(),
             blue_green: None,
             max_unavailable: None,
