@@ -29,7 +29,7 @@ MODULES = {
     "vagrant-box": "vagrant",
 }
 DOCS = {
-    "aws": "Amazon Web Services: EC2 instances, AMIs, launch templates.",
+    "aws": "Amazon Web Services: EC2 instances, AMIs, launch templates, Auto Scaling, target groups.",
     "docker": "Containers, images and development environments through the Docker Engine.",
     "haproxy": "HAProxy's servers, through its runtime API.",
     "nginx": "The servers of an nginx upstream, in a file that it includes.",

@@ -57,11 +57,12 @@ fn config(role: Role, name: &str) -> Json {
         }
         (Role::Deployer, "release-dirs") => json!({"restart": ["true"]}),
         (Role::LogSink, "jsonl") => json!({"path": "log.jsonl"}),
+        (Role::Balancer, "aws") => json!({"target_group": "web"}),
         (Role::Balancer, "haproxy") => json!({"backend": "web"}),
         (Role::Balancer, "nginx") => json!({"file": "/etc/nginx/web.conf"}),
         (Role::Balancer | Role::Monitor | Role::Connector, "local")
         | (Role::Connector | Role::ImageBuilder, "docker")
-        | (Role::ImageBuilder, "aws")
+        | (Role::ImageBuilder | Role::Deployer, "aws")
         | (Role::ImageBuilder, "local-archive")
         | (Role::ImageBuilder, "vagrant-box")
         | (Role::Connector, "ssh") => json!({}),

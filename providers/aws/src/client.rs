@@ -107,14 +107,21 @@ pub(crate) struct Clients {
     shared: Arc<OnceCell<SdkConfig>>,
 }
 
-/// EC2 in one region.
+/// A service in one region.
 #[derive(Debug, Clone)]
-pub(crate) struct Ec2 {
-    pub(crate) api: aws_sdk_ec2::Client,
+pub(crate) struct Service<C> {
+    pub(crate) api: C,
     pub(crate) region: String,
 }
 
-impl Ec2 {
+/// EC2 in one region.
+pub(crate) type Ec2 = Service<aws_sdk_ec2::Client>;
+/// Auto Scaling in one region.
+pub(crate) type Scaling = Service<aws_sdk_autoscaling::Client>;
+/// Elastic Load Balancing, version 2, in one region.
+pub(crate) type Balancing = Service<aws_sdk_elasticloadbalancingv2::Client>;
+
+impl<C> Service<C> {
     /// Says where a request belongs, for its error.
     pub(crate) fn at<'a>(&'a self, operation: &'static str, api: &'static str, resource: &'a str) -> At<'a> {
         At { operation, api, region: &self.region, resource }
@@ -159,8 +166,12 @@ impl Clients {
         cx.guard(PROVIDER, operation, load).await
     }
 
-    /// EC2 in the config's region.
-    pub(crate) async fn ec2(&self, cx: &Context, operation: &'static str) -> Result<Ec2> {
+    async fn service<C>(
+        &self,
+        cx: &Context,
+        operation: &'static str,
+        client: impl FnOnce(&SdkConfig) -> C,
+    ) -> Result<Service<C>> {
         let sdk = self.sdk(cx, operation).await?;
         let region = sdk.region().map(ToString::to_string).ok_or_else(|| {
             Error::new(
@@ -170,7 +181,22 @@ impl Clients {
                 "no region is known: set `client.region`, the variable AWS_REGION, or `region` in the profile",
             )
         })?;
-        Ok(Ec2 { api: aws_sdk_ec2::Client::new(sdk), region })
+        Ok(Service { api: client(sdk), region })
+    }
+
+    /// EC2 in the config's region.
+    pub(crate) async fn ec2(&self, cx: &Context, operation: &'static str) -> Result<Ec2> {
+        self.service(cx, operation, aws_sdk_ec2::Client::new).await
+    }
+
+    /// Auto Scaling in the config's region.
+    pub(crate) async fn scaling(&self, cx: &Context, operation: &'static str) -> Result<Scaling> {
+        self.service(cx, operation, aws_sdk_autoscaling::Client::new).await
+    }
+
+    /// Elastic Load Balancing in the config's region.
+    pub(crate) async fn balancing(&self, cx: &Context, operation: &'static str) -> Result<Balancing> {
+        self.service(cx, operation, aws_sdk_elasticloadbalancingv2::Client::new).await
     }
 
     /// EC2 in another region.

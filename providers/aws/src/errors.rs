@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
-use towpath_core::{Error, ErrorKind, Retry};
+use towpath_core::{Context, Error, ErrorKind, Retry};
 
 use crate::PROVIDER;
 
@@ -33,7 +33,8 @@ const fn meaning(kind: ErrorKind, retry: Retry, says: &'static str) -> Meaning {
     Meaning { kind, retry, says }
 }
 
-/// Reads an error code. Source: "Error codes for the Amazon EC2 API" in the EC2 API reference.
+/// Reads an error code. Sources: "Error codes for the Amazon EC2 API" in the EC2 API reference, and the errors that the API references of
+/// Auto Scaling and Elastic Load Balancing list with each operation.
 fn of_code(code: &str) -> Option<Meaning> {
     use ErrorKind as K;
     use Retry::{Later, Never};
@@ -106,6 +107,10 @@ fn of_code(code: &str) -> Option<Meaning> {
         | "TagLimitExceeded"
         | "ConcurrentSnapshotLimitExceeded"
         | "NetworkInterfaceLimitExceeded"
+        | "LimitExceeded"
+        | "TooManyTargets"
+        | "TooManyRegistrationsForTargetId"
+        | "TooManyTags"
         | "AMIQuotaExceeded" => meaning(
             K::Unsupported,
             Never,
@@ -114,6 +119,9 @@ fn of_code(code: &str) -> Option<Meaning> {
         "IncorrectInstanceState"
         | "IncorrectState"
         | "DependencyViolation"
+        | "InstanceRefreshInProgress"
+        | "ScalingActivityInProgress"
+        | "ResourceContention"
         | "ResourceInUse"
         | "InvalidAMIID.Unavailable" => {
             meaning(K::Conflict, Later, "it is in a state in which this can't be done now: try again later")
@@ -141,7 +149,7 @@ fn of_code(code: &str) -> Option<Meaning> {
         }
         _ if code.ends_with(".NotFound")
             || code.ends_with("NotFoundException")
-            || code.ends_with(".NotFoundException") =>
+            || matches!(code, "TargetGroupNotFound" | "ActiveInstanceRefreshNotFound") =>
         {
             meaning(
                 K::NotFound,
@@ -238,6 +246,20 @@ where
 }
 
 impl At<'_> {
+    /// Asks, and reads a failure. For questions only: a cancel drops the request.
+    pub(crate) async fn ask<T, E>(
+        &self,
+        cx: &Context,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<T, Error>
+    where
+        T: Send,
+        E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let answer = cx.guard(PROVIDER, self.operation, Box::pin(async { Ok(request.await) })).await?;
+        answer.map_err(|e| self.failed(e))
+    }
+
     /// An error of this request.
     pub(crate) fn error(&self, kind: ErrorKind, says: impl std::fmt::Display) -> Error {
         Error::new(kind, PROVIDER, self.operation, format!("{} failed: {says}", self.api))

@@ -8,7 +8,9 @@ mod image;
 mod instance;
 mod launch_template;
 mod register;
+mod scaling;
 mod tags;
+mod target_group;
 mod user_data;
 mod wait;
 
@@ -18,6 +20,10 @@ pub use image::{AwsImageBuilder, AwsImageConfig, Swept, TestCommand};
 pub use instance::{InstanceConfig, RootVolume, Spot};
 pub use launch_template::{AwsLaunchTemplates, LaunchTemplateConfig, LaunchTemplateVersion};
 pub use register::register;
+pub use scaling::{
+    AwsAutoScaling, AwsAutoScalingConfig, Protected, RefreshConfig, Replacement, RollingConfig, ScalingProcess, Standby,
+};
+pub use target_group::{AwsTargetGroup, AwsTargetGroupConfig};
 pub use user_data::UserData;
 pub use wait::Patience;
 

@@ -30,6 +30,10 @@ pub(crate) const KEY: &str = "towpath:content-key";
 pub(crate) const IMAGE: &str = "towpath:image";
 pub(crate) const BASE: &str = "towpath:base";
 pub(crate) const VERSION: &str = "towpath:version";
+/// Which processes of an Auto Scaling group towpath has suspended.
+pub(crate) const SUSPENDED: &str = "towpath:suspended";
+/// What an Auto Scaling group is being moved to by towpath: [`Moving`](crate::scaling).
+pub(crate) const MOVING: &str = "towpath:moving";
 
 /// Needed for a build only.
 pub(crate) const TEMPORARY: &str = "temporary";

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use towpath_core::{Context, Error, ErrorKind, Result, Retry};
 
 use crate::PROVIDER;
-use crate::client::Ec2;
 
 /// How long is waited for AWS, and how often it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +56,7 @@ pub(crate) enum Look<T> {
 /// What is waited for.
 pub(crate) struct Wait<'a> {
     pub(crate) cx: &'a Context,
-    pub(crate) ec2: &'a Ec2,
+    pub(crate) region: &'a str,
     pub(crate) operation: &'static str,
     /// `instance i-1 to run`.
     pub(crate) goal: String,
@@ -93,7 +92,7 @@ impl Wait<'_> {
                     self.goal
                 );
                 return Err(Error::new(ErrorKind::Timeout, PROVIDER, self.operation, message)
-                    .with("region", &self.ec2.region)
+                    .with("region", self.region)
                     .with("state", state)
                     .retry_later());
             }

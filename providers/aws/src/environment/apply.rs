@@ -153,7 +153,7 @@ impl Work<'_> {
     }
 
     fn wait(&self, goal: String) -> Wait<'_> {
-        Wait { cx: self.cx, ec2: self.ec2, operation: "apply", goal, patience: self.config.wait }
+        Wait { cx: self.cx, region: &self.ec2.region, operation: "apply", goal, patience: self.config.wait }
     }
 
     /// Waits until every host that is to be runs.
@@ -305,7 +305,8 @@ pub(crate) async fn wait_ended(
     if ids.is_empty() {
         return Ok(());
     }
-    let wait = Wait { cx, ec2, operation, goal: format!("{} to be terminated", ids.join(", ")), patience };
+    let wait =
+        Wait { cx, region: &ec2.region, operation, goal: format!("{} to be terminated", ids.join(", ")), patience };
     wait.until(|| async {
         let found = describe(cx, ec2, operation, |r| {
             r.filters(filter("instance-id", &ids.iter().map(String::as_str).collect::<Vec<_>>()))

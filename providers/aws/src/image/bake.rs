@@ -232,7 +232,8 @@ impl Bake<'_> {
 /// Waits until an AMI is available. One that failed is an error.
 pub(super) async fn wait_available(cx: &Context, ec2: &Ec2, builder: &AwsImageBuilder, id: &str) -> Result<Image> {
     let patience = builder.config.wait.for_images();
-    let wait = Wait { cx, ec2, operation: "build", goal: format!("the AMI {id} to be available"), patience };
+    let wait =
+        Wait { cx, region: &ec2.region, operation: "build", goal: format!("the AMI {id} to be available"), patience };
     wait.until(|| async {
         let Some(image) = by_id(cx, ec2, "build", id).await? else { return Ok(Look::NotYet("not seen".into())) };
         if image.state() == Some(&ImageState::Available) {

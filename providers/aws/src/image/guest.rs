@@ -220,7 +220,13 @@ impl<'a> Guest<'a> {
 async fn console_key(cx: &Context, bake: &Bake<'_>, id: &str) -> Result<String> {
     let ec2 = bake.ec2;
     let patience = Patience { timeout_s: bake.builder.config.ssh_timeout_s.or(Some(300)), ..bake.builder.config.wait };
-    let wait = Wait { cx, ec2, operation: "build", goal: format!("the host key on the console of {id}"), patience };
+    let wait = Wait {
+        cx,
+        region: &ec2.region,
+        operation: "build",
+        goal: format!("the host key on the console of {id}"),
+        patience,
+    };
     let looked = wait
         .until(|| async {
             let at = ec2.at("build", "GetConsoleOutput", id);

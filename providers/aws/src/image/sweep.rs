@@ -148,7 +148,7 @@ async fn remove_all(
         let (id, at) = (&group.id, ec2.at(operation, "DeleteSecurityGroup", &group.id));
         // AWS needs a moment to see that no instance uses it any longer.
         let goal = format!("the security group {id} to be free");
-        let wait = Wait { cx, ec2, operation, goal, patience: config.wait };
+        let wait = Wait { cx, region: &ec2.region, operation, goal, patience: config.wait };
         let act = |_| {
             Box::pin(async move {
                 wait.until(|| async move {

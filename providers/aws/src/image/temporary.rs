@@ -212,7 +212,7 @@ impl Bench<'_> {
     async fn wait(&self, cx: &Context, id: &str, goal: State) -> Result<()> {
         let wait = Wait {
             cx,
-            ec2: self.ec2,
+            region: &self.ec2.region,
             operation: "build",
             goal: format!("the instance {id} to be {}", goal.as_str()),
             patience: self.config.wait,

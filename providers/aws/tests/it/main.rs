@@ -9,5 +9,7 @@ mod image;
 mod image_faults;
 mod launch_template;
 mod register;
+mod scaling;
 mod simulator;
 mod support;
+mod target_group;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use towpath_core::testkit::{HttpReply, HttpRequest, HttpServer};
 
-type Fields = BTreeMap<String, String>;
+pub(crate) type Fields = BTreeMap<String, String>;
 
 /// Something that exists.
 #[derive(Debug, Clone, Default)]
@@ -313,14 +313,14 @@ impl World {
     }
 }
 
-fn error(status: u16, code: &str) -> HttpReply {
+pub(crate) fn error(status: u16, code: &str) -> HttpReply {
     let body = format!(
         "<Response><Errors><Error><Code>{code}</Code><Message>AWS's words</Message></Error></Errors><RequestID>r-1</RequestID></Response>"
     );
     HttpReply::Answer(status, "text/xml".into(), body.into_bytes())
 }
 
-fn form(body: &[u8]) -> Fields {
+pub(crate) fn form(body: &[u8]) -> Fields {
     let text = String::from_utf8_lossy(body).into_owned();
     let decode = |s: &str| {
         let bytes = s.replace('+', " ").into_bytes();
@@ -340,7 +340,7 @@ fn form(body: &[u8]) -> Fields {
     text.split('&').filter_map(|p| p.split_once('=')).map(|(k, v)| (decode(k), decode(v))).collect()
 }
 
-fn list(form: &Fields, prefix: &str) -> Vec<String> {
+pub(crate) fn list(form: &Fields, prefix: &str) -> Vec<String> {
     (1..).map_while(|n| form.get(&format!("{prefix}{n}")).cloned()).collect()
 }
 
