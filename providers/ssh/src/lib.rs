@@ -20,7 +20,7 @@ mod start;
 pub use config::{HostKeys, SshConfig};
 pub use connector::Ssh;
 pub use files::Files;
-pub use release_dirs::{ReleaseDirs, ReleaseDirsConfig};
+pub use release_dirs::{BuildStep, ReleaseDirs, ReleaseDirsConfig};
 
 use towpath_core::Registry;
 

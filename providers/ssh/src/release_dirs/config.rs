@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::pipeline::ProviderSpec;
 use towpath_core::{BecomeSpec, Deployer, Json};
 
-use super::PROVIDER;
+use super::{BuildStep, PROVIDER};
 
 /// Settings of the deployer `release-dirs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,13 @@ pub struct ReleaseDirsConfig {
     /// Name of the executable in the release. The artifact's file name by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
+    /// What all releases share, like uploads and logs: paths in the release that become links to the same paths below `<root>/shared`. One that
+    /// ends with `/` is a directory, and is made if it is not there; any other must be there when the release is staged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<String>,
+    /// Makes what is shipped on this machine, from the artifact or without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildStep>,
 }
 
 fn default_root() -> String {
@@ -61,6 +68,8 @@ impl ReleaseDirsConfig {
             r#become: None,
             owner: None,
             file_name: None,
+            shared: Vec::new(),
+            build: None,
         }
     }
 
@@ -68,6 +77,20 @@ impl ReleaseDirsConfig {
     #[must_use]
     pub fn file_name(mut self, name: impl Into<String>) -> Self {
         self.file_name = Some(name.into());
+        self
+    }
+
+    /// Shares these paths among all releases; a directory's ends with `/`.
+    #[must_use]
+    pub fn shared<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
+        self.shared = words(paths);
+        self
+    }
+
+    /// Builds what is shipped on this machine.
+    #[must_use]
+    pub fn build(mut self, step: BuildStep) -> Self {
+        self.build = Some(step);
         self
     }
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use towpath_core::{
-    Artifact, Become, Capabilities, Connection, Context, Deployer, ErrorKind, Exec, ExecOutput, ExitStatus, GroupJob,
-    GroupState, Preflight, Release, Result, Staged, Target, TargetGroup, TargetState,
+    Become, Capabilities, Connection, Context, Deployer, ErrorKind, Exec, ExecOutput, ExitStatus, GroupJob, GroupState,
+    Preflight, Release, Result, Staged, Target, TargetGroup, TargetState,
 };
 
-use super::cargo::{self, Cargo};
 use super::config::ReleaseDirsConfig;
+use super::source::{self, Cargo};
 use super::{PROVIDER, error, layout};
 
 /// Puts releases into directories beside each other and switches a link.
@@ -18,8 +18,8 @@ use super::{PROVIDER, error, layout};
 pub struct ReleaseDirs {
     pub(super) config: ReleaseDirsConfig,
     base_dir: PathBuf,
-    /// Artifacts that were read, by their id and digest: read once, not once for each host.
-    read: Arc<Mutex<HashMap<(String, String), Reading>>>,
+    /// What is shipped, by the artifact's id and digest, and by the version where it is built: had once, not once for each host.
+    read: Arc<Mutex<HashMap<(String, String, String), Reading>>>,
 }
 
 type Reading = Arc<OnceCell<Arc<Cargo>>>;
@@ -53,7 +53,10 @@ impl ReleaseDirs {
         if self.config.restart.is_empty() {
             return Err(error(ErrorKind::InvalidInput, "config", "`restart` names no command"));
         }
-        Ok(())
+        if let Some(build) = &self.config.build {
+            build.check()?;
+        }
+        layout::check_shared(&self.config.shared)
     }
 
     /// This deployer for one host: with the host's variables filled in.
@@ -82,12 +85,14 @@ impl ReleaseDirs {
         Ok((target.connector.connect(cx, &target.host).await?, to))
     }
 
-    pub(super) async fn cargo(&self, artifact: &Artifact) -> Result<Arc<Cargo>> {
-        let key = (artifact.id.clone(), artifact.digest.clone());
+    pub(super) async fn cargo(&self, cx: &Context, release: &Release) -> Result<Arc<Cargo>> {
+        let (id, digest) = release.artifact.as_ref().map(|a| (a.id.clone(), a.digest.clone())).unwrap_or_default();
+        // Two versions of one source may be built differently.
+        let version = if self.config.build.is_some() { release.version.clone() } else { String::new() };
+        let key = (id, digest, version);
         let reading = Arc::clone(self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
-        let name = self.config.file_name.as_deref();
         reading
-            .get_or_try_init(|| async { cargo::read(&self.base_dir, name, artifact).await.map(Arc::new) })
+            .get_or_try_init(|| async { source::cargo(cx, &self.base_dir, &self.config, release).await.map(Arc::new) })
             .await
             .map(Arc::clone)
     }

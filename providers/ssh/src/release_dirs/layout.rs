@@ -9,6 +9,7 @@ use crate::random_name;
 pub(crate) const NOT_STAGED: i32 = 44;
 pub(crate) const RESTART_FAILED: i32 = 47;
 pub(crate) const STOP_FAILED: i32 = 48;
+pub(crate) const NOT_SHARED: i32 = 49;
 
 /// The marker that makes a directory a release. It is the last thing written to it.
 pub(crate) const MARKER: &str = ".towpath.json";
@@ -26,6 +27,43 @@ pub(crate) fn check_version(version: &str) -> Result<()> {
         .with("version", version));
     }
     Ok(())
+}
+
+/// Paths that releases share become links: they are relative, and lead nowhere else.
+pub(crate) fn check_shared(paths: &[String]) -> Result<()> {
+    for path in paths {
+        let plain = path.strip_suffix('/').unwrap_or(path);
+        let bad = |part: &str| part.is_empty() || part == "." || part == "..";
+        let own = [MARKER, "env"].contains(&plain);
+        if own || plain.split('/').any(bad) || path.contains(char::is_control) {
+            let says = "`shared` has a path that can't be one of a release: relative, without `..`, not `env`";
+            return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "config", says).with("path", path));
+        }
+        let inside = |other: &&String| *other != path && other.starts_with(&format!("{plain}/"));
+        if let Some(inner) = paths.iter().find(inside) {
+            let says = "`shared` has a path inside another one: the outer one is enough";
+            return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, "config", says).with("path", inner));
+        }
+    }
+    Ok(())
+}
+
+/// Links what is shared. A file that is not there is an error, before the release is one.
+fn share(config: &ReleaseDirsConfig) -> String {
+    let mut script = String::new();
+    for path in &config.shared {
+        let plain = shell_quote(path.strip_suffix('/').unwrap_or(path));
+        let (made, is_dir) = match path.ends_with('/') {
+            true => ("mkdir -p -- \"$s\" || exit 1\n[ -z \"$owner\" ] || chown -- \"$owner\" \"$s\" || exit 1\n", true),
+            false => ("", false),
+        };
+        let there = if is_dir { "-d" } else { "-e" };
+        script.push_str(&format!(
+            "p={plain} s=\"$root/shared/\"{plain}\n{made}[ {there} \"$s\" ] || {{ echo \"$s is shared, and is not there\" >&2; exit {NOT_SHARED}; }}\n\
+             rm -rf -- \"$p\"\ncase $p in */*) mkdir -p -- \"${{p%/*}}\" || exit 1;; esac\nln -s -- \"$s\" \"$p\" || exit 1\n"
+        ));
+    }
+    script
 }
 
 /// The release's environment in a form that both `sh` and systemd's `EnvironmentFile` read.
@@ -128,7 +166,7 @@ pub(crate) fn finish(
 umask 022
 cd -- "$root/releases/$t" || exit 1
 mv -- .env env.new || exit 1
-{unpack}mv -f -- env.new env || exit 1
+{unpack}{shared}mv -f -- env.new env || exit 1
 printf '%s\n' {marker} >{MARKER} || exit 1
 [ -z "$owner" ] || chown -R -- "$owner" . || exit 1
 cd .. || exit 1
@@ -139,6 +177,7 @@ rm -rf -- "$t-old""#,
         v = shell_quote(version),
         t = shell_quote(temporary),
         marker = shell_quote(marker),
+        shared = share(config),
     )
 }
 

@@ -1,14 +1,15 @@
 //! The deployer `release-dirs`.
 
-mod cargo;
 mod config;
 mod deployer;
 mod elf;
 mod layout;
+mod source;
 mod stage;
 
 pub use config::ReleaseDirsConfig;
 pub use deployer::ReleaseDirs;
+pub use source::BuildStep;
 
 use towpath_core::{Error, ErrorKind};
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use towpath_core::{Become, Connection, Context, ErrorKind, PutOptions, Release, Result, Source, Staged, Target};
 
-use super::cargo::{Cargo, suits};
 use super::deployer::ReleaseDirs;
+use super::source::{Cargo, suits};
 use super::{error, layout};
 use crate::random_name;
 
@@ -18,6 +18,14 @@ struct Marker<'a> {
     digest: &'a str,
     /// Digest of the environment, whose values may be secret.
     env: String,
+    /// Paths that are links.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    shared: &'a [String],
+}
+
+/// What a release's artifact is called in errors.
+fn shown(release: &Release) -> &str {
+    release.artifact.as_ref().map_or("built here", |a| &a.id)
 }
 
 impl ReleaseDirs {
@@ -30,10 +38,8 @@ impl ReleaseDirs {
         release: &Release,
     ) -> Result<Staged> {
         let host = &target.host.name;
-        let artifact = release.artifact.as_ref().ok_or_else(|| {
-            error(ErrorKind::InvalidInput, "stage", "the release has no artifact").with("version", &release.version)
-        })?;
-        let cargo = self.cargo(artifact).await.map_err(|e| e.with("host", host).with("version", &release.version))?;
+        let cargo =
+            self.cargo(cx, release).await.map_err(|e| e.with("host", host).with("version", &release.version))?;
         let reserved = [layout::MARKER, "env", ".env", "x", ".artifact"].contains(&cargo.name.as_str());
         if cargo.name.is_empty() || cargo.name.contains('/') || (reserved && !cargo.archive) {
             return Err(error(
@@ -48,6 +54,7 @@ impl ReleaseDirs {
             version: &release.version,
             digest: &cargo.digest,
             env: hex::encode(Sha256::digest(env.as_bytes())),
+            shared: &self.config.shared,
         };
         let marker = serde_json::to_string(&marker)
             .map_err(|e| error(ErrorKind::Internal, "stage", "the marker can't be written").caused_by(e))?;
@@ -62,7 +69,7 @@ impl ReleaseDirs {
             return Ok(Staged { changed: false });
         }
         let brought = match suits(&cargo, fact("machine "), fact("libc "), &text) {
-            Err(e) => Err(e.with("host", host).with("artifact", &artifact.id)),
+            Err(e) => Err(e.with("host", host).with("artifact", shown(release))),
             Ok(()) => {
                 let there = text.lines().any(|l| l == "copied");
                 self.upload(cx, host, connection, to, release, &cargo, there, &temporary, &env, &marker).await

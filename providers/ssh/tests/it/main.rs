@@ -6,6 +6,7 @@ mod connector;
 mod deployer;
 mod files;
 mod identities;
+mod sources;
 mod trust;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
