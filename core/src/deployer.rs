@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Capabilities, Connector, Context, Host, Inventory, Json, Preflight, Release, Result, Undo};
+use crate::{Capabilities, Connector, Context, Deployment, Host, Inventory, Json, Preflight, Release, Result, Undo};
 
 /// Puts releases onto running hosts: one target at a time, or a whole group that the system itself moves.
 ///
@@ -28,6 +28,18 @@ pub trait Deployer: fmt::Debug + Send + Sync {
 
     /// Looks what is on the target.
     async fn probe(&self, cx: &Context, target: &Target) -> Result<TargetState>;
+
+    /// Keeps what became of a release on the target itself, for a process that comes with another store. The newest some dozens are
+    /// enough; an entry of the same run and start replaces the one before. Does nothing, as here, where there is no place for it.
+    async fn record(&self, _cx: &Context, _target: &Target, _entry: &Deployment) -> Result<()> {
+        Ok(())
+    }
+
+    /// What [`record`](Self::record) kept of a service on the target, oldest first, for all environments. Nothing, as here, is a
+    /// success.
+    async fn recorded(&self, _cx: &Context, _target: &Target, _service: &str) -> Result<Vec<Deployment>> {
+        Ok(Vec::new())
+    }
 
     /// Starts moving a whole group to a release, and gives a handle that can be followed after a crash.
     async fn start(&self, cx: &Context, group: &TargetGroup, release: &Release) -> Result<GroupJob>;

@@ -21,6 +21,9 @@ pub(super) struct Begin {
     pub(super) reason: Option<String>,
     pub(super) from: Option<String>,
     pub(super) targets: Vec<Planned>,
+    /// What hosts know and the store did not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) found: Vec<Deployment>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,13 +84,16 @@ impl Rollout {
         crew: &Crew<'_>,
         hosts: &[&Host],
     ) -> Result<Begin> {
-        let entries = self.ledger(cx, &release.service).await?;
-        let ledger = Ledger::new(&entries, release);
         let backends = match &self.balancer {
             Some(balancer) => Some(within(cx, CALL_LIMIT, |cx| async move { balancer.backends(&cx).await }).await?),
             None => None,
         };
         let states = self.probe_all(cx, crew, hosts).await?;
+        let mut entries = self.ledger(cx, &release.service).await?;
+        let found = self.ask_hosts(cx, crew, hosts, &states, &entries).await;
+        entries.extend(found.iter().cloned());
+        entries.sort_by_key(|d| d.started_at);
+        let ledger = Ledger::new(&entries, release);
         let known = ledger.is_known();
         let mut targets = Vec::new();
         for (host, state) in hosts.iter().zip(states) {
@@ -131,14 +137,15 @@ impl Rollout {
         let first = targets.first().and_then(|t| t.before.clone());
         let from = first.filter(|v| targets.iter().all(|t| t.before.as_ref() == Some(v)));
         let run = cx.run().map_or_else(|| crate::RunId::new().0, |run| run.0.clone());
-        Ok(Begin { run, started_at: Timestamp::now(), decision, reason, from, targets })
+        Ok(Begin { run, started_at: Timestamp::now(), decision, reason, from, targets, found })
     }
 
     pub(super) async fn ledger(&self, cx: &Context, service: &str) -> Result<Vec<Deployment>> {
-        match self.store_of(cx) {
-            Some(store) => store.deployments(cx.environment(), service).await,
-            None => Ok(Vec::new()),
-        }
+        let Some(store) = self.store_of(cx) else { return Ok(Vec::new()) };
+        let mut entries = store.deployments(cx.environment(), service).await?;
+        // What was found on hosts came to the store later than it happened.
+        entries.sort_by_key(|d| d.started_at);
+        Ok(entries)
     }
 
     async fn probe_all(&self, cx: &Context, crew: &Crew<'_>, hosts: &[&Host]) -> Result<Vec<TargetState>> {

@@ -7,6 +7,17 @@ pub(super) fn content(release: &Release) -> String {
     digest_json(&serde_json::to_value(release).unwrap_or_default())
 }
 
+/// The content of what was deployed: as the entry keeps it, since one that came from a host has no artifact.
+fn content_of(entry: &Deployment) -> String {
+    let kept = entry.detail.get("content").and_then(Json::as_str);
+    kept.map_or_else(|| content(&entry.release), str::to_owned)
+}
+
+/// The host that an entry came from; `None`: it is the store's own.
+fn origin(entry: &Deployment) -> Option<&str> {
+    entry.detail.get("host").and_then(Json::as_str)
+}
+
 /// What a service's ledger says about one release.
 #[derive(Debug)]
 pub(super) struct Ledger<'a> {
@@ -29,7 +40,7 @@ pub(super) enum Standing {
 impl<'a> Ledger<'a> {
     pub(super) fn new(entries: &'a [Deployment], release: &'a Release) -> Self {
         Self {
-            entries: entries.iter().map(|d| (content(&d.release), d)).collect(),
+            entries: entries.iter().map(|d| (content_of(d), d)).collect(),
             content: content(release),
             version: &release.version,
         }
@@ -87,7 +98,9 @@ impl<'a> Ledger<'a> {
             .rev()
             .filter(|(c, d)| {
                 let refused = self.word(c).is_some_and(|w| w.outcome == DeploymentOutcome::RolledBack);
-                d.seen_healthy && *c != self.content && !refused
+                // A host's word is good for that host only.
+                let trusted = origin(d).is_none_or(|h| h == host);
+                d.seen_healthy && *c != self.content && !refused && trusted
             })
             .map(|(_, d)| *d)
             .collect();

@@ -12,6 +12,7 @@ mod freeze;
 mod gates;
 mod group;
 mod hooks;
+mod host_ledger;
 mod leases;
 mod ledger;
 mod progress;

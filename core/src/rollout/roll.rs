@@ -36,7 +36,12 @@ impl Rollout {
             return Ok(report);
         }
         let running = ledger_entry(cx, &begin, release, DeploymentOutcome::Running, &report);
-        cx.effect_idempotent("ledger", &running.outcome, |_| self.record(cx, &running)).await?;
+        let (running, found) = (&running, &begin.found);
+        cx.effect_idempotent("ledger", &running.outcome, |cx| async move {
+            self.keep_found(&cx, found).await?;
+            self.record(&cx, running).await
+        })
+        .await?;
         crew.desk.open(&begin.id(release), begin.from.as_deref(), begin.targets.len()).await?;
         let progress = Progress::default();
         let course = match self.prepare(cx, &begin, release, crew, &mut report).await {
@@ -89,7 +94,7 @@ impl Rollout {
         }
         progress.fill(&mut report, release, self.strategy.blue_green.is_some());
         report.seconds.insert("total".into(), whole.elapsed().as_secs_f64());
-        let report = self.finish(&calm, &begin, release, report).await?;
+        let report = self.finish(&calm, &begin, release, crew, report).await?;
         crew.desk.close().await?;
         Ok(report)
     }
@@ -166,6 +171,7 @@ impl Rollout {
         cx: &Context,
         begin: &Begin,
         release: &Release,
+        crew: &Crew<'_>,
         report: RolloutReport,
     ) -> Result<RolloutReport> {
         let outcome = report.outcome.in_ledger().unwrap_or(DeploymentOutcome::Failed);
@@ -175,9 +181,11 @@ impl Rollout {
             self.record(cx, &entry).await?;
             return Ok(report);
         }
+        let hosts = self.strategy.select(crew.inventory)?;
         let phase = serde_json::to_value(report.outcome).unwrap_or_default();
         cx.effect_idempotent("finish", outcome, |_| async move {
             self.record(cx, &entry).await?;
+            self.record_on_hosts(cx, crew, &hosts, &entry).await;
             say(cx, phase.as_str().unwrap_or_default(), &release.version, report.reason.as_deref().unwrap_or_default());
             Ok(report)
         })

@@ -6,6 +6,7 @@ mod canary;
 mod crash;
 mod groups;
 mod hooks;
+mod ledgers;
 mod orders;
 mod queue;
 mod rolling;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use towpath_core::testkit::reference::Nowhere;
 use towpath_core::{
-    Backend, BackendMode, BackendState, Balancer, Capabilities, Context, Deployer, Error, ErrorKind, Gate, Group,
-    GroupJob, GroupState, Host, Inventory, Monitor, Observation, Preflight, Release, Result, Silence, SilenceHandle,
-    Staged, Target, TargetGroup, TargetState, Targets, Verdict, VerdictKind,
+    Backend, BackendMode, BackendState, Balancer, Capabilities, Context, Deployer, Deployment, Error, ErrorKind, Gate,
+    Group, GroupJob, GroupState, Host, Inventory, Monitor, Observation, Preflight, Release, Result, Silence,
+    SilenceHandle, Staged, Target, TargetGroup, TargetState, Targets, Verdict, VerdictKind,
 };
 
 #[derive(Debug, Default, Clone)]
@@ -17,6 +17,9 @@ pub struct OnHost {
     pub current: Option<String>,
     pub running: bool,
     pub staged: BTreeSet<String>,
+    pub ledger: Vec<Deployment>,
+    /// Its ledger can't be read or written.
+    pub mute: bool,
 }
 
 #[derive(Debug, Default)]
@@ -158,6 +161,26 @@ impl Deployer for World {
         cx.check("world", "probe")?;
         let host = self.lock().hosts.get(&target.host.name).cloned().unwrap();
         Ok(TargetState { current: host.current, running: host.running, staged: host.staged.into_iter().collect() })
+    }
+
+    async fn record(&self, _: &Context, target: &Target, entry: &Deployment) -> Result<()> {
+        let mut state = self.lock();
+        let host = state.hosts.get_mut(&target.host.name).unwrap();
+        if host.mute {
+            return Err(no(ErrorKind::Denied, "record", "the disk is full"));
+        }
+        host.ledger.push(entry.clone());
+        Ok(())
+    }
+
+    async fn recorded(&self, _: &Context, target: &Target, service: &str) -> Result<Vec<Deployment>> {
+        let mut state = self.lock();
+        state.did(format!("recorded {}", target.host.name));
+        let host = &state.hosts[&target.host.name];
+        if host.mute {
+            return Err(no(ErrorKind::Denied, "recorded", "no permission"));
+        }
+        Ok(host.ledger.iter().filter(|d| d.release.service == service).cloned().collect())
     }
 
     async fn start(&self, _: &Context, _: &TargetGroup, _: &Release) -> Result<GroupJob> {

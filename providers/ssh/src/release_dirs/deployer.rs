@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use towpath_core::{
-    Become, Capabilities, Connection, Context, Deployer, ErrorKind, Exec, ExecOutput, ExitStatus, GroupJob, GroupState,
-    Preflight, Release, Result, Staged, Target, TargetGroup, TargetState,
+    Become, Capabilities, Connection, Context, Deployer, Deployment, ErrorKind, Exec, ExecOutput, ExitStatus, GroupJob,
+    GroupState, Preflight, Release, Result, Staged, Target, TargetGroup, TargetState,
 };
 
 use super::config::ReleaseDirsConfig;
@@ -194,6 +194,29 @@ impl Deployer for ReleaseDirs {
         }
         state.running &= state.current.is_some();
         Ok(state)
+    }
+
+    async fn record(&self, cx: &Context, target: &Target, entry: &Deployment) -> Result<()> {
+        let own = self.on(target)?;
+        let (connection, to) = own.connect(cx, target).await?;
+        let broken = |e| error(ErrorKind::Internal, "record", "the entry can't be written").caused_by(e);
+        let line = serde_json::to_string(entry).map_err(broken)?;
+        // As it stands in the line.
+        let run = serde_json::to_string(&entry.run).map_err(broken)?;
+        let key = format!("\"run\":{run},\"started_at\":{}", entry.started_at.0);
+        let script = layout::record(&own.config, &key, &line);
+        own.script(cx, &target.host.name, &connection, to.as_ref(), "record", script, "record").await.map(drop)
+    }
+
+    async fn recorded(&self, cx: &Context, target: &Target, service: &str) -> Result<Vec<Deployment>> {
+        let own = self.on(target)?;
+        let (connection, to) = own.connect(cx, target).await?;
+        let script = layout::recorded(&own.config);
+        let out = own.script(cx, &target.host.name, &connection, to.as_ref(), "recorded", script, "recorded").await?;
+        // A line that can't be read is of another version of towpath, or damaged: what is left is still true.
+        let text = out.stdout_text();
+        let all = text.lines().filter_map(|line| serde_json::from_str::<Deployment>(line).ok());
+        Ok(all.filter(|d| d.release.service == service).collect())
     }
 
     async fn start(&self, _cx: &Context, _group: &TargetGroup, _release: &Release) -> Result<GroupJob> {

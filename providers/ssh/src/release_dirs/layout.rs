@@ -230,6 +230,37 @@ pub(crate) fn deactivate(config: &ReleaseDirsConfig) -> String {
     )
 }
 
+/// The ledger on the host: a line for each entry, the newest last. Its values are for the one who does all this.
+const LEDGER: &str = ".ledger.jsonl";
+/// How many entries it keeps.
+const ENTRIES: usize = 50;
+
+/// Says whether a release is staged.
+pub(crate) fn is_staged(config: &ReleaseDirsConfig, version: &str) -> String {
+    format!("{}[ ! -f \"$root/releases/\"{}/{MARKER} ] || echo staged", head(config), shell_quote(version))
+}
+
+/// Writes an entry. One that has the same `key` in it goes.
+pub(crate) fn record(config: &ReleaseDirsConfig, key: &str, line: &str) -> String {
+    format!(
+        r#"{}umask 077
+mkdir -p -m 0755 -- "$root" || exit 1
+f="$root/{LEDGER}"
+{{ tail -n {ENTRIES} "$f" 2>/dev/null | grep -vF -- {key} | tail -n {}; printf '%s\n' {line}; }} >"$f"-{random} || exit 1
+mv -f -- "$f"-{random} "$f""#,
+        head(config),
+        ENTRIES - 1,
+        key = shell_quote(key),
+        line = shell_quote(line),
+        random = random_name(),
+    )
+}
+
+/// Reads all entries.
+pub(crate) fn recorded(config: &ReleaseDirsConfig) -> String {
+    format!("{}[ ! -e \"$root/{LEDGER}\" ] || cat -- \"$root/{LEDGER}\"", head(config))
+}
+
 /// Looks what is there.
 pub(crate) fn probe(config: &ReleaseDirsConfig) -> String {
     format!(

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use towpath_core::{Become, Connection, Context, ErrorKind, PutOptions, Release, Result, Source, Staged, Target};
+use towpath_core::{
+    Become, Connection, Context, Error, ErrorKind, PutOptions, Release, Result, Source, Staged, Target,
+};
 
 use super::deployer::ReleaseDirs;
 use super::source::{Cargo, suits};
@@ -38,8 +40,16 @@ impl ReleaseDirs {
         release: &Release,
     ) -> Result<Staged> {
         let host = &target.host.name;
-        let cargo =
-            self.cargo(cx, release).await.map_err(|e| e.with("host", host).with("version", &release.version))?;
+        if release.artifact.is_none() && self.config.build.is_none() {
+            // What is only known by its version is what is there.
+            let script = layout::is_staged(&self.config, &release.version);
+            let out = self.script(cx, host, connection, to, "stage", script, "look").await?;
+            if out.stdout_text().trim() == "staged" {
+                return Ok(Staged { changed: false });
+            }
+        }
+        let placed = |e: Error| e.with_missing("host", host).with_missing("version", &release.version);
+        let cargo = self.cargo(cx, release).await.map_err(placed)?;
         let reserved = [layout::MARKER, "env", ".env", "x", ".artifact"].contains(&cargo.name.as_str());
         if cargo.name.is_empty() || cargo.name.contains('/') || (reserved && !cargo.archive) {
             return Err(error(

@@ -2,11 +2,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use towpath_core::rollout::{Rolling, Rollout, RolloutOutcome};
 use towpath_core::testkit::Sshd;
 use towpath_core::testkit::deployer::DeployerFixture;
 use towpath_core::{
-    Artifact, ArtifactKind, BecomeSpec, Context, Deployer as _, ErrorKind, Inventory, Provenance, Release, Target,
-    TargetGroup,
+    Artifact, ArtifactKind, BecomeSpec, Context, Deployer as _, ErrorKind, Inventory, MemoryStore, Provenance, Release,
+    Target, TargetGroup, Targets,
 };
 use towpath_ssh::{ReleaseDirs, ReleaseDirsConfig, Ssh, SshConfig};
 
@@ -149,4 +150,48 @@ async fn what_the_host_cannot_run_is_refused_before_it_is_brought() {
     assert_eq!(p.sshd.sh(&format!("ls -A {}/releases", p.root)), "", "nothing is left");
     let error = p.deployer.stage(&cx, &p.target, &release(&file, "../x")).await.expect_err("not a name");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+/// The ledger on the host, through core's rollout: a process with a new store goes back to what the host has seen healthy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_store_goes_back_to_what_the_host_has_kept() {
+    let Some(p) = place().await else { return };
+    let web = p.dir.path().join("web");
+    let targets = Targets::new(
+        Inventory { hosts: vec![p.target.host.clone()], ..Inventory::default() },
+        p.target.connector.clone(),
+    );
+    let rollout = || Rollout::new(Arc::new(p.deployer.clone()), Rolling::default());
+    let cx = || Context::builder().store(Arc::new(MemoryStore::new())).build();
+    let run = async |cx: &Context, release: &Release| rollout().run(cx, release, &targets).await.unwrap();
+    let first = cx();
+    for version in ["v1", "v2"] {
+        assert_eq!(run(&first, &release(&web, version)).await.outcome, RolloutOutcome::Deployed);
+    }
+    let kept = p.deployer.recorded(&cx(), &p.target, "web").await.unwrap();
+    let all: Vec<(&str, bool)> = kept.iter().map(|d| (d.release.version.as_str(), d.seen_healthy)).collect();
+    assert_eq!(all, [("v1", true), ("v2", true)]);
+    assert!(p.deployer.recorded(&cx(), &p.target, "other").await.unwrap().is_empty());
+    p.deployer.record(&cx(), &p.target, &kept[1]).await.unwrap();
+    let root = &p.root;
+    assert_eq!(
+        p.sshd.sh(&format!(
+            "wc -l <{root}/.ledger.jsonl; stat -c %a {root}/.ledger.jsonl; ls -A {root} | grep -c ledger"
+        )),
+        "2\n600\n1"
+    );
+    assert!(!p.sshd.sh(&format!("cat {root}/.ledger.jsonl")).contains("it's $HOME"), "no value of the environment");
+    let bad = p.dir.path().join("bad");
+    std::fs::write(&bad, "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(&bad, std::fs::Permissions::from_mode(0o755)).unwrap();
+    p.sshd.sh(&format!("echo 'a torn line' >>{root}/.ledger.jsonl"));
+    let mut worse = release(&bad, "v3");
+    worse.env.insert("VERSION".into(), "v3".into());
+    let report = run(&cx(), &worse).await;
+    assert_eq!(report.outcome, RolloutOutcome::RolledBack, "{report:?}");
+    let state = p.deployer.probe(&cx(), &p.target).await.unwrap();
+    assert_eq!((state.current.as_deref(), state.running), (Some("v2"), true));
+    let report = run(&cx(), &worse).await;
+    assert_eq!(report.outcome, RolloutOutcome::Refused, "the host knows that it was bad: {report:?}");
+    p.deployer.deactivate(&cx(), &p.target).await.unwrap();
 }

@@ -177,8 +177,10 @@ async fn a_build_makes_what_is_shipped_before_any_host_is_touched() {
     slow.build.as_mut().unwrap().limit_s = 1;
     let error = place.stage(slow, &v1).await.unwrap_err();
     says(&error, ErrorKind::Timeout, &["build.limit_s"]);
-    let error = place.stage(place.config(), &plain).await.unwrap_err();
-    says(&error, ErrorKind::InvalidInput, &["no artifact", "no `build`"]);
+    let unknown = Release { version: "v9".into(), ..plain.clone() };
+    let error = place.stage(place.config(), &unknown).await.unwrap_err();
+    says(&error, ErrorKind::InvalidInput, &["no artifact", "no `build`", "version=v9"]);
+    assert!(!place.stage(place.config(), &plain).await.unwrap(), "known by its version, and staged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
