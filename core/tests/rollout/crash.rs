@@ -11,6 +11,7 @@ use towpath_core::{
     Store, VerdictKind,
 };
 
+use super::dying::Dying;
 use super::world::{World, release};
 use super::{gate, strategy};
 
@@ -38,6 +39,15 @@ fn pipeline(world: &World, strategy: &Rolling, version: &str) -> Pipeline {
     serde_json::from_value(json!({ "name": format!("web {version}"), "steps": [step] })).unwrap()
 }
 
+/// Where a process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Points {
+    /// Before and after each entry of the journal.
+    Journal,
+    /// Before and after each change of the store: leases, the ledger and orders, too.
+    Store,
+}
+
 /// Runs a pipeline in a process that dies at the `k`th point of its journal. `None`: it died.
 async fn run(world: &World, store: &Arc<dyn Store>, pipeline: &Pipeline, k: usize) -> Option<RunState> {
     run_with(registry(world), store, pipeline, k).await
@@ -56,7 +66,20 @@ pub(super) async fn run_with(
             std::panic::panic_any("killed");
         }
     });
-    let engine = Engine::new(registry, Arc::clone(store)).faults(faults);
+    go(Engine::new(registry, Arc::clone(store)).faults(faults), store, pipeline).await
+}
+
+/// The same, with each change of the store as a point.
+pub(super) async fn run_dying(
+    registry: Arc<Registry>,
+    store: &Arc<dyn Store>,
+    pipeline: &Pipeline,
+    k: usize,
+) -> Option<RunState> {
+    go(Engine::new(registry, Arc::new(Dying::new(store, k))), store, pipeline).await
+}
+
+async fn go(engine: Engine, store: &Arc<dyn Store>, pipeline: &Pipeline) -> Option<RunState> {
     let pipeline = pipeline.clone();
     let done = tokio::spawn(async move { engine.run(&pipeline, RunOptions::default()).await }).await;
     match done {
@@ -91,12 +114,15 @@ async fn undo(world: &World, store: &Arc<dyn Store>) {
 /// Kills the rollout of v2 over v1 at every point, with a guardian and without, lets a second process go on, and looks at what it
 /// left. The fast tier takes every fifth point.
 async fn at_every_point(hosts: &[&str], strategy: Rolling, bad: bool, least: usize) {
-    for guarded in [false, true] {
-        each_point(hosts, &strategy, bad, least, guarded).await;
+    for points in [Points::Journal, Points::Store] {
+        for guarded in [false, true] {
+            each_point(hosts, &strategy, bad, least, (points, guarded)).await;
+        }
     }
 }
 
-async fn each_point(hosts: &[&str], strategy: &Rolling, bad: bool, least: usize, guarded: bool) {
+async fn each_point(hosts: &[&str], strategy: &Rolling, bad: bool, least: usize, how: (Points, bool)) {
+    let (points, guarded) = how;
     let mut ends = BTreeSet::new();
     let stride = if std::env::var_os("TOWPATH_TEST_FULL").is_some() { 1 } else { 5 };
     for k in (0..).step_by(stride) {
@@ -109,7 +135,10 @@ async fn each_point(hosts: &[&str], strategy: &Rolling, bad: bool, least: usize,
         }
         world.lock().least = least;
         let v2 = pipeline(&world, strategy, "v2");
-        let whole = run(&world, &store, &v2, k).await;
+        let whole = match points {
+            Points::Journal => run(&world, &store, &v2, k).await,
+            Points::Store => run_dying(registry(&world), &store, &v2, k).await,
+        };
         let state = match whole {
             Some(state) => state,
             None => {
@@ -121,13 +150,13 @@ async fn each_point(hosts: &[&str], strategy: &Rolling, bad: bool, least: usize,
         };
         ends.insert(format!("{state:?}"));
         let serving = world.serving();
-        assert_eq!(world.wrongs(), [""; 0], "killed at {k}, guarded: {guarded}");
-        assert_eq!(serving.len(), before.len(), "killed at {k}, guarded: {guarded}: {serving:?}");
+        assert_eq!(world.wrongs(), [""; 0], "killed at {k}, {how:?}");
+        assert_eq!(serving.len(), before.len(), "killed at {k}, {how:?}: {serving:?}");
         let wanted = if bad { "v1" } else { "v2" };
-        assert!(serving.values().all(|v| v == wanted), "killed at {k}, guarded: {guarded}: {serving:?}");
+        assert!(serving.values().all(|v| v == wanted), "killed at {k}, {how:?}: {serving:?}");
         let leases: Vec<String> = store.leases().await.unwrap().into_iter().map(|l| l.key).collect();
-        assert_eq!(leases, [""; 0], "killed at {k}, guarded: {guarded}");
-        assert!(store.documents("rollout/default/web").await.unwrap().is_empty(), "killed at {k}, guarded: {guarded}");
+        assert_eq!(leases, [""; 0], "killed at {k}, {how:?}");
+        assert!(store.documents("rollout/default/web").await.unwrap().is_empty(), "killed at {k}, {how:?}");
         if whole.is_some() {
             assert!(k > 40, "only {k} points");
             break;

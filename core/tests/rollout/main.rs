@@ -4,6 +4,7 @@
 mod blue_green;
 mod canary;
 mod crash;
+mod dying;
 mod groups;
 mod hooks;
 mod ledgers;
