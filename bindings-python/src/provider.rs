@@ -198,6 +198,14 @@ impl Object {
             (Self::Deployer(d), "follow") => json!(d.follow(cx, &a.get::<GroupJob>("job")?)),
             (Self::Deployer(d), "cancel") => json!(d.cancel(cx, &a.get::<GroupJob>("job")?)),
             (Self::Deployer(d), "probe_group") => json!(d.probe_group(cx, &call.group()?)),
+            (Self::Deployer(d), "suspend") => json!(d.suspend(cx, &a.get::<String>("group")?)),
+            (Self::Deployer(d), "resume") => json!(d.resume(cx, &a.get::<String>("group")?)),
+            (Self::Deployer(d), "record") => {
+                json!(d.record(cx, &call.target()?, &a.get::<towpath::Deployment>("entry")?))
+            }
+            (Self::Deployer(d), "recorded") => {
+                json!(d.recorded(cx, &call.target()?, &a.get::<String>("service")?))
+            }
 
             (Self::Monitor(m), "capabilities") => to_json(&m.capabilities()),
             (Self::Monitor(m), "preflight") => json!(m.preflight(cx)),

@@ -370,6 +370,22 @@ class Deployer:
         """As `towpath.Deployer.probe_group`."""
         return await call(self._sync.probe_group, group, inventory, cancel=cancel)
 
+    async def suspend(self, group: str, *, cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Deployer.suspend`."""
+        await call(self._sync.suspend, group, cancel=cancel)
+
+    async def resume(self, group: str, *, cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Deployer.resume`."""
+        await call(self._sync.resume, group, cancel=cancel)
+
+    async def record(self, host: Host, entry: Deployment, *, cancel: Optional[Cancel]=None) -> None:
+        """As `towpath.Deployer.record`."""
+        await call(self._sync.record, host, entry, cancel=cancel)
+
+    async def recorded(self, host: Host, service: str, *, cancel: Optional[Cancel]=None) -> List[Deployment]:
+        """As `towpath.Deployer.recorded`."""
+        return await call(self._sync.recorded, host, service, cancel=cancel)
+
 
 class Monitor:
     """As `towpath.Monitor`."""

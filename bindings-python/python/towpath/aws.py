@@ -1,4 +1,4 @@
-"""Amazon Web Services: EC2 instances, AMIs, launch templates."""
+"""Amazon Web Services: EC2 instances, AMIs, launch templates, Auto Scaling, target groups."""
 
 # Written by generate.py from the schemas of the library. Do not edit.
 
@@ -11,6 +11,19 @@ from .vocabulary import ConnectionSpec, SecretRef
 
 Address = Literal["auto", "public", "private"]
 """By which address a host is reached."""
+
+Protected = Literal["refresh", "ignore", "wait"]
+"""Instances that are protected from scaling in."""
+
+Replacement = Dict[str, Any]
+"""How a group's instances are replaced."""
+
+ScalingProcess = Literal["alarm_notification", "scheduled_actions", "az_rebalance", "replace_unhealthy", "health_check", "instance_refresh"]
+"""A process of Auto Scaling that can be suspended, but for those that a replacement needs (`Launch`,
+`Terminate`, `AddToLoadBalancer`)."""
+
+Standby = Literal["terminate", "ignore", "wait"]
+"""Instances in standby."""
 
 UserData = Dict[str, Any]
 """What an instance gets at its first start: a script, or a file for cloud-init. At most 16 KiB.
@@ -230,6 +243,74 @@ class Patience(Data):
         ) -> None: ...
 
 
+class RefreshConfig(Data):
+    """Settings of an instance refresh. Source: "RefreshPreferences" in the Auto Scaling API reference.
+
+    min_healthy_percent: How much of the desired capacity stays in service, in percent. 100 by default: new
+        instances come before old ones go.
+    max_healthy_percent: How much more than the desired capacity there may be, in percent: 100 to 200, and at
+        most 100 above `min_healthy_percent`. 110 by default.
+    warmup_s: Seconds until a new instance counts as warmed up; the group's own setting if not given.
+    checkpoints: Pauses when so many percent are replaced: rising, the last one 100. None by default.
+    checkpoint_delay_s: Length of these pauses, in seconds. 3600 by default.
+    bake_s: Wait after the last instance, in seconds, in which an alarm still makes it fail. 0 by default.
+    alarms: CloudWatch alarms that make it fail.
+    protected: What happens to instances that are protected from scaling in. AWS waits for up to an hour, by
+        default.
+    standby: What happens to instances in standby. AWS waits for up to an hour, by default.
+    """
+
+    min_healthy_percent: int
+    max_healthy_percent: int
+    warmup_s: Optional[int]
+    checkpoints: List[int]
+    checkpoint_delay_s: Optional[int]
+    bake_s: int
+    alarms: List[str]
+    protected: Optional[Protected]
+    standby: Optional[Standby]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            min_healthy_percent: Union[int, Ref, None] = None,
+            max_healthy_percent: Union[int, Ref, None] = None,
+            warmup_s: Union[int, Ref, None] = None,
+            checkpoints: Union[List[int], Ref, None] = None,
+            checkpoint_delay_s: Union[int, Ref, None] = None,
+            bake_s: Union[int, Ref, None] = None,
+            alarms: Union[List[str], Ref, None] = None,
+            protected: Union[Protected, Ref, None] = None,
+            standby: Union[Standby, Ref, None] = None,
+        ) -> None: ...
+
+
+class RollingConfig(Data):
+    """Settings of a replacement by towpath.
+
+    batch: How many instances are replaced at once. 1 by default.
+    surge: Starts new instances before it ends old ones, so that no capacity is lost; the group's maximum must
+        leave room for a batch. Yes by default. `false`: a batch is missing meanwhile.
+    limit_s: Longest wait for one batch to be in service, in seconds. 900 by default.
+    """
+
+    batch: int
+    surge: bool
+    limit_s: int
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            batch: Union[int, Ref, None] = None,
+            surge: Union[bool, Ref, None] = None,
+            limit_s: Union[int, Ref, None] = None,
+        ) -> None: ...
+
+
 class RootVolume(Data):
     """A root volume. It is deleted with its instance.
 
@@ -383,18 +464,79 @@ class AwsImage(Config):
         ) -> None: ...
 
 
+class AwsAutoScaling(Config):
+    """Settings of the deployer `aws`: releases are AMIs, and reach the instances of an Auto Scaling group. The
+    rollout's `group` names it; the service's name if not given.
+
+    client: How AWS is reached.
+    how: How instances are replaced. By an instance refresh that loses no capacity, by default.
+    suspend: What Auto Scaling must not do meanwhile. Always resumed, after a crash, too. What is suspended
+        already stays so. `[alarm_notification, scheduled_actions, az_rebalance]` by default.
+    wait: How often AWS is asked, and how long the whole move may take: 7200 s by default. A move that takes
+        longer is cancelled.
+    """
+
+    role = "deployer"
+    provider = "aws"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            client: Union[ClientConfig, Ref, None] = None,
+            how: Union[Replacement, Ref, None] = None,
+            suspend: Union[List[ScalingProcess], Ref, None] = None,
+            wait: Union[Patience, Ref, None] = None,
+        ) -> None: ...
+
+
+class AwsTargetGroup(Config):
+    """Settings of the balancer `aws`: a target group of an Application or Network Load Balancer.
+
+    target_group: The target group: its name or its ARN.
+    client: How AWS is reached.
+    targets: Which target a host is: `web-1: i-0abc`, or its address in a group of addresses. A host that is
+        not named here is the instance whose tag `towpath:host` or `Name` is its name.
+    wait: How often AWS is asked, and how long a target may take until the load balancer's checks call it
+        healthy: 300 s by default.
+    """
+
+    role = "balancer"
+    provider = "aws"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            target_group: Union[str, Ref],
+            client: Union[ClientConfig, Ref, None] = None,
+            targets: Union[Dict[str, str], Ref, None] = None,
+            wait: Union[Patience, Ref, None] = None,
+        ) -> None: ...
+
+
 __all__ = [
     "Address",
+    "AwsAutoScaling",
     "AwsEnvironment",
     "AwsImage",
+    "AwsTargetGroup",
     "ClientConfig",
     "CredentialsConfig",
     "HostGroup",
     "InstanceConfig",
     "LaunchTemplateConfig",
     "Patience",
+    "Protected",
+    "RefreshConfig",
+    "Replacement",
+    "RollingConfig",
     "RootVolume",
+    "ScalingProcess",
     "Spot",
+    "Standby",
     "TestCommand",
     "UserData",
 ]

@@ -18,6 +18,7 @@ from .types import (
     Built,
     Capabilities,
     Configured,
+    Deployment,
     Destroyed,
     Event,
     Gate,
@@ -235,6 +236,23 @@ class Deployer(_Handle):
     def probe_group(self, group: str, inventory: Inventory, *, cancel: Optional[Cancel] = None) -> GroupState:
         """Looks which release a group runs."""
         return self._get(GroupState, "probe_group", cancel, group=group, inventory=inventory)
+
+    def suspend(self, group: str, *, cancel: Optional[Cancel] = None) -> None:
+        """Switches off what must not happen while the group moves, like its scaling. A rollout does it by itself, under a lease."""
+        self._call("suspend", cancel, group=group)
+
+    def resume(self, group: str, *, cancel: Optional[Cancel] = None) -> None:
+        """Switches on again what `suspend` switched off, and nothing else. On already is a success."""
+        self._call("resume", cancel, group=group)
+
+    def record(self, host: Host, entry: Deployment, *, cancel: Optional[Cancel] = None) -> None:
+        """Keeps what became of a release on the host itself. A rollout does it by itself."""
+        self._call("record", cancel, host=host, entry=entry)
+
+    def recorded(self, host: Host, service: str, *, cancel: Optional[Cancel] = None) -> List[Deployment]:
+        """What `record` kept of a service on the host, oldest first. Nothing is a success."""
+        found = self._call("recorded", cancel, host=host, service=service)
+        return [Deployment.of(one) for one in found]
 
 
 class Monitor(_Handle):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, List, Literal, Union
 
-from ._data import Config, Ref
+from ._data import Config, Data, Ref
 
 if TYPE_CHECKING:
     from .vocabulary import BecomeSpec, SecretRef
@@ -16,6 +16,31 @@ Files = Literal["auto", "sftp", "shell"]
 
 HostKeys = Literal["strict", "accept_new", "off"]
 """Which keys of hosts are trusted."""
+
+
+class BuildStep(Data):
+    """A command on this machine that makes what is shipped, once for each rollout. Its folder is the artifact's
+    tree, unpacked, or that of the pipeline file where the release has no artifact. It finds the release's
+    `TOWPATH_SERVICE` and `TOWPATH_VERSION` in its environment.
+
+    run: Program and arguments.
+    output: What it makes, seen from its folder: a file, or a folder whose contents become the release.
+    limit_s: Longest time, in seconds. 1800 by default.
+    """
+
+    run: List[str]
+    output: str
+    limit_s: int
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            run: Union[List[str], Ref],
+            output: Union[str, Ref],
+            limit_s: Union[int, Ref, None] = None,
+        ) -> None: ...
 
 
 class ReleaseDirs(Config):
@@ -33,6 +58,10 @@ class ReleaseDirs(Config):
     become: The user who does all this. The one of the host's `become` by default, else the one who logs in.
     owner: Owner of the release's files, `user` or `user:group`.
     file_name: Name of the executable in the release. The artifact's file name by default.
+    shared: What all releases share, like uploads and logs: paths in the release that become links to the same
+        paths below `<root>/shared`. One that ends with `/` is a directory, and is made if it is not there;
+        any other must be there when the release is staged.
+    build: Makes what is shipped on this machine, from the artifact or without one.
     """
 
     role = "deployer"
@@ -51,6 +80,8 @@ class ReleaseDirs(Config):
             become: Union[BecomeSpec, Ref, None] = None,
             owner: Union[str, Ref, None] = None,
             file_name: Union[str, Ref, None] = None,
+            shared: Union[List[str], Ref, None] = None,
+            build: Union[BuildStep, Ref, None] = None,
         ) -> None: ...
 
 
@@ -109,6 +140,7 @@ class Ssh(Config):
 
 
 __all__ = [
+    "BuildStep",
     "Files",
     "HostKeys",
     "ReleaseDirs",

@@ -85,12 +85,18 @@ class Approval(Data):
     function: A registered function that is asked, with `question`, `service` and `version` as inputs: Rust,
         or Python's `module:qualname`. Its outputs are `granted` (a bool) and `by`; without `granted` it is
         asked again later.
+    command: A command on this machine that is asked every few seconds until the first word of its output is
+        `yes` or `no`, and then who says so; anything else, and a failure, is no answer yet. `[curl, -fsS,
+        "https://chat.example.com/deploys/web"]` asks a web service. In its environment are `TOWPATH_SERVICE`,
+        `TOWPATH_VERSION`, `TOWPATH_ENVIRONMENT`, `TOWPATH_QUESTION` and `TOWPATH_ASKED_AT`, milliseconds
+        since 1970 that tell one question from the next.
     limit_s: Longest wait for an answer, in seconds. `3600` by default.
     """
 
     question: str
     file: Optional[str]
     function: Optional[str]
+    command: List[str]
     limit_s: float
 
     if TYPE_CHECKING:
@@ -101,6 +107,7 @@ class Approval(Data):
             question: Union[str, Ref],
             file: Union[str, Ref, None] = None,
             function: Union[str, Ref, None] = None,
+            command: Union[List[str], Ref, None] = None,
             limit_s: Union[float, Ref, None] = None,
         ) -> None: ...
 
@@ -826,6 +833,8 @@ class Rolling(Data):
     drain_limit_s: Longest wait for a drained target's connections to end, in seconds; what is left then is
         cut off, with a warning. `30` by default.
     activate_limit_s: Longest time of one activation, in seconds. `600` by default.
+    serve_limit_s: Longest wait until the balancer has a target back in service, its own checks included, in
+        seconds. `300` by default.
     canary: The first targets in steps, each with a bake time, before the others move in batches. None by
         default.
     blue_green: Two groups of hosts that take turns, instead of batches.
@@ -864,6 +873,7 @@ class Rolling(Data):
     pause_s: float
     drain_limit_s: float
     activate_limit_s: float
+    serve_limit_s: float
     canary: List[CanaryStep]
     blue_green: Optional[BlueGreen]
     max_unavailable: Optional[Batch]
@@ -895,6 +905,7 @@ class Rolling(Data):
             pause_s: Union[float, Ref, None] = None,
             drain_limit_s: Union[float, Ref, None] = None,
             activate_limit_s: Union[float, Ref, None] = None,
+            serve_limit_s: Union[float, Ref, None] = None,
             canary: Union[List[CanaryStep], Ref, None] = None,
             blue_green: Union[BlueGreen, Ref, None] = None,
             max_unavailable: Union[Batch, Ref, None] = None,

@@ -173,11 +173,12 @@ async fn each_point(bad: bool, guarded: bool) {
             None => run_with(fleet.registry(), &store, &pipeline("v2"), usize::MAX).await.unwrap(),
         };
         let wanted = if bad { (RunState::RolledBack, "v1") } else { (RunState::Done, "v2") };
-        let seen = fleet.state();
-        assert_eq!((state, seen.current.as_deref()), (wanted.0, Some(wanted.1)), "{at}");
-        assert!(!seen.suspended, "{at}");
-        assert_eq!(seen.wrongs, [""; 0], "{at}");
-        drop(seen);
+        let (current, suspended, wrongs) = {
+            let seen = fleet.state();
+            (seen.current.clone(), seen.suspended, seen.wrongs.clone())
+        };
+        assert_eq!((state, current.as_deref()), (wanted.0, Some(wanted.1)), "{at}");
+        assert!(!suspended && wrongs.is_empty(), "{at}: {wrongs:?}");
         let leases: Vec<String> = store.leases().await.unwrap().into_iter().map(|l| l.key).collect();
         assert_eq!(leases, [""; 0], "{at}");
         if whole.is_some() {

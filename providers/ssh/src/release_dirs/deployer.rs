@@ -19,9 +19,11 @@ pub struct ReleaseDirs {
     pub(super) config: ReleaseDirsConfig,
     base_dir: PathBuf,
     /// What is shipped, by the artifact's id and digest, and by the version where it is built: had once, not once for each host.
-    read: Arc<Mutex<HashMap<(String, String, String), Reading>>>,
+    read: Arc<Mutex<HashMap<Shipped, Reading>>>,
 }
 
+/// An artifact's id and digest, and the version.
+type Shipped = (String, String, String);
 type Reading = Arc<OnceCell<Arc<Cargo>>>;
 
 impl ReleaseDirs {

@@ -95,8 +95,8 @@ fn settings_that_make_no_sense() {
         AwsAutoScalingConfig::default().how(Replacement::Refresh(config))
     };
     let none = RollingConfig { batch: 0, ..RollingConfig::default() };
-    let mut suspends = AwsAutoScalingConfig::default();
-    suspends.suspend = Some(vec![ScalingProcess::InstanceRefresh]);
+    let suspend = Some(vec![ScalingProcess::InstanceRefresh]);
+    let suspends = AwsAutoScalingConfig { suspend, ..AwsAutoScalingConfig::default() };
     for (config, words) in [
         (refresh(|c| c.max_healthy_percent = 201), "max_healthy_percent"),
         (refresh(|c| (c.min_healthy_percent, c.max_healthy_percent) = (50, 160)), "100 apart"),

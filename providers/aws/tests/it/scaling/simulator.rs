@@ -406,7 +406,7 @@ impl World {
                 let mut out = String::new();
                 for r in self.refreshes.iter().rev().filter(wanted) {
                     let left = self.instances.iter().filter(|i| i.stays() && i.version != r.version).count();
-                    let percent = if r.whole == 0 { 0 } else { 100 * (r.whole - left.min(r.whole)) / r.whole };
+                    let percent = (100 * (r.whole - left.min(r.whole))).checked_div(r.whole).unwrap_or(0);
                     let _ = write!(
                         out,
                         "<member><InstanceRefreshId>{}</InstanceRefreshId><Status>{}</Status><StatusReason>{}</StatusReason>\
