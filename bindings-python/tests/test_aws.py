@@ -32,7 +32,9 @@ def client(name):
 ec2, asg, elb = client("ec2"), client("autoscaling"), client("elbv2")
 """
         python = TARGET / "moto/bin/python"
-        return subprocess.run([python, "-c", head + code], check=True, capture_output=True, text=True).stdout.strip()
+        done = subprocess.run([python, "-c", head + code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def client(self) -> aws.ClientConfig:
         return aws.ClientConfig(region="us-east-1", endpoint_url=self.url, max_attempts=1)
@@ -91,9 +93,9 @@ def test_a_target_group_takes_a_host_out_and_back(moto: Moto) -> None:
 
 def test_scaling_is_suspended_and_resumed(moto: Moto) -> None:
     moto.ask(
-        "ec2.create_launch_template(LaunchTemplateName='t', LaunchTemplateData={'ImageId': 'ami-12c6146b', 'InstanceType': 't3.small'})\n"
+        "ec2.create_launch_template(LaunchTemplateName='web', LaunchTemplateData={'ImageId': 'ami-12c6146b', 'InstanceType': 't3.small'})\n"
         "asg.create_auto_scaling_group(AutoScalingGroupName='web', MinSize=1, MaxSize=2, AvailabilityZones=['us-east-1a'],"
-        " LaunchTemplate={'LaunchTemplateName': 't', 'Version': '1'})"
+        " LaunchTemplate={'LaunchTemplateName': 'web', 'Version': '1'})"
     )
 
     def suspended() -> str:
