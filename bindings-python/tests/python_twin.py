@@ -116,6 +116,18 @@ def deployer(folder: Path, at: Dict[str, Any], inventory: towpath.Inventory) -> 
     take("deployer.follow", lambda: d.follow(job))
     take("deployer.cancel", lambda: d.cancel(job))
     take("deployer.probe_group", lambda: d.probe_group("web", inventory))
+    take("deployer.suspend", lambda: d.suspend("web"))
+    take("deployer.resume", lambda: d.resume("web"))
+    entry = {
+        "environment": "default",
+        "release": {"service": "web", "version": "v1"},
+        "outcome": "deployed",
+        "seen_healthy": True,
+        "run": "r1",
+        "started_at": 1,
+    }
+    take("deployer.record", lambda: d.record(host, towpath.types.Deployment.of(entry)))
+    take("deployer.recorded", lambda: d.recorded(host, "web"))
 
 
 def monitor(at: Dict[str, Any], inventory: towpath.Inventory) -> None:

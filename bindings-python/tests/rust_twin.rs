@@ -15,10 +15,10 @@ use towpath::pipeline::{
 };
 use towpath::rollout::RolloutControl;
 use towpath::{
-    Artifact, ArtifactKind, Backend, Balancer, Base, Check, CheckProbe, Configurator, Context, Deployer, Environment,
-    Gate, GroupJob, ImageBuilder, ImageDefinition, Inventory, Json, LogRecord, LogSink, Metric, Monitor, Notice,
-    Observation, Provenance, Provisioner, Registry, Release, Result, Setup, Severity, Silence, Target, TargetGroup,
-    Targets, Timestamp,
+    Artifact, ArtifactKind, Backend, Balancer, Base, Check, CheckProbe, Configurator, Context, Deployer, Deployment,
+    Environment, Gate, GroupJob, ImageBuilder, ImageDefinition, Inventory, Json, LogRecord, LogSink, Metric, Monitor,
+    Notice, Observation, Provenance, Provisioner, Registry, Release, Result, Setup, Severity, Silence, Target,
+    TargetGroup, Targets, Timestamp,
 };
 
 /// What came of each call, in order.
@@ -186,6 +186,19 @@ async fn deployer(b: &mut Bench, inventory: &Inventory) {
     b.notes.take("deployer.follow", d.follow(&b.cx, &job).await);
     b.notes.take("deployer.cancel", d.cancel(&b.cx, &job).await);
     b.notes.take("deployer.probe_group", d.probe_group(&b.cx, &group).await);
+    b.notes.take("deployer.suspend", d.suspend(&b.cx, "web").await);
+    b.notes.take("deployer.resume", d.resume(&b.cx, "web").await);
+    let entry: Deployment = serde_json::from_value(json!({
+        "environment": "default",
+        "release": { "service": "web", "version": "v1" },
+        "outcome": "deployed",
+        "seen_healthy": true,
+        "run": "r1",
+        "started_at": 1,
+    }))
+    .expect("an entry");
+    b.notes.take("deployer.record", d.record(&b.cx, &target, &entry).await);
+    b.notes.take("deployer.recorded", d.recorded(&b.cx, &target, "web").await);
 }
 
 async fn monitor(b: &mut Bench, inventory: &Inventory) {

@@ -85,6 +85,7 @@ def test_the_calls_did_something(both: Dict[str, Dict[str, Any]]) -> None:
     assert python["provisioner.apply again"]["ok"] == 0
     assert python["configurator.apply"]["ok"]["hosts"]["web-1"]["changed"] == 1
     assert python["deployer.stage"]["ok"] == {"changed": True}
+    assert python["deployer.recorded"]["ok"][0]["release"] == {"service": "web", "version": "v1"}
     assert python["monitor.assess fails"]["ok"]["kind"] == "fail"
     assert python["log_sink.append after close"]["error"]["kind"] == "invalid_input"
     assert python["engine.apply"]["ok"]["state"] == "done"

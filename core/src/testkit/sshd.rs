@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -115,6 +116,24 @@ impl Sshd {
         let out = child.wait_with_output().unwrap();
         assert!(out.status.success(), "{script}\n{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+    }
+
+    /// Has it read its configuration again, and waits until it greets: a connection that comes while it starts anew may be left without an
+    /// answer, and a second order meanwhile is lost.
+    pub fn reload(&self) {
+        self.sh("pkill -HUP -o -x sshd; sleep 0.5");
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.greets() {
+            assert!(Instant::now() < until, "sshd does not greet after it has read its configuration again");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn greets(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut first = [0; 4];
+        let limited = stream.set_read_timeout(Some(Duration::from_secs(2))).is_ok();
+        limited && stream.read_exact(&mut first).is_ok() && first == *b"SSH-"
     }
 
     /// The server as a [`Host`]: user `deploy`, its key and `known_hosts` given through the connector's options

@@ -153,7 +153,8 @@ async fn awkward_text_arrives() {
 #[tokio::test]
 async fn more_sessions_than_one_transport_carries() {
     let Some(sshd) = tokio::task::spawn_blocking(Sshd::start).await.unwrap() else { return };
-    sshd.sh("sed -i 's/^MaxSessions.*/MaxSessions 2/' /etc/ssh/sshd_config; pkill -HUP -o -x sshd; sleep 1");
+    sshd.sh("sed -i 's/^MaxSessions.*/MaxSessions 2/' /etc/ssh/sshd_config");
+    sshd.reload();
     let ssh = ssh();
     let cx = Context::new();
     let c = ssh.connect(&cx, &sshd.host("web1")).await.unwrap();

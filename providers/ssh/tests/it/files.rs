@@ -231,7 +231,8 @@ async fn gone(sshd: &Sshd, dir: &str, files: Files) {
 async fn without_an_sftp_server_commands_carry_files() {
     let Some(sshd) = own().await else { return };
     for how in ["mv /usr/lib/openssh/sftp-server /root/", "sed -i '/^Subsystem/d' /etc/ssh/sshd_config"] {
-        sshd.sh(&format!("{how}; pkill -HUP -o -x sshd; sleep 1"));
+        sshd.sh(how);
+        sshd.reload();
         let dir = dir(&sshd);
         let path = format!("{dir}/x");
         let c = connect(&sshd, "deploy", Files::Auto).await;
@@ -248,12 +249,11 @@ async fn without_an_sftp_server_commands_carry_files() {
 async fn an_account_that_runs_no_commands_gets_files_through_sftp() {
     let Some(sshd) = own().await else { return };
     sshd.sh("cat > /etc/ssh/towpath.d/sftp.conf <<'E'\nMatch User asks\n  ForceCommand internal-sftp\nE\n\
-             usermod -s /usr/sbin/nologin deploy; pkill -HUP -o -x sshd; sleep 1; mkdir -m 777 /srv/in");
+             usermod -s /usr/sbin/nologin deploy; mkdir -m 777 /srv/in");
     let cx = Context::new();
     // A login shell that refuses would refuse the SFTP server of a program, too.
-    sshd.sh(
-        "sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp|' /etc/ssh/sshd_config; pkill -HUP -o -x sshd; sleep 1",
-    );
+    sshd.sh("sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp|' /etc/ssh/sshd_config");
+    sshd.reload();
     for user in ["asks", "deploy"] {
         let c = connect(&sshd, user, Files::Auto).await;
         for content in ["one", "two"] {
@@ -278,8 +278,8 @@ async fn sftp_refuses_what_it_can_t_do_safely() {
     let error = c.put(&cx, Source::Bytes("x".into()), &path, &options).await;
     assert!(failed(error, ErrorKind::Unsupported, &path).message().contains("files: auto"));
     // Without posix-rename a file can be made, and not replaced in one step.
-    sshd.sh("sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp -P posix-rename|' /etc/ssh/sshd_config\n\
-             pkill -HUP -o -x sshd; sleep 1");
+    sshd.sh("sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp -P posix-rename|' /etc/ssh/sshd_config");
+    sshd.reload();
     let c = connect(&sshd, "deploy", Files::Sftp).await;
     put(&c, &path, "first").await.unwrap_or_else(|e| panic!("{}", e.report()));
     let error = failed(put(&c, &path, "second").await, ErrorKind::Unsupported, &path);
@@ -288,7 +288,8 @@ async fn sftp_refuses_what_it_can_t_do_safely() {
     // Of the two ways the one that works is taken.
     let c = connect(&sshd, "deploy", Files::Auto).await;
     for how in ["-P posix-rename", "-R"] {
-        sshd.sh(&format!("sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp {how}|' /etc/ssh/sshd_config; pkill -HUP -o -x sshd; sleep 1"));
+        sshd.sh(&format!("sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp {how}|' /etc/ssh/sshd_config"));
+        sshd.reload();
         put(&c, &path, how).await.unwrap_or_else(|e| panic!("{}", e.report()));
         put(&connect(&sshd, "deploy", Files::Auto).await, &path, how)
             .await

@@ -110,9 +110,9 @@ async fn a_certificate_of_a_user_stands_for_the_key() {
     keygen(&["-t", "ed25519", "-N", "", "-f"], &key);
     let public = std::fs::read_to_string(authority.with_extension("pub")).unwrap();
     sshd.sh(&format!(
-        "cat > /etc/ssh/ca.pub <<'E'\n{public}E\necho 'TrustedUserCAKeys /etc/ssh/ca.pub' > /etc/ssh/towpath.d/ca.conf\n\
-         pkill -HUP -o -x sshd; sleep 1"
+        "cat > /etc/ssh/ca.pub <<'E'\n{public}E\necho 'TrustedUserCAKeys /etc/ssh/ca.pub' > /etc/ssh/towpath.d/ca.conf"
     ));
+    sshd.reload();
     let error =
         Ssh::new(config()).connect(&Context::new(), &host(&sshd, Some(&key), "none")).await.expect_err("unsigned");
     assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.report());
@@ -188,7 +188,8 @@ async fn keyboard_interactive_gets_the_password() {
         error.report()
     );
     // A key, and then the password.
-    sshd.sh("echo 'AuthenticationMethods publickey,keyboard-interactive' >> /etc/ssh/towpath.d/pam.conf; pkill -HUP -o -x sshd; sleep 1");
+    sshd.sh("echo 'AuthenticationMethods publickey,keyboard-interactive' >> /etc/ssh/towpath.d/pam.conf");
+    sshd.reload();
     std::fs::write(&secret, Sshd::PASSWORD).unwrap();
     host.connection.options.insert("identity_file".into(), sshd.key().display().to_string().into());
     Ssh::new(config()).connect(&Context::new(), &host).await.unwrap_or_else(|e| panic!("{}", e.report()));

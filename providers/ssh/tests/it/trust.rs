@@ -114,8 +114,9 @@ async fn a_host_certificate_of_a_trusted_authority_is_accepted() {
         let certificate = std::fs::read_to_string(dir.path().join("host-cert.pub")).unwrap();
         sshd.sh(&format!(
             "cat > /etc/ssh/host-cert.pub <<'E'\n{certificate}E\n\
-             echo 'HostCertificate /etc/ssh/host-cert.pub' > /etc/ssh/towpath.d/cert.conf\npkill -HUP -o -x sshd; sleep 1"
+             echo 'HostCertificate /etc/ssh/host-cert.pub' > /etc/ssh/towpath.d/cert.conf"
         ));
+        sshd.reload();
     };
     let file = dir.path().join("known");
     std::fs::write(&file, format!("@cert-authority [127.0.0.1]:* {authority}\n")).unwrap();
