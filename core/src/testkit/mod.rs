@@ -42,6 +42,8 @@ mod openssh;
 #[cfg(feature = "testkit")]
 pub mod provisioner;
 #[cfg(feature = "testkit")]
+mod rebind;
+#[cfg(feature = "testkit")]
 pub mod reference;
 mod sshd;
 #[cfg(feature = "testkit")]
@@ -54,6 +56,8 @@ mod trial;
 pub use http_server::*;
 pub use moto::*;
 pub use openssh::*;
+#[cfg(feature = "testkit")]
+pub use rebind::rebind;
 pub use sshd::*;
 #[cfg(feature = "testkit")]
 pub use suite::{Act, Behaviour, Keep};

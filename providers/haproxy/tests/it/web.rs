@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towpath_core::Backend;
+use towpath_core::testkit::rebind;
 
 /// A backend that says its name: at once, or in answer to each request.
 pub(crate) struct Web {
@@ -19,17 +20,6 @@ pub(crate) struct Web {
     tasks: TaskTracker,
     pub(crate) served: Arc<AtomicUsize>,
     pub(crate) busy: Arc<AtomicUsize>,
-}
-
-/// Binds an address that was just given up. A child that was forked by another test at that moment holds it until it has become its program.
-async fn bind(at: SocketAddr) -> TcpListener {
-    for _ in 0..200 {
-        match TcpListener::bind(at).await {
-            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(Duration::from_millis(10)).await,
-            bound => return bound.unwrap(),
-        }
-    }
-    panic!("{at} is not given up");
 }
 
 impl Web {
@@ -42,7 +32,7 @@ impl Web {
     }
 
     pub(crate) async fn start(name: &str, at: SocketAddr, http: bool) -> Self {
-        let listener = bind(at).await;
+        let listener = rebind(at).await;
         let at = listener.local_addr().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let this = Self { at, stop, tasks, served: Arc::default(), busy: Arc::default() };

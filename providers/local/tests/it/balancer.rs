@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use towpath_core::testkit::rebind;
 use towpath_core::{Backend, BackendMode, Balancer, Context, ErrorKind};
 use towpath_local::{BalancerMode, LocalBalancer, LocalBalancerConfig};
 
@@ -22,16 +23,7 @@ impl Web {
     }
 
     async fn start_at(name: &'static str, at: SocketAddr) -> Self {
-        // One that was told to stop closes its port when its task runs next.
-        let listener = loop {
-            match TcpListener::bind(at).await {
-                Ok(listener) => break listener,
-                Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
-                    tokio::time::sleep(Duration::from_millis(1)).await
-                }
-                Err(e) => panic!("{e}"),
-            }
-        };
+        let listener = rebind(at).await;
         let this = Self {
             at: listener.local_addr().unwrap(),
             stop: tokio_util::sync::CancellationToken::new(),

@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towpath_core::Backend;
+use towpath_core::testkit::rebind;
 
 /// A backend that says its name. To `/hold` it does so in an answer without an end.
 pub(crate) struct Web {
@@ -20,24 +20,13 @@ pub(crate) struct Web {
     pub(crate) served: Arc<AtomicUsize>,
 }
 
-/// Binds an address that was just given up. A child that was forked by another test at that moment holds it until it has become its program.
-async fn bind(at: SocketAddr) -> TcpListener {
-    for _ in 0..200 {
-        match TcpListener::bind(at).await {
-            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(Duration::from_millis(10)).await,
-            bound => return bound.unwrap(),
-        }
-    }
-    panic!("{at} is not given up");
-}
-
 impl Web {
     pub(crate) async fn new(name: &str) -> Self {
         Self::start(name, "127.0.0.1:0".parse().unwrap()).await
     }
 
     async fn start(name: &str, at: SocketAddr) -> Self {
-        let listener = bind(at).await;
+        let listener = rebind(at).await;
         let at = listener.local_addr().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let this = Self { at, stop, tasks, served: Arc::default() };
