@@ -92,7 +92,6 @@ impl Rollout {
         let mut entries = self.ledger(cx, &release.service).await?;
         let found = self.ask_hosts(cx, crew, hosts, &states, &entries).await;
         entries.extend(found.iter().cloned());
-        entries.sort_by_key(|d| d.started_at);
         let ledger = Ledger::new(&entries, release);
         let known = ledger.is_known();
         let mut targets = Vec::new();
@@ -141,11 +140,10 @@ impl Rollout {
     }
 
     pub(super) async fn ledger(&self, cx: &Context, service: &str) -> Result<Vec<Deployment>> {
-        let Some(store) = self.store_of(cx) else { return Ok(Vec::new()) };
-        let mut entries = store.deployments(cx.environment(), service).await?;
-        // What was found on hosts came to the store later than it happened.
-        entries.sort_by_key(|d| d.started_at);
-        Ok(entries)
+        match self.store_of(cx) {
+            Some(store) => store.deployments(cx.environment(), service).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn probe_all(&self, cx: &Context, crew: &Crew<'_>, hosts: &[&Host]) -> Result<Vec<TargetState>> {

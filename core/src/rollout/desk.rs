@@ -321,7 +321,8 @@ async fn command_answer(
         ("TOWPATH_ASKED_AT", asked.0.to_string().as_str()),
     ]);
     let asked = ask(&cx.with_timeout(COMMAND_LIMIT), "core", "rollout", &mut command).await;
-    let shown = approval.command.join(" ");
+    // Its arguments may hold a token.
+    let shown = format!("the approval's command {program}");
     let done = match asked {
         Err(e) if e.kind() == ErrorKind::Timeout && !cx.is_cancelled() => {
             return Ok(Err(format!("{shown}: no answer within {} s; it is asked again", COMMAND_LIMIT.as_secs())));

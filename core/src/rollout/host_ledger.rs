@@ -5,9 +5,9 @@ use futures::future::BoxFuture;
 
 use crate::{Context, Deployment, Host, Json, Result, TargetState};
 
-use super::Rollout;
 use super::ledger::{content, detail};
 use super::target::{CALL_LIMIT, Crew, one_line, within};
+use super::{Rollout, validate_release};
 
 /// An entry as a host keeps it: whoever rules a host must not be able to have anything shipped from here by it, so it says what ran and
 /// how that went, and not what to ship.
@@ -29,6 +29,12 @@ fn as_of(host: &str, entry: Deployment) -> Deployment {
     // Entries of several hosts about one rollout are not one entry.
     entry.run = format!("{}@{host}", entry.run);
     entry
+}
+
+/// An entry without the values of known secrets: a reason is what tools have said.
+pub(super) fn masked(cx: &Context, entry: &Deployment) -> Deployment {
+    let reason = entry.reason.as_ref().map(|r| cx.masker().mask(r).into_owned());
+    Deployment { reason, ..entry.clone() }
 }
 
 impl Rollout {
@@ -61,7 +67,12 @@ impl Rollout {
                     cx.warn(format!("the ledger on {} can't be read: {}", host.name, one_line(&e)));
                     Vec::new()
                 });
-                let here = |d: &Deployment| d.environment == cx.environment() && d.release.service == crew.service;
+                // What no rollout could have written becomes part of no path here.
+                let here = |d: &Deployment| {
+                    d.environment == cx.environment()
+                        && d.release.service == crew.service
+                        && validate_release(&cx, &d.release).is_ok()
+                };
                 all.into_iter().filter(here).map(|d| as_of(&host.name, d)).collect()
             }));
         }
@@ -78,7 +89,7 @@ impl Rollout {
 
     /// Keeps an entry on each of its hosts. One that can't take it is warned of: the store has it.
     pub(super) async fn record_on_hosts(&self, cx: &Context, crew: &Crew<'_>, hosts: &[&Host], entry: &Deployment) {
-        let entry = &without_cargo(entry);
+        let entry = &without_cargo(&masked(cx, entry));
         let mut work: Vec<BoxFuture<'_, ()>> = Vec::new();
         for host in hosts {
             let (target, cx) = (crew.target(host), cx.for_host(&host.name));

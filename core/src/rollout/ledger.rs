@@ -39,8 +39,11 @@ pub(super) enum Standing {
 
 impl<'a> Ledger<'a> {
     pub(super) fn new(entries: &'a [Deployment], release: &'a Release) -> Self {
+        let mut entries: Vec<&Deployment> = entries.iter().collect();
+        // What this store has seen itself comes last, where the word counts that is said last: a host may claim any time.
+        entries.sort_by_key(|d| (origin(d).is_none(), d.started_at));
         Self {
-            entries: entries.iter().map(|d| (content_of(d), d)).collect(),
+            entries: entries.into_iter().map(|d| (content_of(d), d)).collect(),
             content: content(release),
             version: &release.version,
         }
@@ -48,8 +51,12 @@ impl<'a> Ledger<'a> {
 
     /// The newest clear word on a content: it was deployed, or it was rolled back.
     fn word(&self, content: &str) -> Option<&'a Deployment> {
+        self.word_among(content, |_| true)
+    }
+
+    fn word_among(&self, content: &str, counts: impl Fn(&Deployment) -> bool) -> Option<&'a Deployment> {
         let clear = |d: &Deployment| matches!(d.outcome, DeploymentOutcome::Deployed | DeploymentOutcome::RolledBack);
-        self.entries.iter().rev().find(|(c, d)| c == content && clear(d)).map(|(_, d)| *d)
+        self.entries.iter().rev().find(|(c, d)| c == content && clear(d) && counts(d)).map(|(_, d)| *d)
     }
 
     /// The release that the service runs by the ledger.
@@ -92,15 +99,16 @@ impl<'a> Ledger<'a> {
 
     /// The release that `host` goes back to: what ran there if that was seen healthy, else the last that was.
     pub(super) fn predecessor(&self, host: &str, before: Option<&str>) -> Option<&'a Release> {
+        // A host's word is good for that host only.
+        let trusted = |d: &Deployment| origin(d).is_none_or(|h| h == host);
         let healthy: Vec<&Deployment> = self
             .entries
             .iter()
             .rev()
             .filter(|(c, d)| {
-                let refused = self.word(c).is_some_and(|w| w.outcome == DeploymentOutcome::RolledBack);
-                // A host's word is good for that host only.
-                let trusted = origin(d).is_none_or(|h| h == host);
-                d.seen_healthy && *c != self.content && !refused && trusted
+                let word = self.word_among(c, trusted);
+                let refused = word.is_some_and(|w| w.outcome == DeploymentOutcome::RolledBack);
+                d.seen_healthy && *c != self.content && !refused && trusted(d)
             })
             .map(|(_, d)| *d)
             .collect();

@@ -7,6 +7,7 @@ use super::batches::Course;
 use super::begin::{Begin, Decision};
 use super::gates::Failure;
 use super::hooks::Occasion;
+use super::host_ledger::masked;
 use super::ledger::detail;
 use super::progress::Progress;
 use super::strategy::{Phase, When};
@@ -194,7 +195,7 @@ impl Rollout {
 
     pub(super) async fn record(&self, cx: &Context, entry: &Deployment) -> Result<()> {
         match self.store_of(cx) {
-            Some(store) => store.put_deployment(entry).await,
+            Some(store) => store.put_deployment(&masked(cx, entry)).await,
             None => Ok(()),
         }
     }

@@ -64,6 +64,6 @@ impl Rollout {
         entry.seen_healthy = false;
         entry.finished_at = Some(Timestamp::now());
         entry.reason = Some(why.to_owned());
-        store.put_deployment(&entry).await
+        self.record(cx, &entry).await
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use towpath_core::rollout::{RolloutOutcome, TargetOutcome};
-use towpath_core::{Artifact, ArtifactKind, Deployment, MemoryStore, Provenance, Release};
+use towpath_core::rollout::{Approval, Rolling, RolloutOutcome, TargetOutcome};
+use towpath_core::{
+    Artifact, ArtifactKind, Context, Deployment, DeploymentOutcome, MemoryStore, Provenance, Release, Secret, Timestamp,
+};
 
 use super::world::release;
 use super::{Desk, strategy};
@@ -85,6 +87,44 @@ async fn a_host_s_word_is_good_for_itself_only_and_ships_nothing() {
     }
     let kept: Vec<Deployment> = other.world.lock().hosts["b"].ledger.clone();
     assert!(kept.iter().all(|d| d.release.artifact.is_none() && d.release.env.is_empty()));
+}
+
+/// Neither by a time that is to come, nor by a name that is a path.
+#[tokio::test]
+async fn a_host_can_not_keep_another_one_from_going_back() {
+    let desk = Desk::of(&["a", "b"]);
+    desk.run(strategy(), "v1").await;
+    {
+        let mut world = desk.world.lock();
+        let a = world.hosts.get_mut("a").unwrap();
+        let mut refused = a.ledger.last().cloned().unwrap();
+        (refused.outcome, refused.started_at) = (DeploymentOutcome::RolledBack, Timestamp(u64::MAX));
+        let mut path = refused.clone();
+        (path.outcome, path.seen_healthy) = (DeploymentOutcome::Deployed, true);
+        path.release.version = "../../v1".into();
+        a.ledger.extend([refused, path]);
+        // What makes anybody ask it.
+        a.current = Some("v0".into());
+    }
+    desk.world.lock().broken.insert("v2".into());
+    let report = desk.run(strategy(), "v2").await;
+    assert_eq!(report.outcome, RolloutOutcome::RolledBack, "{report:?}");
+    assert!(asked(&desk).await == ["recorded a"] && desk.world.serving().values().all(|v| v == "v1"));
+    assert!(known(&desk).await.iter().all(|d| !d.release.version.contains('/')));
+}
+
+#[tokio::test]
+async fn no_secret_is_kept_in_a_reason() {
+    let desk = Desk::of(&["a"]);
+    let folder = tempfile::tempdir().unwrap();
+    let answer = folder.path().join("answer");
+    std::fs::write(&answer, "no because of hunter22secret").unwrap();
+    let cx = Context::builder().store(Arc::clone(&desk.store)).secret("p", Secret::new("hunter22secret")).build();
+    let asks = Rolling { approval: Some(Approval::ask("go?").file(&answer)), ..strategy() };
+    let report = desk.rollout(asks).run(&cx, &release("v1"), &desk.world.targets()).await.unwrap();
+    assert!(report.reason.unwrap().contains("refused by because of"));
+    let kept = format!("{:?} {:?}", known(&desk).await, desk.world.lock().hosts["a"].ledger);
+    assert!(kept.contains("refused by because of") && !kept.contains("hunter22secret"), "{kept}");
 }
 
 #[tokio::test]
