@@ -41,8 +41,17 @@ impl Patience {
 /// So many questions in a row may get no answer.
 const UNANSWERED: u32 = 5;
 
-fn is_passing(e: &Error) -> bool {
-    e.retry() == Retry::Later && matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+/// Questions in a row that got no answer: one that gets none for once ends no work of an hour.
+#[derive(Debug, Default)]
+pub(crate) struct Unanswered(u32);
+
+impl Unanswered {
+    /// Whether it is asked again after this failure.
+    pub(crate) fn bears(&mut self, e: &Error) -> bool {
+        let passing = e.retry() == Retry::Later && matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::Timeout);
+        self.0 += 1;
+        passing && self.0 <= UNANSWERED
+    }
 }
 
 /// What a look at something gave.
@@ -70,19 +79,15 @@ impl Wait<'_> {
         F: Future<Output = Result<Look<T>>>,
     {
         let until = Instant::now() + self.patience.limit();
-        let mut unanswered = 0;
+        let mut unanswered = Unanswered::default();
         loop {
             let state = match self.cx.guard(PROVIDER, self.operation, look()).await {
                 Ok(Look::Done(done)) => return Ok(done),
                 Ok(Look::NotYet(state)) => {
-                    unanswered = 0;
+                    unanswered = Unanswered::default();
                     state
                 }
-                // A question that gets no answer for once ends no build of an hour.
-                Err(e) if unanswered < UNANSWERED && is_passing(&e) => {
-                    unanswered += 1;
-                    e.message().to_owned()
-                }
+                Err(e) if unanswered.bears(&e) => e.message().to_owned(),
                 Err(e) => return Err(e),
             };
             if Instant::now() >= until {

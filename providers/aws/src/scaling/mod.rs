@@ -42,8 +42,6 @@ struct Job {
     group: String,
     /// The version of the launch template.
     version: i64,
-    /// The release.
-    release: String,
     /// Whether Auto Scaling does it.
     refresh: bool,
 }
@@ -149,20 +147,22 @@ impl AwsAutoScaling {
         let Replacement::Refresh(refresh) = &self.config.how else { return Ok(()) };
         let protected = seen.counted().filter(|m| m.protected).count();
         let standby = seen.members.iter().filter(|m| m.is_standby()).count();
-        match (refresh.protected, refresh.standby) {
-            (Some(Protected::Ignore), _) if protected > 0 => {
+        let waits = |n: usize, what: &str| {
+            cx.warn(format!(
+                "{n} instances of {} are {what}: the refresh waits for up to an hour for them",
+                place.group
+            ));
+        };
+        match refresh.protected {
+            Some(Protected::Ignore) if protected > 0 => {
                 let says = "instances that are protected from scaling in would keep the old release: take the protection away, or set `protected: refresh`";
                 return Err(at.error(ErrorKind::Conflict, says).with("protected", protected));
             }
-            (None | Some(Protected::Wait), _) if protected > 0 => cx.warn(format!(
-                "{protected} instances of {} are protected from scaling in: the refresh waits for up to an hour for them",
-                place.group
-            )),
-            (_, None | Some(Standby::Wait)) if standby > 0 => cx.warn(format!(
-                "{standby} instances of {} are in standby: the refresh waits for up to an hour for them",
-                place.group
-            )),
+            None | Some(Protected::Wait) if protected > 0 => waits(protected, "protected from scaling in"),
             _ => {}
+        }
+        if standby > 0 && matches!(refresh.standby, None | Some(Standby::Wait)) {
+            waits(standby, "in standby");
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl AwsAutoScaling {
                 (format!("{group}/{version}"), false)
             }
         };
-        let job = Job { group: group.to_owned(), version, release: release.version.clone(), refresh };
+        let job = Job { group: group.to_owned(), version, refresh };
         Ok(GroupJob { id, detail: serde_json::to_value(job).unwrap_or(Json::Null) })
     }
 
@@ -257,7 +257,7 @@ impl Deployer for AwsAutoScaling {
     }
 
     async fn follow(&self, cx: &Context, job: &GroupJob) -> Result<GroupState> {
-        let Job { group, version, refresh, .. } = Self::job("follow", job)?;
+        let Job { group, version, refresh } = Self::job("follow", job)?;
         let scaling = self.clients.scaling(cx, "follow").await?;
         let place = Place { scaling: &scaling, group: &group, operation: "follow" };
         if refresh {

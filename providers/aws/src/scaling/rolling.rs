@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use towpath_core::{Context, ErrorKind, EventKind, Result};
+use towpath_core::{Context, Error, ErrorKind, EventKind, Result};
 
 use super::config::RollingConfig;
 use super::group::{Member, Place, Seen, Template};
@@ -11,7 +11,7 @@ use super::next::{Moving, Step, next, progress};
 use crate::client::Balancing;
 use crate::tags::MOVING;
 use crate::target_group::healthy;
-use crate::wait::Patience;
+use crate::wait::{Patience, Unanswered};
 
 /// One replacement.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,10 @@ impl Replace<'_> {
     pub(super) async fn start(&self, cx: &Context, seen: &Seen, template: &Template, version: i64) -> Result<()> {
         // After a crash the number of before is the note's: what is wanted now may have room for a batch in it.
         let before = seen.tags.get(MOVING).and_then(|note| Moving::read(note));
+        let batch = i32::try_from(self.config.batch).unwrap_or(i32::MAX);
+        // More than a batch away, somebody has scaled the group since: an old note must not shrink it.
+        let near = |m: &Moving| (m.desired..=m.desired.saturating_add(batch)).contains(&seen.desired);
+        let before = before.filter(near);
         let moving = Moving { version, desired: before.map_or(seen.desired, |m| m.desired) };
         if self.config.surge && moving.desired > 0 && seen.max <= moving.desired {
             let at = self.place.scaling.at(self.place.operation, "UpdateAutoScalingGroup", self.place.group);
@@ -51,11 +55,23 @@ impl Replace<'_> {
     pub(super) async fn follow(&self, cx: &Context, version: i64) -> Result<()> {
         let place = &self.place;
         let (begun, limit) = (Instant::now(), Duration::from_secs(self.config.limit_s));
-        let (mut since, mut last) = (Instant::now(), None);
+        let (mut since, mut last, mut unanswered) = (Instant::now(), None, Unanswered::default());
         loop {
             cx.check(crate::PROVIDER, place.operation)?;
-            let seen = place.look(cx).await?;
-            let serving = self.serving(cx, &seen).await?;
+            let looked = async {
+                let seen = place.look(cx).await?;
+                let serving = self.serving(cx, &seen).await?;
+                Ok((seen, serving))
+            };
+            let (seen, serving) = match looked.await {
+                Ok(looked) => looked,
+                Err(e) if unanswered.bears(&e) => {
+                    cx.sleep(crate::PROVIDER, place.operation, self.patience.pause()).await?;
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            unanswered = Unanswered::default();
             let moving = seen.tags.get(MOVING).and_then(|note| Moving::read(note));
             let Some(moving) = moving.filter(|m| m.version == version) else {
                 // Ended before: by an earlier process, by a cancel, or for another release.
@@ -83,7 +99,7 @@ impl Replace<'_> {
                     }
                 }
                 Step::Wait if since.elapsed() > limit || begun.elapsed() > self.patience.limit() => {
-                    return Err(self.give_up(cx, &seen, &serving, since.elapsed()).await?);
+                    return Err(self.give_up(cx, &seen, &serving, since.elapsed()).await);
                 }
                 Step::Wait => {}
             }
@@ -92,13 +108,7 @@ impl Replace<'_> {
     }
 
     /// The new instances do not come into service: what was started in vain goes, and the group wants what it wanted before.
-    async fn give_up(
-        &self,
-        cx: &Context,
-        seen: &Seen,
-        serving: &BTreeSet<String>,
-        waited: Duration,
-    ) -> Result<towpath_core::Error> {
+    async fn give_up(&self, cx: &Context, seen: &Seen, serving: &BTreeSet<String>, waited: Duration) -> Error {
         let place = &self.place;
         let said = place.last_failure(cx).await;
         let stuck: Vec<&Member> = seen.counted().filter(|m| !serving.contains(&m.id)).collect();
@@ -112,8 +122,10 @@ impl Replace<'_> {
         if let Some(said) = said {
             error = error.caused_by(said);
         }
-        self.withdraw(cx).await?;
-        Ok(error)
+        match self.withdraw(cx).await {
+            Ok(()) => error,
+            Err(e) => error.with("left", format!("what was started in vain: {}", e.message())),
+        }
     }
 
     /// Ends a replacement where it is: what is not in service yet goes as far as it is more than was wanted before, and the note goes.

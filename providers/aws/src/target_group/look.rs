@@ -45,7 +45,7 @@ pub(super) struct Seen {
     /// `None`: it has left the group.
     pub(super) health: Option<Health>,
     pub(super) why: String,
-    /// towpath has drained it.
+    /// towpath has noted that it drains it.
     pub(super) drained: bool,
 }
 
@@ -70,9 +70,10 @@ impl Seen {
         matches!(self.health, Some(Health::Draining | Health::UnhealthyDraining))
     }
 
-    /// It gets no new requests because somebody wanted it so.
+    /// It gets no new requests. The note of a drain says nothing of that: a process may have died before it took the target out, or before
+    /// it took the note off again.
     pub(super) fn is_out(&self) -> bool {
-        self.drained || self.health.is_none() || self.is_busy()
+        self.health.is_none() || self.is_busy()
     }
 
     /// As far in service as it will get: healthy, or nobody checks it.

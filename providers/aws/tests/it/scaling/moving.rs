@@ -178,6 +178,27 @@ async fn a_replacement_goes_on_in_another_process() {
     assert_eq!((world.desired, world.fewest, world.amis().len()), (3, 3, 3));
 }
 
+/// Left by a move that nobody took up again; the group was scaled since.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_note_shrinks_no_group() {
+    let simulator = Simulator::start(4, 6);
+    simulator.world().tags.insert("towpath:moving".into(), "7 1".into());
+    moves(&deployer(&simulator, rolling()), &release("v1", "ami-00aa")).await.unwrap();
+    let world = simulator.world();
+    assert_eq!((world.desired, world.fewest, world.amis().len()), (4, 4, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_without_an_answer_ends_no_move() {
+    let simulator = Simulator::start(2, 4);
+    let deployer = deployer(&simulator, rolling());
+    let cx = Context::new();
+    let job = deployer.start(&cx, &group(), &release("v1", "ami-00aa")).await.unwrap();
+    // More than the SDK asks again by itself.
+    simulator.world().fails.push(("DescribeAutoScalingGroups".into(), 4, "ServiceUnavailable".into()));
+    assert_eq!(deployer.follow(&cx, &job).await.unwrap().current.as_deref(), Some("v1"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_move_stays_where_it_is() {
     for how in both() {

@@ -92,6 +92,23 @@ async fn instances_are_found_by_their_names() {
     assert_eq!(keys, [("i-0aa".to_owned(), 9090), ("i-0bb".to_owned(), 8080)]);
 }
 
+/// A process that dies between its note and taking the target out, or between bringing it back and the end of the note, leaves one that serves,
+/// and is told as such: nobody changes it while it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_alone_takes_nothing_out_of_service() {
+    let simulator = Simulator::start("ip");
+    let (cx, balancer) = (Context::new(), balancer(config(&simulator).target("web-1", "127.0.0.1")));
+    let one = backend("web-1", "127.0.0.1", 8080);
+    balancer.add(&cx, &one).await.unwrap();
+    simulator.world().tags.insert("towpath:drained/web-1".into(), "127.0.0.1 8080".into());
+    let mode = async || balancer.backends(&cx).await.unwrap()[0].mode;
+    assert_eq!(mode().await, BackendMode::Serving);
+    balancer.drain(&cx, "web-1").await.unwrap();
+    assert_eq!(mode().await, BackendMode::Draining);
+    balancer.add(&cx, &one).await.unwrap();
+    assert_eq!((mode().await, simulator.world().tags.len()), (BackendMode::Serving, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_mean_nothing_or_several_are_said() {
     let simulator = Simulator::start("instance");
