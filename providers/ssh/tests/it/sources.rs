@@ -64,7 +64,7 @@ fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
 
 fn git(dir: &Path, args: &[&str]) -> String {
     let names = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
-    let out = Command::new("git").args(names).args(args).current_dir(dir).output().unwrap();
+    let out = Command::new("git").args(names).args(args).current_dir(dir).env_remove("GIT_DIR").output().unwrap();
     assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
@@ -152,6 +152,18 @@ async fn a_revision_of_a_repository_is_its_tree() {
     says(&error, ErrorKind::ToolFailed, &["check the folder"]);
 }
 
+/// As in a hook, where Git names the hook's repository to all that it starts.
+#[test]
+fn a_hook_of_git_leads_nothing_astray() {
+    let hook = tempfile::tempdir().unwrap();
+    git(hook.path(), &["init", "-q", "--bare", "."]);
+    let inner = ["sources::a_revision_of_a_repository_is_its_tree", "--exact"];
+    let out = Command::new(std::env::current_exe().unwrap()).args(inner).env("GIT_DIR", hook.path()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    assert_eq!(git(hook.path(), &["for-each-ref"]), "", "nothing was fetched into the hook's repository");
+    assert_eq!(git(hook.path(), &["count-objects"]), "0 objects, 0 kilobytes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_makes_what_is_shipped_before_any_host_is_touched() {
     let Some(place) = Place::new().await else { return };
@@ -173,10 +185,12 @@ async fn a_build_makes_what_is_shipped_before_any_host_is_touched() {
     says(&error, ErrorKind::NotFound, &["did not make its `output`", "dist"]);
     let error = place.stage(build("true", "../dist"), &v1).await.unwrap_err();
     says(&error, ErrorKind::InvalidInput, &["build.output"]);
-    let mut slow = build("sleep 600", "dist");
+    let mut slow = build("sleep 600.0729 & sleep 600.0729; true", "dist");
     slow.build.as_mut().unwrap().limit_s = 1;
     let error = place.stage(slow, &v1).await.unwrap_err();
     says(&error, ErrorKind::Timeout, &["build.limit_s"]);
+    let left = Command::new("pgrep").args(["-f", "sleep 600.0729"]).output().unwrap();
+    assert!(left.stdout.is_empty(), "what the build started is gone, too");
     let unknown = Release { version: "v9".into(), ..plain.clone() };
     let error = place.stage(place.config(), &unknown).await.unwrap_err();
     says(&error, ErrorKind::InvalidInput, &["no artifact", "no `build`", "version=v9"]);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
-use towpath_core::local_tool::ask;
+use towpath_core::local_tool::{Mark, ask};
 use towpath_core::{Context, ErrorKind, EventKind, Release, Result};
 
 use super::super::{PROVIDER, error};
 use super::{Fetched, folder, tree};
+use crate::random_name;
 
 /// A command on this machine that makes what is shipped, once for each rollout. Its folder is the artifact's tree, unpacked, or that of the
 /// pipeline file where the release has no artifact. It finds the release's `TOWPATH_SERVICE` and `TOWPATH_VERSION` in its environment.
@@ -114,11 +115,18 @@ async fn command(cx: &Context, build: &BuildStep, release: &Release, source: &Pa
     let mut command = Command::new(program);
     command.args(arguments).current_dir(source);
     command.env("TOWPATH_SERVICE", &release.service).env("TOWPATH_VERSION", &release.version);
+    // What a build has started goes with it when it is ended from here.
+    let mark = Mark::new("TOWPATH_BUILD", random_name());
+    mark.put_on(&mut command);
     let limited = cx.with_timeout(Duration::from_secs(build.limit_s));
     let failed = |kind, says: &str| {
         error(kind, "stage", says).with("command", build.run.join(" ")).with("version", &release.version)
     };
-    let done = ask(&limited, PROVIDER, "stage", &mut command).await.map_err(|e| match e.kind() {
+    let done = ask(&limited, PROVIDER, "stage", &mut command).await;
+    if done.is_err() {
+        mark.kill_all().await;
+    }
+    let done = done.map_err(|e| match e.kind() {
         ErrorKind::Timeout => failed(ErrorKind::Timeout, "the build took longer than `build.limit_s`").caused_by(e),
         _ => e,
     })?;

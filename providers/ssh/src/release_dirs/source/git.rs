@@ -34,7 +34,7 @@ impl<'a> Revision<'a> {
         let Some((scheme, place)) = repository.split_once("://") else {
             return invalid("the repository is an address: `git+https://...`, `git+ssh://...`, `git+file:///...`");
         };
-        if !["https", "http", "ssh", "git", "file"].contains(&scheme) || place.is_empty() {
+        if !["https", "http", "ssh", "git", "file"].contains(&scheme) || place.is_empty() || place.starts_with('-') {
             return invalid("the repository's address begins with `https://`, `ssh://`, `git://` or `file://`");
         }
         let user = place.split('/').next().and_then(|host| host.rsplit_once('@')).map(|(user, _)| user);
@@ -60,6 +60,26 @@ impl<'a> Revision<'a> {
     }
 }
 
+/// Variables by which Git works in another place than its folder. Source: `git rev-parse --local-env-vars`.
+const ELSEWHERE: [&str; 16] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_COUNT",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_QUARANTINE_PATH",
+];
+
 struct Git<'a> {
     cx: &'a Context,
     dir: &'a Path,
@@ -71,6 +91,10 @@ impl Git<'_> {
     async fn run(&self, args: &[&str]) -> Result<Result<String, String>> {
         let mut command = Command::new("git");
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").current_dir(self.dir);
+        // Where this runs in a hook of Git, these name the hook's repository, and what is fetched would go there.
+        for name in ELSEWHERE {
+            command.env_remove(name);
+        }
         // Whatever hooks and addresses that run programs this machine is set up with: not for this.
         command.args(["-c", "protocol.ext.allow=never", "-c", "core.hooksPath=/dev/null"]).args(args);
         let done = ask(self.cx, PROVIDER, "stage", &mut command).await?.map_err(|e| {
@@ -162,6 +186,7 @@ mod tests {
             ("a.example/web#v1", "is an address"),
             ("ext::sh -c x#v1", "is an address"),
             ("ext://sh#v1", "begins with"),
+            ("ssh://-oProxyCommand=x/y#v1", "begins with"),
             ("https://user:token@a.example/web#v1", "no passwords"),
             ("https://token@a.example/web#v1", "no passwords"),
             ("ssh://git:word@a.example/web#v1", "no passwords"),

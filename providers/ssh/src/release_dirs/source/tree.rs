@@ -47,7 +47,5 @@ pub(super) fn unpack(archive: &Path, packed: bool, to: &Path) -> io::Result<()> 
     let file = io::BufReader::new(File::open(archive)?);
     let reader: Box<dyn io::Read> =
         if packed { Box::new(zstd::stream::read::Decoder::new(file)?) } else { Box::new(file) };
-    let mut archive = tar::Archive::new(reader);
-    archive.set_preserve_permissions(true);
-    archive.unpack(to)
+    tar::Archive::new(reader).unpack(to)
 }

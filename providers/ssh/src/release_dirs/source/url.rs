@@ -40,7 +40,8 @@ pub(super) async fn fetch(cx: &Context, url: &str, digest: &str, to: &Path) -> R
     use super::super::PROVIDER;
 
     let name = check(url, digest)?.to_owned();
-    let message = format!("fetching {url}");
+    // A query may be a signature.
+    let message = format!("fetching {}", url.split('?').next().unwrap_or_default());
     cx.emit(towpath_core::EventKind::Progress { message, done: None, total: None });
     let (from, path) = (url.to_owned(), to.join("artifact"));
     let file = path.clone();
