@@ -195,7 +195,9 @@ async fn dial(cx: &Context, settings: &Settings, jump: Option<Arc<Slot>>) -> Res
     if let Some(Proxy::Command(command)) = &settings.proxy {
         return through_command(command);
     }
-    let stream = connect(settings).await.map_err(|e| unreachable("nobody answers").caused_by(e))?;
+    let stream = connect(settings).await.map_err(|e| {
+        unreachable("nobody answers: is the host up, and does sshd listen at this address and port?").caused_by(e)
+    })?;
     let _ = stream.set_nodelay(true);
     Ok(Box::new(stream))
 }
