@@ -35,13 +35,21 @@ pub trait Deployer: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// What [`record`](Self::record) kept of a service on the target, oldest first, for all environments. Nothing, as here, is a
-    /// success.
+    /// What [`record`](Self::record) kept of a service on the target, oldest first, at least for the context's environment. Nothing, as
+    /// here, is a success.
     async fn recorded(&self, _cx: &Context, _target: &Target, _service: &str) -> Result<Vec<Deployment>> {
         Ok(Vec::new())
     }
 
     /// Starts moving a whole group to a release, and gives a handle that can be followed after a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), [`NotFound`](crate::ErrorKind::NotFound),
+    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists), [`Conflict`](crate::ErrorKind::Conflict) (another move is under way),
+    /// [`Denied`](crate::ErrorKind::Denied), [`Unsupported`](crate::ErrorKind::Unsupported) and
+    /// [`ToolMissing`](crate::ErrorKind::ToolMissing) say that nothing of the group was moved: it is not taken back. After any other it
+    /// is.
     async fn start(&self, cx: &Context, group: &TargetGroup, release: &Release) -> Result<GroupJob>;
 
     /// Waits for a group's job, emitting its progress.

@@ -8,7 +8,6 @@ mod begin;
 mod blue_green;
 mod control;
 mod desk;
-mod freeze;
 mod gates;
 mod group;
 mod hooks;

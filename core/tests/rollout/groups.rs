@@ -7,14 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use towpath_core::pipeline::Pipeline;
-use towpath_core::rollout::{Rolling, Rollout, RolloutOutcome};
+use towpath_core::rollout::{
+    Approval, Hook, HookRun, Phase, Rolling, Rollout, RolloutOutcome, RolloutReport, TargetOutcome,
+};
 use towpath_core::testkit::reference::Nowhere;
 use towpath_core::{
-    Capabilities, Connector, Context, Deployer, Error, ErrorKind, GroupJob, GroupState, Inventory, Json, MemoryStore,
-    Preflight, Registry, Release, Result, RunState, Staged, Store, Target, TargetGroup, TargetState, Targets, Undo,
+    Capabilities, Connector, Context, Deployer, DeploymentOutcome, Error, ErrorKind, GroupJob, GroupState, Host,
+    Inventory, Json, MemoryStore, Preflight, Registry, Release, Result, RunState, Staged, Store, Target, TargetGroup,
+    TargetState, Targets, Undo,
 };
 
 use super::crash::{run_dying, run_with};
+use super::hooks::Heard;
 use super::world::release;
 
 /// A group in memory, that notices what must not happen.
@@ -30,6 +34,8 @@ struct State {
     wrongs: Vec<String>,
     /// Every `resume` fails.
     stuck: bool,
+    /// Every start fails so.
+    refuses: Option<ErrorKind>,
     cancelled: bool,
 }
 
@@ -44,6 +50,10 @@ impl Fleet {
         if !state.suspended {
             state.wrongs.push(format!("{what} while nothing was suspended"));
         }
+    }
+
+    fn rollout(&self, strategy: Rolling) -> Rollout {
+        Rollout::new(Arc::new(self.clone()), strategy)
     }
 
     fn registry(&self) -> Arc<Registry> {
@@ -82,6 +92,9 @@ impl Deployer for Fleet {
 
     async fn start(&self, _: &Context, _: &TargetGroup, release: &Release) -> Result<GroupJob> {
         self.moves("a start");
+        if let Some(kind) = self.state().refuses {
+            return Err(Error::new(kind, "fleet", "start", "not this one"));
+        }
         self.state().jobs += 1;
         Ok(GroupJob { id: release.version.clone(), detail: Json::Null })
     }
@@ -222,4 +235,79 @@ async fn a_cancel_resumes_it_and_a_resume_that_fails_leaves_a_lease() {
     assert!(fleet.state().suspended);
     let leases: Vec<String> = store.leases().await.unwrap().into_iter().map(|l| l.key).collect();
     assert_eq!(leases, ["freeze/default/web"], "for whoever comes next");
+}
+
+/// A group of one known host, that runs v1.
+async fn running_v1() -> (Fleet, Arc<dyn Store>) {
+    let (fleet, store) = (Fleet::default(), Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+    assert_eq!(roll(&store, fleet.rollout(Rolling::default()), "v1").await.outcome, RolloutOutcome::Deployed);
+    (fleet, store)
+}
+
+async fn roll(store: &Arc<dyn Store>, rollout: Rollout, version: &str) -> RolloutReport {
+    let hosts = vec![Host { name: "i-1".into(), ..Host::default() }];
+    let targets = Targets::new(Inventory { hosts, ..Inventory::default() }, Arc::new(Nowhere));
+    let cx = Context::builder().store(Arc::clone(store)).build();
+    rollout.run(&cx, &release(version), &targets).await.unwrap()
+}
+
+/// Jobs until now, and what the ledger says of v2.
+async fn seen(fleet: &Fleet, store: &Arc<dyn Store>) -> (usize, Option<DeploymentOutcome>) {
+    let entries = store.deployments("default", "web").await.unwrap();
+    (fleet.state().jobs, entries.iter().rfind(|d| d.release.version == "v2").map(|d| d.outcome))
+}
+
+/// An image that is not there, or somebody else's move under way: going "back" would replace instances for nothing, and the
+/// release would be refused from then on.
+#[tokio::test]
+async fn a_group_that_was_not_touched_is_not_taken_back_and_the_release_may_come_again() {
+    let answer = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(answer.path(), "no\n").unwrap();
+    let (call, heard) = (HookRun::function, Heard::new());
+    let hooked = Rolling::default().hook(Hook::before(Phase::Rollout, call("migrate")).undo(call("unmigrate")));
+    let asks = Rolling::default().approval(Approval::ask("go?").file(answer.path()).limit_s(5.0));
+    let not_started = "it could not be started: fleet start: not this one";
+    let cases = [
+        (hooked.clone(), Some(ErrorKind::NotFound), "", not_started),
+        (Rolling::default(), Some(ErrorKind::Conflict), "", not_started),
+        (asks, None, "", "no"),
+        (hooked, None, "migrate", "the hook before rollout failed"),
+    ];
+    for (strategy, refuses, failing, why) in cases {
+        let (fleet, store) = running_v1().await;
+        fleet.state().refuses = refuses;
+        let hooks = strategy.hooks.len();
+        let rollout = heard.with(fleet.rollout(strategy), &["migrate", "unmigrate"], failing);
+        let report = roll(&store, rollout, "v2").await;
+        let reason = report.reason.clone().unwrap_or_default();
+        assert_eq!(report.outcome, RolloutOutcome::Failed, "{report:?}");
+        let calls = ["migrate web v1->v2 -", "unmigrate web v1->v2 -"];
+        assert_eq!(heard.lines(), calls[..2 * hooks], "what hooks did is taken back");
+        assert!(reason.contains(why) && reason.ends_with("the group was not touched"), "{reason}");
+        let target = &report.targets[0];
+        assert_eq!((target.state, target.version.as_deref()), (TargetOutcome::Untouched, Some("v1")), "{report:?}");
+        assert_eq!(seen(&fleet, &store).await, (1, Some(DeploymentOutcome::Failed)), "{why}");
+        assert!(!fleet.state().suspended);
+        fleet.state().refuses = None;
+        assert_eq!(
+            roll(&store, fleet.rollout(Rolling::default()), "v2").await.outcome,
+            RolloutOutcome::Deployed,
+            "{why}"
+        );
+    }
+}
+
+/// An answer that did not come says nothing: it may have begun.
+#[tokio::test]
+async fn a_start_of_which_nobody_knows_is_taken_back() {
+    let (fleet, store) = running_v1().await;
+    fleet.state().refuses = Some(ErrorKind::Unreachable);
+    let report = roll(&store, fleet.rollout(Rolling::default()), "v2").await;
+    let reason = report.reason.clone().unwrap_or_default();
+    assert_eq!(
+        (report.outcome, report.targets[0].state),
+        (RolloutOutcome::Failed, TargetOutcome::Failed),
+        "{report:?}"
+    );
+    assert!(reason.contains("the rollback failed: it could not be started"), "{reason}");
 }

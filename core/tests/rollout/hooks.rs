@@ -25,21 +25,21 @@ impl StepFunction for Note {
     }
 }
 
-struct Heard(Arc<Mutex<Vec<String>>>);
+pub struct Heard(Arc<Mutex<Vec<String>>>);
 
 impl Heard {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(Arc::default())
     }
 
-    fn with(&self, rollout: Rollout, names: &[&'static str], failing: &str) -> Rollout {
+    pub fn with(&self, rollout: Rollout, names: &[&'static str], failing: &str) -> Rollout {
         names.iter().fold(rollout, |rollout, name| {
             let note = Note { name, heard: Arc::clone(&self.0), fails: *name == failing };
             rollout.function(*name, FunctionEntry::new(note))
         })
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }

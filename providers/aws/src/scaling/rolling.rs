@@ -38,7 +38,12 @@ impl Replace<'_> {
             return Err(at.error(ErrorKind::InvalidInput, says).with("desired", moving.desired).with("max", seen.max));
         }
         self.place.mark(MOVING, &moving.note()).await?;
-        self.place.set_template(cx, template, version).await
+        let done = self.place.set_template(cx, template, version).await;
+        if done.as_ref().is_err_and(|e| e.kind() == ErrorKind::Denied) {
+            // It was not done, so nothing is moved. Who may not do this either leaves a note, which the next move replaces.
+            let _ = self.place.unmark(MOVING).await;
+        }
+        done
     }
 
     /// The instances that get requests.

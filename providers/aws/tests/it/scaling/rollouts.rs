@@ -90,6 +90,34 @@ async fn a_bad_release_goes_back_and_scaling_is_resumed() {
     }
 }
 
+/// An AMI that is not there, or a permission that is missing: to go "back" would replace every instance for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_can_not_be_started_replaces_nothing_and_may_come_again() {
+    for how in both() {
+        let desk = Desk::new(2, 4);
+        assert_eq!(desk.run(how.clone(), "v1", "ami-00aa").await.outcome, RolloutOutcome::Deployed);
+        let starts = ["StartInstanceRefresh", "UpdateAutoScalingGroup"];
+        let begun = || starts.map(|call| desk.simulator.count(call)).iter().sum::<usize>();
+        let before = begun();
+        let fails = |report: towpath_core::rollout::RolloutReport, why: &str| {
+            let reason = report.reason.clone().unwrap_or_default();
+            assert_eq!(report.outcome, RolloutOutcome::Failed, "{report:?}");
+            assert!(reason.contains(why) && reason.ends_with("the group was not touched"), "{reason}");
+        };
+        fails(desk.run(how.clone(), "v2", "ami-0404").await, "there is no such AMI in this region");
+        assert_eq!(begun(), before, "nothing was started");
+        let denied = starts.map(|call| (call.to_owned(), 1, "AccessDenied".to_owned()));
+        desk.simulator.world().fails.extend(denied);
+        fails(desk.run(how.clone(), "v2", "ami-00bb").await, "it could not be started");
+        assert_eq!(begun(), before + 1, "it was asked once, in vain");
+        desk.simulator.world().fails.clear();
+        assert!(desk.simulator.world().tags.is_empty(), "{:?}", desk.simulator.world().tags);
+        assert_eq!(desk.simulator.world().amis(), ["ami-00aa"; 2]);
+        assert_eq!(desk.run(how.clone(), "v2", "ami-00bb").await.outcome, RolloutOutcome::Deployed);
+        assert_eq!(desk.simulator.world().amis(), ["ami-00bb"; 2]);
+    }
+}
+
 /// Killed while Auto Scaling works: a sweep resumes scaling, and the run goes on with the same refresh.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_leaves_a_lease_whose_undo_resumes_scaling() {

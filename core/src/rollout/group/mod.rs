@@ -1,14 +1,20 @@
+//! Supervises a deployer that moves a whole group by itself.
+
+mod freeze;
+mod job;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, Change, Context, Deployment, DeploymentOutcome, ErrorKind, GroupJob, GroupState, Host, Plan, Release,
-    Result, TargetGroup, Timestamp,
+    Action, Change, Context, Deployment, DeploymentOutcome, ErrorKind, GroupState, Host, Plan, Release, Result,
+    TargetGroup, Timestamp,
 };
 
+use self::job::{Begun, stopped};
 use super::batches::Course;
 use super::begin::{Decision, rollout_id};
 use super::gates::{Failure, Judged};
@@ -29,24 +35,26 @@ struct GroupBegin {
     back_to: Option<Release>,
 }
 
-/// A started job; `None`: the crash took its id, or it was over by then.
-#[derive(Debug, Serialize, Deserialize)]
-struct Started {
-    job: Option<GroupJob>,
-    failure: Option<String>,
-}
-
-/// What came of a start.
-enum Begun {
-    Failed(String),
-    /// How its job ended.
-    Ended(Result<GroupState, String>),
-}
-
 /// How moving a group ended. Journalled, so that a failure is not tried again by a resumed run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Moved {
     failure: Option<Failure>,
+    /// It failed before anything of the group was moved.
+    #[serde(default)]
+    untouched: bool,
+}
+
+/// Why a rollout of a group goes back.
+struct Fell {
+    failure: Failure,
+    /// Nothing of the group was moved.
+    untouched: bool,
+}
+
+impl Fell {
+    fn before_it_moved(failure: impl Into<Failure>) -> Self {
+        Self { failure: failure.into(), untouched: true }
+    }
 }
 
 impl Rollout {
@@ -78,9 +86,9 @@ impl Rollout {
                 crew.desk
                     .open(&rollout_id(&begin.run, release, begin.started_at), begin.from.as_deref(), hosts.len())
                     .await?;
-                let failure = self.group_onward(cx, &begin, release, crew, &hosts).await;
+                let fell = self.group_onward(cx, &begin, release, crew, &hosts).await;
                 let calm = cx.shielded();
-                match failure {
+                match fell {
                     Ok(None) => {
                         (state, version) = (TargetOutcome::Updated, Some(release.version.clone()));
                         RolloutOutcome::Deployed
@@ -91,10 +99,13 @@ impl Rollout {
                         RolloutOutcome::Cancelled
                     }
                     Err(e) => return Err(e),
-                    Ok(Some(failure)) => {
-                        let (outcome, reason) = self.group_back(&calm, &begin, release, crew, &hosts, failure).await?;
+                    Ok(Some(fell)) => {
+                        let untouched = fell.untouched;
+                        let (outcome, reason) = self.group_back(&calm, &begin, release, crew, &hosts, fell).await?;
                         report.reason = Some(reason);
-                        if outcome == RolloutOutcome::RolledBack {
+                        if untouched {
+                            // As it was: `state` and `version` say so.
+                        } else if outcome == RolloutOutcome::RolledBack {
                             (state, version) =
                                 (TargetOutcome::RolledBack, begin.back_to.as_ref().map(|r| r.version.clone()));
                         } else {
@@ -142,7 +153,7 @@ impl Rollout {
         Ok(report)
     }
 
-    /// Hooks, the question, the move. Gives why it failed.
+    /// Hooks, the question, the move. Gives why it goes back.
     async fn group_onward(
         &self,
         cx: &Context,
@@ -150,22 +161,24 @@ impl Rollout {
         release: &Release,
         crew: &Crew<'_>,
         hosts: &[Host],
-    ) -> Result<Option<Failure>> {
+    ) -> Result<Option<Fell>> {
         let of = Occasion { release, from: begin.from.as_deref(), host: None, forth: true };
         if let Some(why) = crew.hooks(cx, When::Before, Phase::Rollout, of).await? {
-            return Ok(Some(why.into()));
+            return Ok(Some(Fell::before_it_moved(why)));
         }
         if let Some(approval) = &self.strategy.approval {
             match self.approved(cx, "rollout", approval, release, crew).await? {
                 Course::Well => {}
-                Course::Failed(failure) => return Ok(Some(failure)),
+                Course::Failed(failure) => return Ok(Some(Fell::before_it_moved(failure))),
                 Course::Stopped(why) => return Err(stopped(why)),
             }
         }
-        if let Some(failure) = self.move_group(cx, "update", release, crew, hosts).await? {
-            return Ok(Some(failure));
+        let moved = self.move_group(cx, "update", release, crew, hosts).await?;
+        if let Some(failure) = moved.failure {
+            return Ok(Some(Fell { failure, untouched: moved.untouched }));
         }
-        Ok(crew.hooks(cx, When::After, Phase::Rollout, of).await?.map(Failure::from))
+        let after = crew.hooks(cx, When::After, Phase::Rollout, of).await?;
+        Ok(after.map(|why| Fell { failure: why.into(), untouched: false }))
     }
 
     pub(super) async fn plan_group(&self, cx: &Context, release: &Release, crew: &Crew<'_>) -> Result<Plan> {
@@ -225,7 +238,7 @@ impl Rollout {
         })
     }
 
-    /// Moves the group and judges it. Gives why it failed, or `None`.
+    /// Moves the group and judges it.
     async fn move_group(
         &self,
         cx: &Context,
@@ -233,121 +246,27 @@ impl Rollout {
         release: &Release,
         crew: &Crew<'_>,
         hosts: &[Host],
-    ) -> Result<Option<Failure>> {
-        let moved: Moved = cx
-            .effect_idempotent(key, &release.version, |cx| async move {
-                let frozen = match self.freeze(&cx, crew).await? {
-                    Ok(frozen) => frozen,
-                    Err(why) => return Ok(Moved { failure: Some(why.into()) }),
-                };
-                let end = self.start_and_follow(&cx, release, crew).await;
-                // Where nothing can be written any more, the lease's undo is what switches it on.
-                if let Some(frozen) = frozen
-                    && !end.as_ref().is_err_and(fatal)
-                {
-                    self.thaw(&cx, crew, frozen).await?;
-                }
-                let state = match end? {
-                    Begun::Failed(why) => return Ok(Moved { failure: Some(why.into()) }),
-                    Begun::Ended(state) => state,
-                };
-                Ok(Moved { failure: self.judge(&cx, state, release, crew, hosts).await? })
-            })
-            .await?;
-        Ok(moved.failure)
-    }
-
-    async fn start_and_follow(&self, cx: &Context, release: &Release, crew: &Crew<'_>) -> Result<Begun> {
-        let started = self.start(cx, release, crew).await?;
-        if let Some(why) = started.failure {
-            return Ok(Begun::Failed(why));
-        }
-        say(cx, "follow", &release.version, "");
-        Ok(Begun::Ended(match &started.job {
-            Some(job) => self.follow(cx, job, crew).await?,
-            None => self.wait_still(cx, crew).await.map_err(|e| one_line(&e)),
-        }))
-    }
-
-    async fn start(&self, cx: &Context, release: &Release, crew: &Crew<'_>) -> Result<Started> {
-        cx.check("core", "rollout")?;
-        let group = self.group(crew);
-        // Not stopped by a cancel: a start whose answer is thrown away is a job that nobody can end.
-        cx.shielded()
-            .effect(
-                "start",
-                serde_json::json!({ "group": group.name, "version": release.version }),
-                |cx| async move {
-                    say(&cx, "start", &release.version, "");
-                    let group = &group;
-                    let job =
-                        within(&cx, CALL_LIMIT, |cx| async move { self.deployer.start(&cx, group, release).await })
-                            .await;
-                    Ok(match job {
-                        Ok(job) => Started { job: Some(job), failure: None },
-                        Err(e) => {
-                            Started { job: None, failure: Some(format!("it could not be started: {}", one_line(&e))) }
-                        }
-                    })
-                },
-                |cx| async move {
-                    // The crash took the job's id. A job under way can only be waited for; a still group tells by its version.
-                    let state = self.wait_still(&cx, crew).await?;
-                    let there = state.current.as_deref() == Some(release.version.as_str());
-                    Ok(there.then_some(Started { job: None, failure: None }))
-                },
-            )
-            .await
-    }
-
-    /// Follows a job to its end; on a cancel it asks the system to stop it, and waits until it has.
-    async fn follow(&self, cx: &Context, job: &GroupJob, crew: &Crew<'_>) -> Result<Result<GroupState, String>> {
-        let done = match crew.desk.unless_ended(async { Ok(self.deployer.follow(cx, job).await) }).await? {
-            Ok(done) => done,
-            Err(end) => {
-                let rest = self.end_job(cx, job).await?;
-                return match Course::ended(end) {
-                    Course::Stopped(why) => Err(stopped(format!("{why}; {rest}"))),
-                    Course::Failed(failure) => Ok(Err(format!("{}; {rest}", failure.reason))),
-                    Course::Well => Ok(Err(rest)),
-                };
+    ) -> Result<Moved> {
+        cx.effect_idempotent(key, &release.version, |cx| async move {
+            let frozen = match self.freeze(&cx, crew).await? {
+                Ok(frozen) => frozen,
+                Err(why) => return Ok(Moved { failure: Some(why.into()), untouched: true }),
+            };
+            let end = self.start_and_follow(&cx, release, crew).await;
+            // Where nothing can be written any more, the lease's undo is what switches it on.
+            if let Some(frozen) = frozen
+                && !end.as_ref().is_err_and(fatal)
+            {
+                self.thaw(&cx, crew, frozen).await?;
             }
-        };
-        match done {
-            Err(_) if cx.is_cancelled() => {
-                let rest = self.end_job(cx, job).await?;
-                Err(crate::Error::new(ErrorKind::Cancelled, "core", "rollout", format!("cancelled; {rest}")))
-            }
-            Ok(state) => Ok(Ok(state)),
-            Err(e) => Ok(Err(one_line(&e))),
-        }
-    }
-
-    /// Asks the system to stop a job, and waits until it has. Says how that went.
-    async fn end_job(&self, cx: &Context, job: &GroupJob) -> Result<String> {
-        let calm = cx.shielded();
-        within(&calm, CALL_LIMIT, |cx| async move { self.deployer.cancel(&cx, job).await })
-            .await
-            .map_err(|e| e.with("still_running", &job.id))?;
-        let end = within(&calm, STOP_LIMIT, |cx| async move { self.deployer.follow(&cx, job).await }).await;
-        Ok(match end {
-            Ok(_) => "its job was stopped".to_owned(),
-            Err(e) if matches!(e.kind(), ErrorKind::Timeout | ErrorKind::Unreachable) => {
-                format!("its job {} may still run: {}", job.id, one_line(&e))
-            }
-            // What systems say of a job that was stopped.
-            Err(e) => format!("its job has ended: {}", one_line(&e)),
+            let state = match end? {
+                Begun::Refused(why) => return Ok(Moved { failure: Some(why.into()), untouched: true }),
+                Begun::Failed(why) => return Ok(Moved { failure: Some(why.into()), untouched: false }),
+                Begun::Ended(state) => state,
+            };
+            Ok(Moved { failure: self.judge(&cx, state, release, crew, hosts).await?, untouched: false })
         })
-    }
-
-    async fn wait_still(&self, cx: &Context, crew: &Crew<'_>) -> Result<GroupState> {
-        loop {
-            let state = self.group_state(cx, crew).await?;
-            if !state.moving {
-                return Ok(state);
-            }
-            cx.sleep("core", "rollout", Duration::from_millis(500)).await?;
-        }
+        .await
     }
 
     async fn judge(
@@ -394,27 +313,37 @@ impl Rollout {
         release: &Release,
         crew: &Crew<'_>,
         hosts: &[Host],
-        failure: Failure,
+        fell: Fell,
     ) -> Result<(RolloutOutcome, String)> {
-        let reason = failure.reason;
-        if self.strategy.on_failure == OnFailure::Stop || failure.stop {
+        let reason = fell.failure.reason;
+        if self.strategy.on_failure == OnFailure::Stop || fell.failure.stop {
             return Ok((RolloutOutcome::Failed, reason));
         }
         crew.desk.turn_back().await?;
-        let Some(old) = &begin.back_to else {
-            let why = format!(
-                "no earlier release of {} was seen healthy in environment {}",
-                release.service,
-                cx.environment()
-            );
-            return Ok((RolloutOutcome::Failed, format!("{reason}; {why}, so there is nothing to roll back to")));
+        let back_to = match &begin.back_to {
+            _ if fell.untouched => None,
+            Some(old) => Some(old),
+            None => {
+                let why = format!(
+                    "no earlier release of {} was seen healthy in environment {}",
+                    release.service,
+                    cx.environment()
+                );
+                return Ok((RolloutOutcome::Failed, format!("{reason}; {why}, so there is nothing to roll back to")));
+            }
         };
         say(cx, "rollback", &release.version, &reason);
         let of = Occasion { release, from: begin.from.as_deref(), host: None, forth: false };
         let around = cx.scoped("back");
         let mut bad: Vec<String> = crew.hooks(&around, When::Before, Phase::Rollback, of).await?.into_iter().collect();
-        let moved = self.move_group(cx, "rollback", old, crew, hosts).await?;
-        bad.extend(moved.map(|failure| format!("the rollback failed: {}", failure.reason)));
+        match back_to {
+            Some(old) => {
+                let moved = self.move_group(cx, "rollback", old, crew, hosts).await?;
+                bad.extend(moved.failure.map(|failure| format!("the rollback failed: {}", failure.reason)));
+            }
+            // Not "rolled back": the release was never tried, so nothing speaks against trying it.
+            None => bad.push("the group was not touched".to_owned()),
+        }
         bad.extend(crew.compensate(cx, release, begin.from.as_deref()).await?);
         bad.extend(crew.hooks(&around, When::After, Phase::Rollback, of).await?);
         Ok(if bad.is_empty() {
@@ -424,13 +353,6 @@ impl Rollout {
         })
     }
 }
-
-fn stopped(why: String) -> crate::Error {
-    crate::Error::new(ErrorKind::Cancelled, "core", "rollout", why)
-}
-
-/// Longest wait for a cancelled job to stop.
-const STOP_LIMIT: Duration = Duration::from_secs(300);
 
 fn group_entry(
     cx: &Context,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{Context, Result};
 
-use super::Rollout;
-use super::target::{CALL_LIMIT, Crew, fatal, one_line, say, within};
+use super::super::Rollout;
+use super::super::target::{CALL_LIMIT, Crew, fatal, one_line, say, within};
 
 /// A group whose scaling is switched off. Holds the key of the lease.
 #[derive(Debug)]
