@@ -14,6 +14,9 @@ impl Rollout {
     ///
     /// As [`run`](Self::run).
     pub async fn undo(&self, cx: &Context, release: &Release, targets: &Targets, why: &str) -> Result<RolloutReport> {
+        let (crew, per_target) = self.crew(cx, release, targets)?;
+        let hosts = if per_target { self.strategy.select(&targets.inventory)? } else { Vec::new() };
+        let (crew, hosts) = (&crew, &hosts);
         let intent = json!({ "service": release.service, "version": release.version });
         let back: Option<Release> = cx
             .effect_idempotent("choose", intent.clone(), |cx| async move {
@@ -21,7 +24,13 @@ impl Rollout {
                 Ok(Ledger::new(&entries, release).predecessor("", None).cloned())
             })
             .await?;
-        cx.effect_idempotent("refuse", intent, |cx| async move { self.refuse(&cx, release, why).await }).await?;
+        cx.effect_idempotent("refuse", intent, |cx| async move {
+            let entry = self.refusal(&cx, release, why).await?;
+            self.record(&cx, &entry).await?;
+            self.record_on_hosts(&cx, crew, hosts, &entry).await;
+            Ok(())
+        })
+        .await?;
         let mut report = RolloutReport {
             outcome: RolloutOutcome::Failed,
             service: release.service.clone(),
@@ -44,11 +53,14 @@ impl Rollout {
         Ok(report)
     }
 
-    async fn refuse(&self, cx: &Context, release: &Release, why: &str) -> Result<()> {
-        let Some(store) = self.store_of(cx) else { return Ok(()) };
-        let entries = store.deployments(cx.environment(), &release.service).await?;
+    /// The entry by which the ledger refuses a release: that of its last rollout, changed.
+    async fn refusal(&self, cx: &Context, release: &Release, why: &str) -> Result<Deployment> {
+        let entries = match self.store_of(cx) {
+            Some(store) => store.deployments(cx.environment(), &release.service).await?,
+            None => Vec::new(),
+        };
         let newest = entries.into_iter().rev().find(|d| d.release == *release);
-        let mut entry = newest.unwrap_or_else(|| Deployment {
+        let entry = newest.unwrap_or_else(|| Deployment {
             environment: cx.environment().to_owned(),
             release: release.clone(),
             outcome: DeploymentOutcome::RolledBack,
@@ -60,10 +72,12 @@ impl Rollout {
             reason: None,
             detail: super::ledger::detail(release),
         });
-        entry.outcome = DeploymentOutcome::RolledBack;
-        entry.seen_healthy = false;
-        entry.finished_at = Some(Timestamp::now());
-        entry.reason = Some(why.to_owned());
-        self.record(cx, &entry).await
+        Ok(Deployment {
+            outcome: DeploymentOutcome::RolledBack,
+            seen_healthy: false,
+            finished_at: Some(Timestamp::now()),
+            reason: Some(why.to_owned()),
+            ..entry
+        })
     }
 }

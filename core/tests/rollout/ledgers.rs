@@ -50,6 +50,27 @@ async fn another_store_goes_back_to_what_the_hosts_have_seen_healthy() {
     assert_eq!(elsewhere(&desk).run(bad, "v3").await.outcome, RolloutOutcome::Refused);
 }
 
+/// It was seen healthy, and somebody took it back later: the hosts know that, too.
+#[tokio::test]
+async fn a_release_that_was_taken_back_later_is_refused_by_the_hosts_word() {
+    let desk = Desk::of(&["a", "b"]);
+    desk.run(strategy(), "v1").await;
+    desk.run(strategy(), "v2").await;
+    let undone = desk.rollout(strategy()).undo(&desk.cx(), &release("v2"), &desk.world.targets(), "5xx").await.unwrap();
+    assert_eq!(undone.outcome, RolloutOutcome::RolledBack, "{undone:?}");
+    let words = |host: &str| -> Vec<(String, DeploymentOutcome, bool)> {
+        let state = desk.world.lock();
+        let word = |d: &Deployment| (d.release.version.clone(), d.outcome, d.seen_healthy);
+        state.hosts[host].ledger.iter().filter(|d| d.release.version == "v2").map(word).collect()
+    };
+    assert_eq!(words("a"), [("v2".to_owned(), DeploymentOutcome::RolledBack, false)]);
+    assert_eq!(words("b"), words("a"));
+    let other = elsewhere(&desk);
+    let report = other.run(strategy(), "v2").await;
+    assert_eq!(report.outcome, RolloutOutcome::Refused, "{report:?}");
+    assert!(report.reason.as_deref().unwrap().contains("5xx"), "{report:?}");
+}
+
 /// Whoever rules a host must not be able to have anything shipped by its ledger, nor say anything of other hosts.
 #[tokio::test]
 async fn a_host_s_word_is_good_for_itself_only_and_ships_nothing() {

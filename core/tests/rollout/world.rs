@@ -169,6 +169,7 @@ impl Deployer for World {
         if host.mute {
             return Err(no(ErrorKind::Denied, "record", "the disk is full"));
         }
+        host.ledger.retain(|d| (&d.run, d.started_at) != (&entry.run, entry.started_at));
         host.ledger.push(entry.clone());
         Ok(())
     }
