@@ -26,6 +26,7 @@ from towpath.local import Local, LocalBalancer, LocalMonitor
 
 HOME = Path(__file__).resolve().parent.parent / "target" / "blue-green-docker-python"
 ENVIRONMENT = "blue-green-python"
+HOSTS = ("blue-1", "blue-2", "green-1", "green-2")
 SERVER = """
 import http.server, os, signal
 signal.signal(signal.SIGTERM, lambda *a: os._exit(0))
@@ -54,7 +55,7 @@ def free_port() -> int:
 def inventory() -> Inventory:
     """Four places for a container, two of each colour."""
     hosts: List[Dict[str, Any]] = []
-    for name in ("blue-1", "blue-2", "green-1", "green-2"):
+    for name in HOSTS:
         hosts.append({"name": name, "connection": {"kind": "local", "address": "127.0.0.1"}, "vars": {"web_port": free_port()}})
     groups = {colour: {"hosts": [f"{colour}-1", f"{colour}-2"]} for colour in ("blue", "green")}
     return Inventory.of({"hosts": hosts, "groups": groups})
@@ -63,6 +64,19 @@ def inventory() -> Inventory:
 def healthy(**more: Any) -> Gate:
     probe = {"http": {"port": "{{ web_port }}", "path": "/", "contains": "{{ release_version }}"}}
     return Gate(checks=[Check(name="up", probe=probe)], interval_s=0.05, **more)
+
+
+def forget() -> None:
+    """Removes the containers, and what the deployer keeps in the engine: names of staged images, and the ledgers."""
+    own = f"label=towpath.deploy.environment={ENVIRONMENT}"
+    for container in docker("ps", "-aq", "--filter", own).split():
+        docker("rm", "-fv", container)
+    for volume in docker("volume", "ls", "-q", "--filter", own).split():
+        docker("volume", "rm", volume)
+    for name in HOSTS:
+        staged = ["images", "--filter", f"reference=towpath.invalid/web-{name}-*/*", "--format", "{{.Repository}}:{{.Tag}}"]
+        for image in docker(*staged).split():
+            docker("rmi", image)
 
 
 def main() -> int:
@@ -109,8 +123,7 @@ def main() -> int:
             well &= report["outcome"] == wanted and serving == serves
     finally:
         around.destroy()
-        for container in docker("ps", "-aq", "--filter", f"label=towpath.deploy.environment={ENVIRONMENT}").split():
-            docker("rm", "-fv", container)
+        forget()
     return 0 if well else 1
 
 

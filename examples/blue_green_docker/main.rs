@@ -23,7 +23,7 @@ use towpath::local::{
 use towpath::rollout::{BlueGreen, Rolling, Rollout, RolloutOutcome};
 use towpath::{
     Artifact, ArtifactKind, Check, CheckProbe, ConnectionSpec, Context, Error, ErrorKind, Gate, Group, Host, Inventory,
-    Release, Result, Targets,
+    Release, Result, Target, Targets,
 };
 
 use load::Load;
@@ -99,24 +99,32 @@ fn release(image: &str, version: &str, fault: &str) -> Release {
     Release { service: "web".into(), version: version.into(), artifact: Some(artifact), env: env.into() }
 }
 
-async fn run(cx: &Context, balancer: &LocalBalancer, settings: &LocalBalancerConfig) -> Result<bool> {
-    let image = std::env::var("IMAGE").unwrap_or_else(|_| "towpath/debian:bookworm-4".to_owned());
-    let image = docker(&["image", "inspect", "-f", "{{.Id}}", &image])?;
+fn deployer() -> Result<DockerDeploy> {
     let mut config = DockerDeployConfig::new("web").port("{{ web_port }}:80").ready_at(80, "/healthz");
     config.ready.timeout_s = 5;
     config.container.command = Some(["python3", "-u", "-c", SERVER].map(str::to_owned).into());
+    DockerDeploy::new(config)
+}
+
+async fn run(
+    cx: &Context,
+    balancer: &LocalBalancer,
+    settings: &LocalBalancerConfig,
+    (deployer, targets): (&DockerDeploy, &Targets),
+) -> Result<bool> {
+    let image = std::env::var("IMAGE").unwrap_or_else(|_| "towpath/debian:bookworm-4".to_owned());
+    let image = docker(&["image", "inspect", "-f", "{{.Id}}", &image])?;
     let strategy = Rolling::blue_green(BlueGreen::groups("blue", "green"))
         .behind(settings.clone())
         .backend_port("{{ web_port }}".into())
         .monitor(LocalMonitorConfig::default())
         .health(Gate { start_period_s: 2.0, ..healthy("/healthz") })
         .watch(Gate { hold_s: 1.0, fall: 2, ..healthy("/") });
-    let rollout = Rollout::new(Arc::new(DockerDeploy::new(config)?), strategy)
+    let rollout = Rollout::new(Arc::new(deployer.clone()), strategy)
         .balancer(Arc::new(balancer.clone()))
         .monitor(Arc::new(LocalMonitor::new(LocalMonitorConfig::default())));
-    let targets = Targets::new(inventory()?, Arc::new(LocalConnector));
 
-    let first = rollout.run(cx, &release(&image, "v1", ""), &targets).await?;
+    let first = rollout.run(cx, &release(&image, "v1", ""), targets).await?;
     println!("v1: {:?}, on blue", first.outcome);
     let load = Load::start(&balancer.address(cx).await?, 300);
     let mut well = first.outcome == RolloutOutcome::Deployed;
@@ -127,7 +135,7 @@ async fn run(cx: &Context, balancer: &LocalBalancer, settings: &LocalBalancerCon
         ("v5", "", "a good release", RolloutOutcome::Deployed),
     ] {
         let before = load.count();
-        let report = rollout.run(cx, &release(&image, version, fault), &targets).await?;
+        let report = rollout.run(cx, &release(&image, version, fault), targets).await?;
         let (count, seconds) = (load.count() - before, report.seconds.get("total").copied().unwrap_or_default());
         let serves: Vec<&str> =
             report.targets.iter().filter(|t| t.in_service == Some(true)).map(|t| t.host.as_str()).collect();
@@ -142,7 +150,7 @@ async fn run(cx: &Context, balancer: &LocalBalancer, settings: &LocalBalancerCon
         well &= report.outcome == wanted && (count.failed == 0 || fault == "load");
     }
     let before = load.count();
-    let back = rollout.undo(cx, &release(&image, "v5", ""), &targets, "somebody changed their mind").await?;
+    let back = rollout.undo(cx, &release(&image, "v5", ""), targets, "somebody changed their mind").await?;
     let (count, seconds) = (load.count() - before, back.seconds.get("total").copied().unwrap_or_default());
     println!("back to v2: {:?} in {seconds:.1} s, {} requests, {} failed", back.outcome, count.sent, count.failed);
     for (why, times) in load.reasons() {
@@ -163,11 +171,11 @@ async fn whole() -> Result<bool> {
         ..LocalBalancerConfig::default()
     };
     let balancer = LocalBalancer::new(settings.clone())?;
-    let done = run(&cx, &balancer, &settings).await;
+    let (deployer, targets) = (deployer()?, Targets::new(inventory()?, Arc::new(LocalConnector)));
+    let done = run(&cx, &balancer, &settings, (&deployer, &targets)).await;
     balancer.stop(&cx).await?;
-    let filter = format!("label=towpath.deploy.environment={ENVIRONMENT}");
-    for id in docker(&["ps", "-aq", "--filter", &filter])?.lines() {
-        docker(&["rm", "-fv", id])?;
+    for host in targets.inventory.hosts {
+        deployer.forget(&cx, &Target { host, connector: Arc::clone(&targets.connector) }).await?;
     }
     let _ = std::fs::remove_dir_all(home);
     done

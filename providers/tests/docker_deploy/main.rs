@@ -124,6 +124,10 @@ impl Drop for Environment {
         for id in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
             let _ = Command::new("docker").args(["rm", "-fv", id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
+        let out = Command::new("docker").args(["volume", "ls", "-q", "--filter", &filter]).output();
+        for volume in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
+            let _ = Command::new("docker").args(["volume", "rm", volume]).stdout(Stdio::null()).status();
+        }
         for target in ["web1", "web2", "web3"] {
             let mark = &digest_json(&json!([self.name, "web", target]))[..8];
             let reference = format!("reference=towpath.invalid/*-{mark}/*");

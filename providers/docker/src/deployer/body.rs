@@ -10,6 +10,7 @@ use serde_json::json;
 use towpath_core::{Context, Release, Result, digest_json};
 
 use super::config::{DockerDeployConfig, ServiceContainer, Switch};
+use super::look::Seen;
 use super::names::Owner;
 use crate::environment::{MountKind, Port, Restart, health};
 
@@ -19,12 +20,25 @@ const FORM: u32 = 1;
 /// The names of the two slots.
 pub(super) const SLOTS: [&str; 2] = ["a", "b"];
 
+fn ports(config: &DockerDeployConfig, slot: Option<usize>) -> Result<Vec<Port>> {
+    let mut ports = config.container.ports.iter().map(|p| Port::parse(p)).collect::<Result<Vec<_>>>()?;
+    if let (Switch::Beside(beside), Some(slot)) = (&config.switch, slot) {
+        let [a, b] = beside.host_ports;
+        ports.push(Port {
+            address: beside.address.clone(),
+            published: if slot == 0 { a } else { b }.to_string(),
+            target: format!("{}/tcp", beside.port),
+        });
+    }
+    Ok(ports)
+}
+
 /// A container to be.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) version: String,
-    /// Id of the image on the target.
-    pub(super) image: String,
+    /// Id of the image on the target; `None`: the container is there, and can't be made anew.
+    pub(super) image: Option<String>,
     /// Digest of all that it is made from.
     pub(super) spec: String,
     /// Its slot: `0` or `1`.
@@ -35,15 +49,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(config: &DockerDeployConfig, release: &Release, image: &str, slot: Option<usize>) -> Result<Self> {
-        let mut ports = config.container.ports.iter().map(|p| Port::parse(p)).collect::<Result<Vec<_>>>()?;
-        if let (Switch::Beside(beside), Some(slot)) = (&config.switch, slot) {
-            let [a, b] = beside.host_ports;
-            ports.push(Port {
-                address: beside.address.clone(),
-                published: if slot == 0 { a } else { b }.to_string(),
-                target: format!("{}/tcp", beside.port),
-            });
-        }
+        let ports = ports(config, slot)?;
         let mut env = config.container.env.clone();
         env.extend(release.env.clone());
         let published: Vec<_> = ports.iter().map(|p| [&p.address, &p.published, &p.target]).collect();
@@ -51,7 +57,15 @@ impl Plan {
         let spec = digest_json(&json!({
             "form": FORM, "image": image, "slot": slot, "ports": published, "container": container,
         }));
-        Ok(Self { version: release.version.clone(), image: image.to_owned(), spec, slot, ports, env })
+        let image = Some(image.to_owned());
+        Ok(Self { version: release.version.clone(), image, spec, slot, ports, env })
+    }
+
+    /// The one that a container was made by, of which no more needs to be known than that.
+    pub(super) fn kept(config: &DockerDeployConfig, container: &Seen) -> Result<Self> {
+        let slot = SLOTS.iter().position(|s| container.slot.as_deref() == Some(s));
+        let (version, spec) = (container.version.clone(), container.spec.clone());
+        Ok(Self { version, image: None, spec, slot, ports: ports(config, slot)?, env: BTreeMap::new() })
     }
 
     pub(super) fn slot_name(&self) -> Option<&'static str> {
@@ -65,6 +79,7 @@ pub(super) async fn body(
     owner: &Owner,
     container: &ServiceContainer,
     plan: &Plan,
+    image: &str,
 ) -> Result<ContainerCreateBody> {
     let hidden = container.secret_env.keys();
     let mut env: Vec<String> =
@@ -87,7 +102,7 @@ pub(super) async fn body(
         cmd: container.command.clone(),
         entrypoint: container.entrypoint.clone(),
         healthcheck: container.healthcheck.as_ref().map(health),
-        image: Some(plan.image.clone()),
+        image: Some(image.to_owned()),
         working_dir: container.workdir.clone(),
         labels: Some(labels),
         stop_signal: container.stop_signal.clone(),

@@ -38,10 +38,13 @@ impl Work<'_> {
         World::of(&self.place.engine, ACTIVATE, self.owner).await
     }
 
-    /// Makes a release the one that runs. `image`: its id on the target.
-    pub(super) async fn activate(&self, cx: &Context, release: &Release, image: &str) -> Result<()> {
+    /// Makes a release the one that runs. `image`: its id on the target; `None`: what is kept of it is all there is.
+    pub(super) async fn activate(&self, cx: &Context, release: &Release, image: Option<&str>) -> Result<()> {
         let world = self.look().await?;
-        let plan = self.plan(&world, release, image)?;
+        let plan = match image {
+            Some(image) => self.plan(&world, release, image)?,
+            None => Plan::kept(self.config, image::kept(ACTIVATE, &world, release)?)?,
+        };
         let want = Want {
             version: plan.version.clone(),
             spec: plan.spec.clone(),
@@ -168,7 +171,11 @@ impl Work<'_> {
     async fn create(&self, cx: &Context, plan: &Plan) -> Result<()> {
         let (docker, container) = (&self.place.engine.docker, &self.config.container);
         let name = self.owner.aside(&plan.version, &plan.spec);
-        let body = body(cx, self.owner, container, plan).await?;
+        let Some(image) = &plan.image else {
+            let message = "the container that was kept of this version is gone: somebody removed it; give the release its artifact";
+            return Err(Error::new(ErrorKind::NotFound, PROVIDER, ACTIVATE, message).with("container", name));
+        };
+        let body = body(cx, self.owner, container, plan, image).await?;
         let options = CreateContainerOptions { name: Some(name.clone()), ..CreateContainerOptions::default() };
         let made = docker.create_container(Some(options), body).await.map_err(|e| {
             failed(ACTIVATE, "the container can't be made: see what the engine says", e).with("container", &name)
@@ -327,5 +334,18 @@ impl Work<'_> {
             cx.warn(format!("if the proxy was told of a container that was swept, activate {} again", serves.version));
         }
         Ok(swept)
+    }
+
+    /// Removes every container, and whatever is staged.
+    pub(super) async fn remove_all(&self, cx: &Context) -> Result<()> {
+        for c in &self.look().await?.all {
+            let intent = json!({"step": "forget", "container": c.id, "version": c.version});
+            cx.effect_idempotent(&format!("forget-{}", c.id), intent, |_| async { self.discard(c).await }).await?;
+        }
+        let (engine, owner) = (&self.place.engine, self.owner);
+        for (digest, version) in image::marks("forget", engine, owner).await? {
+            image::unmark("forget", engine, owner, &digest, &version).await?;
+        }
+        Ok(())
     }
 }

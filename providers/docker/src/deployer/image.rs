@@ -10,6 +10,7 @@ use serde_json::json;
 use towpath_core::{Artifact, ArtifactKind, Context, Error, ErrorKind, EventKind, Release, Result};
 
 use super::config::DockerDeployConfig;
+use super::look::{Seen, World};
 use super::names::Owner;
 use crate::engine::{Engine, Engines, check_reference};
 use crate::errors::{failed, let_go, status};
@@ -91,6 +92,15 @@ fn whole_id(id: &str) -> String {
     if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
 }
 
+/// What is kept of a release that names no image, as the ledger of a host knows it.
+pub(super) fn kept<'a>(operation: &'static str, world: &'a World, release: &Release) -> Result<&'a Seen> {
+    world.kept(&release.version).ok_or_else(|| {
+        let message = "a release for containers has an artifact of the kind `docker_image`: without one only a version is known whose \
+                       container is kept on the target, and there is none of this one";
+        Error::new(ErrorKind::InvalidInput, PROVIDER, operation, message).with("version", &release.version)
+    })
+}
+
 /// Brings the image of a release to a target's engine. Gives whether anything had to be done.
 pub(super) async fn stage(
     cx: &Context,
@@ -98,19 +108,19 @@ pub(super) async fn stage(
     engine: &Engine,
     owner: &Owner,
     config: &DockerDeployConfig,
-    release: &Release,
+    wanted: &Wanted,
+    version: &str,
 ) -> Result<bool> {
-    let wanted = Wanted::of(STAGE, release)?;
-    if staged(STAGE, engine, owner, &wanted, &release.version).await?.is_some() {
+    if staged(STAGE, engine, owner, wanted, version).await?.is_some() {
         return Ok(false);
     }
     let id = match wanted.find(engine).await? {
         Some(id) => id,
-        None if config.transfer => transfer(cx, engines, engine, config, &wanted).await?,
-        None => pull(cx, engine, config, &wanted).await?,
+        None if config.transfer => transfer(cx, engines, engine, config, wanted).await?,
+        None => pull(cx, engine, config, wanted).await?,
     };
-    let (repo, tag) = owner.mark(&wanted.digest, &release.version);
-    let intent = json!({"mark": id, "version": release.version});
+    let (repo, tag) = owner.mark(&wanted.digest, version);
+    let intent = json!({"mark": id, "version": version});
     cx.effect_idempotent("mark", intent, |_| async {
         let options = TagImageOptions { repo: Some(repo), tag: Some(tag) };
         let done = engine.docker.tag_image(&id, Some(options)).await;
@@ -120,14 +130,14 @@ pub(super) async fn stage(
     })
     .await?;
     // Finished effects are replayed in a run that goes on, though somebody may have removed the mark since.
-    if staged(STAGE, engine, owner, &wanted, &release.version).await?.is_none() {
+    if staged(STAGE, engine, owner, wanted, version).await?.is_none() {
         let message = "the image was staged in this run, and somebody removed it since: start a new run";
         return Err(Error::new(ErrorKind::Conflict, PROVIDER, STAGE, message).with("image", wanted.shown()));
     }
     // The same version with another content: the former one is no longer what it means.
-    for (digest, version) in marks(STAGE, engine, owner).await? {
-        if version == release.version && digest != wanted.digest {
-            unmark(STAGE, engine, owner, &digest, &version).await?;
+    for (digest, marked) in marks(STAGE, engine, owner).await? {
+        if marked == version && digest != wanted.digest {
+            unmark(STAGE, engine, owner, &digest, version).await?;
         }
     }
     Ok(true)

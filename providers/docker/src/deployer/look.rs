@@ -115,6 +115,11 @@ impl World {
         self.all.iter().find(|c| c.version == version && c.spec == spec)
     }
 
+    /// The container of a version that ran last.
+    pub(super) fn kept(&self, version: &str) -> Option<&Seen> {
+        self.all.iter().find(|c| c.version == version && c.was_started())
+    }
+
     /// The container that serves, or would: the one that has the service's name and runs, else the one that was started last of those
     /// that run, else the one that has the name.
     pub(super) fn current(&self, owner: &Owner) -> Option<&Seen> {

@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod converge;
 mod image;
+mod ledger;
 mod look;
 mod names;
 mod next;
@@ -14,8 +15,8 @@ mod ready;
 
 use async_trait::async_trait;
 use towpath_core::{
-    Capabilities, Context, Deployer, Error, ErrorKind, GroupJob, GroupState, Preflight, Release, Result, Staged,
-    Target, TargetGroup, TargetState,
+    Capabilities, Context, Deployer, Deployment, Error, ErrorKind, GroupJob, GroupState, Preflight, Release, Result,
+    Staged, Target, TargetGroup, TargetState,
 };
 
 pub use config::*;
@@ -68,13 +69,31 @@ impl DockerDeploy {
         work.sweep(cx).await.map_err(|e| e.with_missing("host", &target.host.name))
     }
 
+    /// Removes all that the service has on a target: its containers, the one that serves included, what is staged with those images
+    /// that nothing else needs, and the ledger. Nothing there is a success.
+    ///
+    /// # Errors
+    ///
+    /// Those of reaching the target and its engine; called again it goes on.
+    pub async fn forget(&self, cx: &Context, target: &Target) -> Result<()> {
+        let (config, owner) = self.on(cx, target)?;
+        let place = Place::reach(cx, "forget", &self.engines, &config, target).await?;
+        let work = Work { place: &place, owner: &owner, config: &config };
+        let done = async {
+            work.remove_all(cx).await?;
+            ledger::forget(&place.engine, &owner).await
+        };
+        done.await.map_err(|e| e.with_missing("host", place.host()))
+    }
+
     fn on(&self, cx: &Context, target: &Target) -> Result<(DockerDeployConfig, Owner)> {
         let config = self.config.on(&target.host)?;
         let owner = Owner::of(cx, &config, &target.host.name);
         Ok((config, owner))
     }
 
-    fn check(&self, operation: &'static str, release: &Release) -> Result<Wanted> {
+    /// The image of a release; `None`: it names none, so what is kept on the target is meant.
+    fn check(&self, operation: &'static str, release: &Release) -> Result<Option<Wanted>> {
         check_version(operation, &release.version)?;
         if release.service != self.config.service {
             let message = "the release is of another service than this deployer is for: set `service`";
@@ -86,7 +105,7 @@ impl DockerDeploy {
             let message = format!("the release has {bad:?}, which is no name of an environment variable");
             return Err(Error::new(ErrorKind::InvalidInput, PROVIDER, operation, message));
         }
-        Wanted::of(operation, release)
+        release.artifact.is_some().then(|| Wanted::of(operation, release)).transpose()
     }
 }
 
@@ -119,11 +138,18 @@ impl Deployer for DockerDeploy {
     }
 
     async fn stage(&self, cx: &Context, target: &Target, release: &Release) -> Result<Staged> {
-        self.check("stage", release)?;
+        let wanted = self.check("stage", release)?;
         let (config, owner) = self.on(cx, target)?;
         let place = Place::reach(cx, "stage", &self.engines, &config, target).await?;
-        let changed = image::stage(cx, &self.engines, &place.engine, &owner, &config, release).await;
-        changed.map(|changed| Staged { changed }).map_err(|e| e.with_missing("host", &target.host.name))
+        let done = async {
+            let Some(wanted) = wanted else {
+                let world = World::of(&place.engine, "stage", &owner).await?;
+                return image::kept("stage", &world, release).map(|_| false);
+            };
+            image::stage(cx, &self.engines, &place.engine, &owner, &config, &wanted, &release.version).await
+        };
+        let changed = done.await.map_err(|e| e.with_missing("host", &target.host.name))?;
+        Ok(Staged { changed })
     }
 
     async fn activate(&self, cx: &Context, target: &Target, release: &Release) -> Result<()> {
@@ -131,13 +157,14 @@ impl Deployer for DockerDeploy {
         let (config, owner) = self.on(cx, target)?;
         let place = Place::reach(cx, "activate", &self.engines, &config, target).await?;
         let done = async {
+            let work = Work { place: &place, owner: &owner, config: &config };
+            let Some(wanted) = wanted else { return work.activate(cx, release, None).await };
             let image = image::staged("activate", &place.engine, &owner, &wanted, &release.version).await?;
             let image = image.ok_or_else(|| {
                 let message = "the release is not staged on the target: stage it first";
                 Error::new(ErrorKind::NotFound, PROVIDER, "activate", message).with("version", &release.version)
             })?;
-            let work = Work { place: &place, owner: &owner, config: &config };
-            work.activate(cx, release, &image).await
+            work.activate(cx, release, Some(&image)).await
         };
         done.await.map_err(|e| e.with_missing("host", place.host()))
     }
@@ -165,6 +192,21 @@ impl Deployer for DockerDeploy {
             running: current.is_some_and(|c| c.name == owner.name && c.works()),
             staged,
         })
+    }
+
+    async fn record(&self, cx: &Context, target: &Target, entry: &Deployment) -> Result<()> {
+        let (config, owner) = self.on(cx, target)?;
+        let place = Place::reach(cx, "record", &self.engines, &config, target).await?;
+        ledger::record(&place.engine, &owner, entry).await.map_err(|e| e.with_missing("host", place.host()))
+    }
+
+    async fn recorded(&self, cx: &Context, target: &Target, service: &str) -> Result<Vec<Deployment>> {
+        let (config, owner) = self.on(cx, target)?;
+        if owner.service != service {
+            return Ok(Vec::new());
+        }
+        let place = Place::reach(cx, "recorded", &self.engines, &config, target).await?;
+        ledger::recorded(&place.engine, &owner).await.map_err(|e| e.with_missing("host", place.host()))
     }
 
     async fn start(&self, _cx: &Context, _group: &TargetGroup, _release: &Release) -> Result<GroupJob> {

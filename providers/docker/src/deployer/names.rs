@@ -94,9 +94,13 @@ impl Owner {
 
     pub(super) fn labels(&self, version: &str, spec: &str, slot: Option<&str>) -> HashMap<String, String> {
         let own = [(VERSION, version), (SPEC, spec)];
-        let slot = slot.map(|s| (SLOT, s));
-        let all = self.identity().into_iter().chain(own).chain(slot);
-        all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        self.labels_with(own.into_iter().chain(slot.map(|s| (SLOT, s))))
+    }
+
+    /// Labels that say whose something is, and these.
+    pub(super) fn labels_with<'a>(&self, own: impl IntoIterator<Item = (&'a str, &'a str)>) -> HashMap<String, String> {
+        let identity = self.identity().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        identity.into_iter().chain(own.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()))).collect()
     }
 
     /// The name of a container that is not, or no longer, the one that serves.
@@ -112,11 +116,21 @@ impl Owner {
         own && (called == self.name || called == self.aside(said(VERSION), said(SPEC)))
     }
 
-    /// What all its marks start with.
-    pub(super) fn marks(&self) -> String {
+    /// For people, and no other owner's: what can't be longer than a name may be, or have other letters.
+    fn short(&self) -> String {
         let words = [self.environment.as_str(), &self.service, &self.target];
         let readable = slug(&format!("{}-{}", self.service, self.target), 60);
-        format!("{MARKS}/{readable}-{}/", short_digest(&json!(words)))
+        format!("{readable}-{}", short_digest(&json!(words)))
+    }
+
+    /// What all its marks start with.
+    pub(super) fn marks(&self) -> String {
+        format!("{MARKS}/{}/", self.short())
+    }
+
+    /// The volume that keeps the ledger, by its number.
+    pub(super) fn ledger(&self, number: u64) -> String {
+        format!("towpath-ledger-{}-{number}", self.short())
     }
 
     /// The name of an image that is staged as this version: `repository`, `tag`.

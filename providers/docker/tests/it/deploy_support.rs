@@ -151,6 +151,10 @@ impl Drop for Place {
         for id in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
             let _ = Command::new("docker").args(["rm", "-fv", id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
+        let out = Command::new("docker").args(["volume", "ls", "-q", "--filter", &filter]).output();
+        for volume in String::from_utf8_lossy(&out.map(|o| o.stdout).unwrap_or_default()).lines() {
+            let _ = Command::new("docker").args(["volume", "rm", volume]).stdout(Stdio::null()).status();
+        }
         let mark = &digest_json(&json!([self.environment, "web", "web1"]))[..8];
         let reference = format!("reference=towpath.invalid/*-{mark}/*");
         let list = ["images", "--filter", &reference, "--format", "{{.Repository}}:{{.Tag}}"];

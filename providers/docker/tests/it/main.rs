@@ -8,6 +8,7 @@ mod compose;
 mod connector;
 mod crash;
 mod deploy_crash;
+mod deploy_ledger;
 mod deploy_registry;
 mod deploy_support;
 mod deployer;
