@@ -183,7 +183,7 @@ impl Strider {
         loop {
             match self.by_token(cx, DO, &handle.token).await {
                 Ok((Some(job), _)) => return Ok(job),
-                Err(e) if e.retry() == Retry::Never => return Err(e),
+                Err(e) if e.retry() == Retry::Never => return Err(self.lost_sight(&e)),
                 Ok((None, _)) | Err(_) => {}
             }
             if tokio::time::Instant::now() >= until {
@@ -195,6 +195,12 @@ impl Strider {
             }
             cx.sleep(STRIDER, DO, self.pause()).await?;
         }
+    }
+
+    /// A refusal to list jobs says nothing of the start, which was sent before.
+    fn lost_sight(&self, why: &Error) -> Error {
+        let message = "the start was sent, and the project's list can't be read since, so the job can't be followed";
+        self.client().placed(Error::new(ErrorKind::Protocol, STRIDER, "start", message).caused_by(why.report()))
     }
 
     /// All jobs that the server lists, and its clock.

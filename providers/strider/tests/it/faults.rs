@@ -1,6 +1,6 @@
 use serde_json::json;
 use towpath_core::{Deployer as _, ErrorKind, Retry};
-use towpath_strider::{JobType, Live, StriderConfig, VersionIs};
+use towpath_strider::{EarlierVersion, JobType, Live, StriderConfig, VersionIs};
 
 use crate::support::{World, eventually, group, release};
 
@@ -123,6 +123,21 @@ async fn a_start_that_answers_500_and_was_taken_is_found() {
     world.knobs(json!({ "start_fails": 1, "start_lost": true }));
     let error = strider.start(&world.cx, &group(), &release("v2")).await.unwrap_err();
     assert_eq!((error.kind(), error.retry(), error.get("status")), (ErrorKind::ToolFailed, Retry::Later, Some("500")));
+    assert!(error.get("may_run").is_some_and(|m| m.contains("token=")), "{error}");
+}
+
+/// The list is refused from then on: that is no refusal of the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_can_not_be_seen_may_run() {
+    let Some(world) = World::new(&[("test", "true")]).await else { return };
+    let strider = world.strider(|mut c| {
+        // Else the list is read before the start, too.
+        c.earlier_version = EarlierVersion::RunHead;
+        c
+    });
+    world.knobs(json!({ "fail": { "path": "/api/v2/jobs", "times": 100_000, "status": 403 } }));
+    let error = strider.start(&world.cx, &group(), &release("v1")).await.unwrap_err();
+    assert_eq!((error.kind(), world.requests("POST", "/start")), (ErrorKind::Protocol, 1), "{error:?}");
     assert!(error.get("may_run").is_some_and(|m| m.contains("token=")), "{error}");
 }
 
