@@ -78,6 +78,8 @@ impl Ansible {
             .env("ANSIBLE_CALLBACKS_ENABLED", "answers")
             .env("ANSIBLE_PIPELINING", "1")
             .env("ANSIBLE_NOCOLOR", "1")
+            // Its own 10 s for a prompt of sudo are short on a busy machine.
+            .env("ANSIBLE_TIMEOUT", "60")
             .env("ANSIBLE_INJECT_FACT_VARS", "1")
             .output()
             .unwrap();
