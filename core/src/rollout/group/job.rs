@@ -1,5 +1,6 @@
 //! The job that moves a group: started, followed, stopped.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,9 @@ impl Rollout {
     async fn start(&self, cx: &Context, release: &Release, crew: &Crew<'_>) -> Result<Started> {
         cx.check("core", "rollout")?;
         let group = self.group(crew);
+        // A start of before the crash may have moved something, whatever is said to the one that follows.
+        let again = AtomicBool::new(false);
+        let again = &again;
         // Not stopped by a cancel: a start whose answer is thrown away is a job that nobody can end.
         cx.shielded()
             .effect(
@@ -70,13 +74,14 @@ impl Rollout {
                         Ok(job) => Started { job: Some(job), ..Started::default() },
                         Err(e) => {
                             let failure = Some(format!("it could not be started: {}", one_line(&e)));
-                            Started { job: None, failure, refused: refuses(&e) }
+                            Started { job: None, failure, refused: refuses(&e) && !again.load(Ordering::Relaxed) }
                         }
                     })
                 },
                 |cx| async move {
                     // The crash took the job's id. A job under way can only be waited for; a still group tells by its version.
                     let state = self.wait_still(&cx, crew).await?;
+                    again.store(true, Ordering::Relaxed);
                     let there = state.current.as_deref() == Some(release.version.as_str());
                     Ok(there.then_some(Started::default()))
                 },
