@@ -119,6 +119,20 @@ impl Recipe {
     }
 
     async fn run(&self, cx: Context, engine: &Engine, options: BuildImageOptions) -> Result<String> {
+        for _ in 0..TRIES {
+            match self.run_once(&cx, engine, options.clone()).await {
+                Err(e) if lost_an_image(&e) => {
+                    let message =
+                        "an image of the engine's cache was removed in this moment: the build starts again".to_owned();
+                    cx.emit(EventKind::Progress { message, done: None, total: None });
+                }
+                done => return done,
+            }
+        }
+        self.run_once(&cx, engine, options).await
+    }
+
+    async fn run_once(&self, cx: &Context, engine: &Engine, options: BuildImageOptions) -> Result<String> {
         let file = &self.path;
         let archive = self.archive.stream().map_err(|e| {
             Error::new(ErrorKind::Storage, PROVIDER, "build", "the packed build context can't be read: build again")
@@ -154,6 +168,14 @@ impl Recipe {
                     steps stay in its cache";
         cx.guard(PROVIDER, "build", all).await.map_err(|e| let_go(e, what).with_missing("file", file))
     }
+}
+
+/// Builds that start again, at most.
+const TRIES: usize = 2;
+
+/// Whether the engine's cache gave an image that another client removed before it was used. The next build finds none there, and makes it.
+fn lost_an_image(e: &Error) -> bool {
+    e.kind() == ErrorKind::ToolFailed && e.report().contains("unable to find image \"sha256:")
 }
 
 /// References after `FROM`, without stages, with build arguments filled in. One that needs more than that is passed over.
@@ -224,6 +246,17 @@ fn fill(word: &str, args: &BTreeMap<String, String>, defaults: &BTreeMap<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_image_that_the_engine_has_lost_is_a_reason_to_start_again() {
+        let said =
+            |kind, cause: &str| lost_an_image(&Error::new(kind, PROVIDER, "build", "it failed").caused_by(cause));
+        // In the words of Docker 20.10, whose cache is told of removals late.
+        let lost = format!("unable to find image \"sha256:{}\"", "e6".repeat(32));
+        assert!(said(ErrorKind::ToolFailed, &lost));
+        assert!(!said(ErrorKind::NotFound, &lost));
+        assert!(!said(ErrorKind::ToolFailed, "Unable to find image 'web:latest' locally"));
+    }
 
     #[test]
     fn the_images_of_a_dockerfile_are_found_without_its_stages() {
