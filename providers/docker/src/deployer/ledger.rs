@@ -5,7 +5,7 @@
 
 use bollard::models::{Volume, VolumeCreateRequest};
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
-use towpath_core::{Deployment, Error, ErrorKind, Result};
+use towpath_core::{Deployment, Error, ErrorKind, Json, Result};
 
 use super::names::Owner;
 use crate::PROVIDER;
@@ -23,9 +23,14 @@ fn number(volume: &Volume) -> u64 {
     volume.labels.get(NUMBER).and_then(|n| n.parse().ok()).unwrap_or_default()
 }
 
-/// What a volume keeps. What can't be read is of another version of towpath, or damaged: then it keeps nothing.
-fn entries(volume: &Volume) -> Vec<Deployment> {
+/// What a volume keeps.
+fn entries(volume: &Volume) -> Vec<Json> {
     volume.labels.get(LEDGER).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// An entry, if it is one: else it is of another version of towpath, which goes on with it.
+fn entry(kept: &Json) -> Option<Deployment> {
+    serde_json::from_value(kept.clone()).ok()
 }
 
 /// The volumes of a service on its target, the newest last.
@@ -40,14 +45,14 @@ async fn volumes(operation: &'static str, engine: &Engine, owner: &Owner) -> Res
 }
 
 /// Keeps an entry. One of the same run and start goes.
-pub(super) async fn record(engine: &Engine, owner: &Owner, entry: &Deployment) -> Result<()> {
+pub(super) async fn record(engine: &Engine, owner: &Owner, new: &Deployment) -> Result<()> {
     let before = volumes("record", engine, owner).await?;
     let mut all = before.last().map(entries).unwrap_or_default();
-    all.retain(|d| (&d.run, d.started_at) != (&entry.run, entry.started_at));
-    all.push(entry.clone());
-    all.drain(..all.len().saturating_sub(ENTRIES));
+    all.retain(|kept| entry(kept).is_none_or(|d| (&d.run, d.started_at) != (&new.run, new.started_at)));
     let internal = |e| Error::new(ErrorKind::Internal, PROVIDER, "record", "the entry can't be written").caused_by(e);
-    let text = serde_json::to_string(&all).map_err(internal)?;
+    all.push(serde_json::to_value(new).map_err(internal)?);
+    all.drain(..all.len().saturating_sub(ENTRIES));
+    let text = Json::from(all).to_string();
     let number = before.last().map_or(0, number) + 1;
     let name = owner.ledger(number);
     let labels = owner.labels_with([(LEDGER, text.as_str()), (NUMBER, &number.to_string())]);
@@ -80,7 +85,8 @@ async fn remove(operation: &'static str, engine: &Engine, volumes: Vec<Volume>) 
 
 /// What is kept, oldest first.
 pub(super) async fn recorded(engine: &Engine, owner: &Owner) -> Result<Vec<Deployment>> {
-    Ok(volumes("recorded", engine, owner).await?.last().map(entries).unwrap_or_default())
+    let kept = volumes("recorded", engine, owner).await?.last().map(entries).unwrap_or_default();
+    Ok(kept.iter().filter_map(entry).collect())
 }
 
 /// Removes it.

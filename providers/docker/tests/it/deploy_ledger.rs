@@ -160,15 +160,15 @@ async fn the_newest_entries_are_kept_in_one_volume_and_a_torn_change_loses_nothi
             .chain([format!("towpath.deploy.ledger.number={number}")])
             .flat_map(|l| ["--label".to_owned(), l])
     };
-    let make = |name: &str, number: u64| {
+    let make = |name: &str, number: u64, ledger: &str| {
         let mut args: Vec<String> = ["volume", "create"].map(str::to_owned).into();
-        args.extend(labels(number, "[]"));
+        args.extend(labels(number, ledger));
         args.push(name.to_owned());
         docker(&args.iter().map(String::as_str).collect::<Vec<_>>());
     };
-    make(&older, number.parse::<u64>().unwrap() - 1);
+    make(&older, number.parse::<u64>().unwrap() - 1, "[]");
     let foreign = format!("{}-of-somebody", place.environment);
-    make(&foreign, 1000);
+    make(&foreign, 1000, "[]");
     assert_eq!(runs().await, newest);
     deployer.record(cx, target, &entry(&place, "r23", 23, DeploymentOutcome::Deployed)).await.unwrap();
     assert_eq!(runs().await.last().map(String::as_str), Some("r23"));
@@ -185,4 +185,13 @@ async fn the_newest_entries_are_kept_in_one_volume_and_a_torn_change_loses_nothi
     docker(&["volume", "rm", &raced]);
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
     assert_eq!(runs().await.last().map(String::as_str), Some("r23"));
+
+    // What another version of towpath has kept is passed over, and stays.
+    make(&raced, number + 1, r#"[{"later":"version"}]"#);
+    assert_eq!(runs().await, [""; 0]);
+    deployer.record(cx, target, &entry(&place, "r25", 25, DeploymentOutcome::Deployed)).await.unwrap();
+    assert_eq!(runs().await, ["r25"]);
+    let now = volumes(&place).into_iter().find(|v| *v != foreign).unwrap();
+    let labels = docker(&["volume", "inspect", "-f", "{{json .Labels}}", &now]);
+    assert!(labels.contains("later"), "{labels}");
 }
