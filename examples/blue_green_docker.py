@@ -10,6 +10,8 @@ Needs a Docker Engine, and a local image with Python (`IMAGE`; the one that `.ci
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import socket
@@ -74,7 +76,9 @@ def forget() -> None:
     for volume in docker("volume", "ls", "-q", "--filter", own).split():
         docker("volume", "rm", volume)
     for name in HOSTS:
-        staged = ["images", "--filter", f"reference=towpath.invalid/web-{name}-*/*", "--format", "{{.Repository}}:{{.Tag}}"]
+        # Of this environment only: others may have hosts of these names, too.
+        owner = hashlib.sha256(json.dumps([ENVIRONMENT, "web", name], separators=(",", ":")).encode()).hexdigest()[:8]
+        staged = ["images", "--filter", f"reference=towpath.invalid/*-{owner}/*", "--format", "{{.Repository}}:{{.Tag}}"]
         for image in docker(*staged).split():
             docker("rmi", image)
 

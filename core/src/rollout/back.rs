@@ -8,6 +8,7 @@ use crate::{Context, Release, Result};
 use super::begin::{Begin, Decision, Planned};
 use super::gates::Failure;
 use super::hooks::Occasion;
+use super::ledger::no_predecessor;
 use super::progress::{Progress, bad_turn};
 use super::strategy::{Phase, When};
 use super::target::{Crew, Turn, Way, say};
@@ -104,11 +105,7 @@ impl Rollout {
             let why = if begin.decision == Decision::Repair {
                 format!("{} is itself what was seen healthy", release.version)
             } else {
-                format!(
-                    "no earlier release of {} was seen healthy in environment {}",
-                    release.service,
-                    cx.environment()
-                )
+                no_predecessor(cx, release)
             };
             went.fail(format!("{why}, so there is nothing to roll back to on {}", names.join(", ")));
         }

@@ -1,4 +1,4 @@
-use crate::{Deployment, DeploymentOutcome, Json, Release, digest_json};
+use crate::{Context, Deployment, DeploymentOutcome, Json, Release, digest_json};
 
 use super::{Rolling, Superseded};
 
@@ -121,4 +121,9 @@ impl<'a> Ledger<'a> {
 /// What the ledger keeps beside the release.
 pub(super) fn detail(release: &Release) -> Json {
     serde_json::json!({ "content": content(release) })
+}
+
+/// Why there is nothing to go back to, as reports say it.
+pub(super) fn no_predecessor(cx: &Context, release: &Release) -> String {
+    format!("no earlier release of {} was seen healthy in environment {}", release.service, cx.environment())
 }

@@ -19,7 +19,7 @@ use super::batches::Course;
 use super::begin::{Decision, rollout_id};
 use super::gates::{Failure, Judged};
 use super::hooks::Occasion;
-use super::ledger::{Ledger, Standing, detail};
+use super::ledger::{Ledger, Standing, detail, no_predecessor};
 use super::strategy::{Phase, When};
 use super::target::{CALL_LIMIT, Crew, fatal, one_line, say, within};
 use super::{OnFailure, Rollout, RolloutOutcome, RolloutReport, TargetOutcome, TargetReport};
@@ -103,14 +103,13 @@ impl Rollout {
                         let untouched = fell.untouched;
                         let (outcome, reason) = self.group_back(&calm, &begin, release, crew, &hosts, fell).await?;
                         report.reason = Some(reason);
-                        if untouched {
-                            // As it was: `state` and `version` say so.
-                        } else if outcome == RolloutOutcome::RolledBack {
-                            (state, version) =
-                                (TargetOutcome::RolledBack, begin.back_to.as_ref().map(|r| r.version.clone()));
-                        } else {
-                            (state, version) = (TargetOutcome::Failed, None);
-                        }
+                        (state, version) = match outcome {
+                            _ if untouched => (state, version),
+                            RolloutOutcome::RolledBack => {
+                                (TargetOutcome::RolledBack, begin.back_to.as_ref().map(|r| r.version.clone()))
+                            }
+                            _ => (TargetOutcome::Failed, None),
+                        };
                         outcome
                     }
                 }
@@ -324,11 +323,7 @@ impl Rollout {
             _ if fell.untouched => None,
             Some(old) => Some(old),
             None => {
-                let why = format!(
-                    "no earlier release of {} was seen healthy in environment {}",
-                    release.service,
-                    cx.environment()
-                );
+                let why = no_predecessor(cx, release);
                 return Ok((RolloutOutcome::Failed, format!("{reason}; {why}, so there is nothing to roll back to")));
             }
         };

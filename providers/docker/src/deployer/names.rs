@@ -116,8 +116,8 @@ impl Owner {
         own && (called == self.name || called == self.aside(said(VERSION), said(SPEC)))
     }
 
-    /// For people, and no other owner's: what can't be longer than a name may be, or have other letters.
-    fn short(&self) -> String {
+    /// A short name that people can read, and that no other owner has.
+    fn short_name(&self) -> String {
         let words = [self.environment.as_str(), &self.service, &self.target];
         let readable = slug(&format!("{}-{}", self.service, self.target), 60);
         format!("{readable}-{}", short_digest(&json!(words)))
@@ -125,12 +125,12 @@ impl Owner {
 
     /// What all its marks start with.
     pub(super) fn marks(&self) -> String {
-        format!("{MARKS}/{}/", self.short())
+        format!("{MARKS}/{}/", self.short_name())
     }
 
     /// The volume that keeps the ledger, by its number.
     pub(super) fn ledger(&self, number: u64) -> String {
-        format!("towpath-ledger-{}-{number}", self.short())
+        format!("towpath-ledger-{}-{number}", self.short_name())
     }
 
     /// The name of an image that is staged as this version: `repository`, `tag`.
