@@ -12,7 +12,7 @@ use towpath_core::testkit::reference::Nowhere;
 use towpath_core::{Artifact, ArtifactKind, Context, Host, Provenance, Release, Target, digest_json};
 use towpath_docker::{DockerConnector, DockerDeployConfig};
 
-use crate::{BASE, Container, docker, unique};
+use crate::{BASE, Container, build, docker, unique};
 
 /// Answers each request with its version; asked to end, it finishes what it has.
 const SERVER: &str = r#"
@@ -36,18 +36,7 @@ pub(crate) fn image(tag: &str, dockerfile: &str) -> String {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     let tag = format!("towpath-test/deploy:{tag}");
-    let mut build = Command::new("docker")
-        .args(["build", "-q", "-t", &tag, "-"])
-        .env("DOCKER_BUILDKIT", "0")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    build.stdin.take().unwrap().write_all(format!("FROM {BASE}\n{dockerfile}\n").as_bytes()).unwrap();
-    let out = build.wait_with_output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    docker(&["image", "inspect", "-f", "{{.Id}}", &tag])
+    build(&tag, &format!("FROM {BASE}\n{dockerfile}\n"))
 }
 
 pub(crate) fn server(version: &str) -> String {

@@ -1,7 +1,11 @@
 //! Images from a Dockerfile.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bollard::Docker;
+use bollard::models::ContainerConfig;
+use bollard::query_parameters::{CommitContainerOptions, RemoveImageOptions};
 use towpath_core::{Base, Context, ErrorKind, Event, ImageBuilder as _};
 use towpath_docker::{DockerImageConfig, DockerfileConfig};
 
@@ -105,6 +109,53 @@ async fn what_was_built_and_pruned_since_is_built_again() {
         // The image, and all that it was made from, which the journal says was built.
         assert!(builder(config.clone()).remove(&Context::new(), &made).await.unwrap());
     }
+}
+
+/// Makes images of the base, and removes them one after the other, until it is told to stop.
+async fn make_and_remove(container: &str, stop: &AtomicBool) {
+    let engine = Docker::connect_with_socket_defaults().unwrap();
+    while !stop.load(Ordering::Relaxed) {
+        let mut made = Vec::new();
+        for _ in 0..40 {
+            let labels = [("towpath-test".to_owned(), unique("beside"))].into();
+            let config = ContainerConfig { labels: Some(labels), ..ContainerConfig::default() };
+            let options = CommitContainerOptions { container: Some(container.into()), ..Default::default() };
+            made.push(engine.commit_container(options, config).await.unwrap().id);
+        }
+        for id in made {
+            engine.remove_image(&id, None::<RemoveImageOptions>, None).await.unwrap();
+        }
+    }
+}
+
+/// The engine looks for a step among all images of the base, and fails if one of them is removed while it does: about one build of
+/// fifty. As many are built as it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_beside_removals_of_images_of_its_base_starts_again() {
+    if !engine() || std::env::var_os("TOWPATH_TEST_FULL").is_none() {
+        return;
+    }
+    let lost = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&lost);
+    let listener = move |e: &Event| {
+        let text = serde_json::to_string(e).unwrap();
+        seen.fetch_or(text.contains("the build starts again"), Ordering::Relaxed);
+    };
+    let cx = Context::builder().listener(Arc::new(listener)).build();
+    let of = crate::Container { id: docker(&["create", "--label", "towpath-test", crate::BASE]) };
+    let build = async {
+        let name = unique("crowded");
+        for n in 0..5000 {
+            let (_dir, config) = dockerfile(&format!("ARG BASE\nFROM ${{BASE}}\nLABEL n={n}\n"));
+            let made = builder(config.clone()).build(&cx, &image(&name, Vec::new())).await.unwrap().artifacts.remove(0);
+            assert!(builder(config).remove(&cx, &made).await.unwrap());
+            if lost.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+        panic!("the engine lost no image in 5000 builds");
+    };
+    tokio::join!(build, make_and_remove(&of.id, &lost), make_and_remove(&of.id, &lost));
 }
 
 #[tokio::test(flavor = "multi_thread")]

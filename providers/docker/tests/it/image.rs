@@ -12,7 +12,7 @@ use towpath_core::{
 use towpath_docker::{DockerConnector, DockerImageBuilder, DockerImageConfig, Pull};
 
 use crate::script::Script;
-use crate::{BASE, docker, engine, unique, until};
+use crate::{BASE, build, docker, engine, unique, until};
 
 pub(crate) fn image(name: &str, configure: Vec<Arc<dyn Configurator>>) -> ImageDefinition {
     ImageDefinition {
@@ -67,15 +67,7 @@ async fn an_image_keeps_what_its_base_says_and_gets_what_the_config_says() {
         "FROM {BASE}\nUSER deploy\nWORKDIR /srv\nENTRYPOINT [\"/bin/echo\", \"base\"]\nCMD [\"cmd\"]\nENV ONE=1 TWO=2\n\
          EXPOSE 22\nSTOPSIGNAL SIGINT\nLABEL of=base\nHEALTHCHECK --interval=3s CMD touch /tmp/checked\n"
     );
-    let mut child = Command::new("docker")
-        .args(["build", "-q", "-t", &base_name, "-"])
-        .env("DOCKER_BUILDKIT", "0")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), base_file.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+    build(&base_name, &base_file);
     let script = Script::new("id -u >/etc/who; hostname >/etc/called; sleep 4; test ! -e /tmp/checked");
     let mut plain = image(&unique("Web_Kept"), vec![script]);
     plain.base = Base::Image(base_name.clone());
