@@ -86,7 +86,7 @@ def forget() -> None:
 def main() -> int:
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(mode=0o700, parents=True)
-    image = docker("image", "inspect", "-f", "{{.Id}}", os.environ.get("IMAGE", "towpath/debian:bookworm-4"))
+    image = docker("image", "inspect", "-f", "{{.Id}}", os.environ.get("IMAGE", "towpath/debian:bookworm-5"))
     hosts, port = inventory(), free_port()
     settings: Dict[str, Any] = {"mode": "http", "port": port, "state_dir": str(HOME / "local")}
     front = LocalBalancer(**settings)

@@ -15,7 +15,7 @@ import pytest
 
 import towpath
 
-BASE = "towpath/debian:bookworm-4"
+BASE = "towpath/debian:bookworm-5"
 
 
 @pytest.fixture(autouse=True)

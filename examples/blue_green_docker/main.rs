@@ -112,7 +112,7 @@ async fn run(
     settings: &LocalBalancerConfig,
     (deployer, targets): (&DockerDeploy, &Targets),
 ) -> Result<bool> {
-    let image = std::env::var("IMAGE").unwrap_or_else(|_| "towpath/debian:bookworm-4".to_owned());
+    let image = std::env::var("IMAGE").unwrap_or_else(|_| "towpath/debian:bookworm-5".to_owned());
     let image = docker(&["image", "inspect", "-f", "{{.Id}}", &image])?;
     let strategy = Rolling::blue_green(BlueGreen::groups("blue", "green"))
         .behind(settings.clone())

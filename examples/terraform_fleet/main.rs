@@ -26,7 +26,7 @@ use towpath::{
 #[derive(Debug, Parser)]
 struct Options {
     /// A local image with /bin/sh.
-    #[arg(long, default_value = "towpath/debian:bookworm-4")]
+    #[arg(long, default_value = "towpath/debian:bookworm-5")]
     image: String,
     /// How many hosts.
     #[arg(long, default_value_t = 3)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{ConnectionSpec, Host, Json};
 
 /// The image of `.ci/sshd-image`.
-pub const SSHD_IMAGE: &str = "towpath/debian:bookworm-4";
+pub const SSHD_IMAGE: &str = "towpath/debian:bookworm-5";
 
 /// A real OpenSSH server in a container, ended on drop.
 ///

@@ -13,9 +13,12 @@ use crate::{Environment, docker, engine, free_port, release};
 
 const SOCKET: &str = "/var/run/docker.sock";
 
-/// Where both this machine and its containers find a published port.
-fn gateway() -> String {
-    docker(&["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"])
+/// Where both this machine and its containers find a published port. The bridge itself does not tell it to the first dockerd that is
+/// started on a machine.
+fn gateway(of: &Sshd) -> String {
+    let address = docker(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.Gateway}}", &of.id]);
+    assert!(address.parse::<std::net::Ipv4Addr>().is_ok(), "the container has no gateway: {address:?}");
+    address
 }
 
 fn sshd() -> Sshd {
@@ -33,7 +36,8 @@ async fn fixture() -> Option<DeployerFixture> {
     if !engine() {
         return None;
     }
-    let (sshd, environment, port, address) = (sshd(), Environment::new(), free_port(), gateway());
+    let (sshd, environment, port) = (sshd(), Environment::new(), free_port());
+    let address = gateway(&sshd);
     let target = Target { host: sshd.host("web1"), connector: Arc::new(ssh()) };
     let config = DockerDeployConfig::new("web").port(format!("{address}:{port}:80")).ready_at(80, "/");
     let mut missing = release("v3");

@@ -31,7 +31,7 @@ end
 impl World {
     /// `None`, after it was said why, where there can be no containers.
     pub(crate) async fn new(hosts: usize) -> Option<Self> {
-        let start = || Sshd::start_from("towpath/debian:chef-1", ".ci/chef-image");
+        let start = || Sshd::start_from("towpath/debian:chef-2", ".ci/chef-image");
         let started = tokio::task::spawn_blocking(move || (0..hosts).map(|_| start()).collect::<Option<Vec<_>>>());
         let servers = started.await.unwrap()?;
         for server in &servers {

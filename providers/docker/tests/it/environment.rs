@@ -338,7 +338,7 @@ async fn a_changed_network_is_made_anew_with_its_containers() {
 /// A laptop's copy of a machine: systemd as process 1, which playbooks may ask for services.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_may_have_a_real_init_system() {
-    let image = "towpath/debian:systemd-1";
+    let image = "towpath/debian:systemd-2";
     if !crate::image_is_there(image, ".ci/systemd-image") {
         return;
     }

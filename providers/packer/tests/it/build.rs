@@ -192,7 +192,7 @@ build {
     let built = builder.build(&cx, &web).await.unwrap();
     assert_eq!(built.artifacts.len(), 2);
     let text = std::fs::read_to_string(dir.path().join("out.txt")).unwrap();
-    assert_eq!(text, "web of towpath/debian:bookworm-4: a+${b} 2", "`vars` win over files, and are never templates");
+    assert_eq!(text, "web of towpath/debian:bookworm-5: a+${b} 2", "`vars` win over files, and are never templates");
     assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 0);
     write(&template, "in.txt", "changed");
     assert_eq!(builder.build(&cx, &web).await.unwrap().changed, 2, "a file that the template names");

@@ -7,7 +7,7 @@ use towpath_terraform::{HostsFrom, Terraform};
 
 use crate::module::{Module, terraform};
 
-const IMAGE: &str = "towpath/debian:bookworm-4";
+const IMAGE: &str = "towpath/debian:bookworm-5";
 
 fn containers(name: &str) -> String {
     let out = Command::new("docker").args(["ps", "-aq", "--filter", &format!("name=^{name}$")]).output().unwrap();

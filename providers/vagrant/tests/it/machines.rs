@@ -87,7 +87,7 @@ async fn a_vagrantfile_runs_unmodified() {
     let dir = place.dir.path().join("mine");
     std::fs::create_dir(&dir).unwrap();
     let text = "Vagrant.configure('2') do |config|\n  config.vm.synced_folder '.', '/vagrant', disabled: true\n  %w[one two].each do |name|\n    \
-                config.vm.define name do |m|\n      m.vm.provider 'docker' do |d|\n        d.image = 'towpath/debian:bookworm-4'\n        \
+                config.vm.define name do |m|\n      m.vm.provider 'docker' do |d|\n        d.image = 'towpath/debian:bookworm-5'\n        \
                 d.cmd = %w[sleep infinity]\n        d.has_ssh = false\n      end\n    end\n  end\nend\n";
     std::fs::write(dir.join("Vagrantfile"), text).unwrap();
     let mut config = VagrantConfig::dir(&dir).provider("docker");

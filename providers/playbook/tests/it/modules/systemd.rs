@@ -5,7 +5,7 @@ use std::process::Command;
 use towpath_core::testkit::Sshd;
 
 /// The image of `.ci/systemd-image`.
-const IMAGE: &str = "towpath/debian:systemd-1";
+const IMAGE: &str = "towpath/debian:systemd-2";
 
 fn docker(args: &[&str]) -> String {
     let out = Command::new("docker").args(args).output().unwrap();
