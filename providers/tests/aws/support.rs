@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -19,11 +20,17 @@ pub(crate) struct Aws {
     /// Some AMI that moto has.
     pub(crate) base: String,
     ended: Arc<AtomicBool>,
+    /// Puts keys into the container.
+    keys: Option<JoinHandle<()>>,
 }
 
 impl Drop for Aws {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
+        // It holds the container, which would outlive a process that ends now.
+        if let Some(keys) = self.keys.take() {
+            let _ = keys.join();
+        }
     }
 }
 
@@ -34,14 +41,14 @@ impl Aws {
         let ended = Arc::new(AtomicBool::new(false));
         let (over, host, port) = (Arc::clone(&ended), Arc::clone(&sshd), moto.port);
         // As cloud-init would on each instance that is started with a key pair; all of them are the same container here.
-        std::thread::spawn(move || {
+        let keys = std::thread::spawn(move || {
             let mut known = Vec::new();
             while !over.load(Ordering::SeqCst) {
                 install_keys(&host, port, &mut known);
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        let mut this = Self { moto, sshd, base: String::new(), ended };
+        let mut this = Self { moto, sshd, base: String::new(), ended, keys: Some(keys) };
         this.base = values(&this.ec2("Action=DescribeImages"), "imageId").remove(0);
         Some(this)
     }

@@ -8,15 +8,13 @@ mod over_ssh;
 mod page;
 mod rolling;
 
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 use towpath::{Artifact, ArtifactKind, Context, Provenance, Release, digest_json};
-use towpath_core::testkit::SSHD_IMAGE;
+use towpath_core::testkit::{SSHD_IMAGE, build_image};
 
 /// What the balancer's process runs as: this test binary again, told to run this test only. Run as an ordinary test it does nothing.
 #[test]
@@ -64,22 +62,9 @@ fn engine() -> bool {
 
 /// A release of the server, from an image that is built once.
 fn release(version: &str) -> Release {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-    let tag = format!("towpath-test/deploy-joint:{version}");
-    let mut build = Command::new("docker")
-        .args(["build", "-q", "-t", &tag, "-"])
-        .env("DOCKER_BUILDKIT", "0")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     let cmd = serde_json::to_string(&["python3", "-u", "-c", SERVER]).unwrap();
     let file = format!("FROM {SSHD_IMAGE}\nENV V={version}\nCMD {cmd}\n");
-    build.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();
-    assert!(build.wait_with_output().unwrap().status.success());
-    let id = docker(&["image", "inspect", "-f", "{{.Id}}", &tag]);
+    let id = build_image(&format!("towpath-test/deploy-joint:{version}"), &file);
     let artifact = Artifact {
         name: "web".into(),
         kind: ArtifactKind::DockerImage,

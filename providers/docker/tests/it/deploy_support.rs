@@ -4,15 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::json;
+use towpath_core::testkit::build_image;
 use towpath_core::testkit::reference::Nowhere;
 use towpath_core::{Artifact, ArtifactKind, Context, Host, Provenance, Release, Target, digest_json};
 use towpath_docker::{DockerConnector, DockerDeployConfig};
 
-use crate::{BASE, Container, build, docker, unique};
+use crate::{BASE, Container, docker, unique};
 
 /// Answers each request with its version; asked to end, it finishes what it has.
 const SERVER: &str = r#"
@@ -33,10 +33,7 @@ server.serve_forever(); server.server_close()
 
 /// Builds an image, once for each text of its Dockerfile, and gives its id.
 pub(crate) fn image(tag: &str, dockerfile: &str) -> String {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-    let tag = format!("towpath-test/deploy:{tag}");
-    build(&tag, &format!("FROM {BASE}\n{dockerfile}\n"))
+    build_image(&format!("towpath-test/deploy:{tag}"), &format!("FROM {BASE}\n{dockerfile}\n"))
 }
 
 pub(crate) fn server(version: &str) -> String {

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::json;
+use towpath_core::testkit::build_image;
 use towpath_core::testkit::image_builder::ImageBuilderFixture;
 use towpath_core::{
     ArtifactKind, Base, Certainty, Configurator, Context, ErrorKind, Event, ImageBuilder as _, ImageDefinition, Json,
@@ -12,7 +13,7 @@ use towpath_core::{
 use towpath_docker::{DockerConnector, DockerImageBuilder, DockerImageConfig, Pull};
 
 use crate::script::Script;
-use crate::{BASE, build, docker, engine, unique, until};
+use crate::{BASE, docker, engine, unique, until};
 
 pub(crate) fn image(name: &str, configure: Vec<Arc<dyn Configurator>>) -> ImageDefinition {
     ImageDefinition {
@@ -67,7 +68,7 @@ async fn an_image_keeps_what_its_base_says_and_gets_what_the_config_says() {
         "FROM {BASE}\nUSER deploy\nWORKDIR /srv\nENTRYPOINT [\"/bin/echo\", \"base\"]\nCMD [\"cmd\"]\nENV ONE=1 TWO=2\n\
          EXPOSE 22\nSTOPSIGNAL SIGINT\nLABEL of=base\nHEALTHCHECK --interval=3s CMD touch /tmp/checked\n"
     );
-    build(&base_name, &base_file);
+    build_image(&base_name, &base_file);
     let script = Script::new("id -u >/etc/who; hostname >/etc/called; sleep 4; test ! -e /tmp/checked");
     let mut plain = image(&unique("Web_Kept"), vec![script]);
     plain.base = Base::Image(base_name.clone());

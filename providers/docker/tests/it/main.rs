@@ -21,7 +21,6 @@ mod register;
 mod registry;
 mod script;
 
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -47,30 +46,6 @@ pub(crate) fn docker(args: &[&str]) -> String {
     let out = Command::new("docker").args(args).output().unwrap();
     assert!(out.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
-}
-
-/// Builds an image from the text of a Dockerfile with the engine's own client, and gives its id.
-pub(crate) fn build(tag: &str, dockerfile: &str) -> String {
-    // Docker 20.10 fails a build if any image of the same base is removed while it looks for its steps among them. Tests beside this one
-    // do that.
-    for again in [true, true, true, true, false] {
-        let mut child = Command::new("docker")
-            .args(["build", "-q", "-t", tag, "-"])
-            .env("DOCKER_BUILDKIT", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(dockerfile.as_bytes()).unwrap();
-        let out = child.wait_with_output().unwrap();
-        if out.status.success() {
-            break;
-        }
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(again && said.contains("unable to find image \"sha256:"), "{said}");
-    }
-    docker(&["image", "inspect", "-f", "{{.Id}}", tag])
 }
 
 /// Whether the engine and the base image are there; says what is missing if not.
