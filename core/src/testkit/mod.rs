@@ -30,6 +30,7 @@ pub mod configurator;
 pub mod connector;
 #[cfg(feature = "testkit")]
 pub mod deployer;
+mod docker;
 mod http_server;
 #[cfg(feature = "testkit")]
 pub mod image_builder;
@@ -53,6 +54,7 @@ mod suite;
 #[cfg(feature = "testkit")]
 mod trial;
 
+pub use docker::build_image;
 pub use http_server::*;
 pub use moto::*;
 pub use openssh::*;

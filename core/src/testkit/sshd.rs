@@ -1,11 +1,10 @@
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::docker::{docker, docker_reads, image_is_there};
 use crate::{ConnectionSpec, Host, Json};
 
 /// The image of `.ci/sshd-image`.
@@ -105,15 +104,7 @@ impl Sshd {
 
     /// Runs a script as root inside, not through SSH, and gives its output. Panics if it fails.
     pub fn sh(&self, script: &str) -> String {
-        let mut child = Command::new("docker")
-            .args(["exec", "-i", &self.id, "/bin/sh", "-eu"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-        let out = child.wait_with_output().unwrap();
+        let out = docker_reads(&["exec", "-i", &self.id, "/bin/sh", "-eu"], script);
         assert!(out.status.success(), "{script}\n{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
     }
@@ -171,43 +162,4 @@ impl Drop for Sshd {
             Command::new("docker").args(["rm", "-f", &self.id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
-}
-
-fn image_is_there(image: &str) -> bool {
-    static THERE: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
-    let quiet = |c: &mut Command| c.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
-    let look = || quiet(Command::new("docker").args(["image", "inspect", image]));
-    *THERE.lock().unwrap().entry(image.to_owned()).or_insert_with(look)
-}
-
-/// Builds an image from the text of a Dockerfile with the engine's own client, and gives its id. One at a time in a process.
-pub fn build_image(tag: &str, dockerfile: &str) -> String {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-    // Docker 20.10 fails a build if any image of the same base is removed while it looks for its steps among them. Tests beside this one
-    // do that.
-    for again in [true, true, true, true, false] {
-        let mut child = Command::new("docker")
-            .args(["build", "-q", "-t", tag, "-"])
-            .env("DOCKER_BUILDKIT", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(dockerfile.as_bytes()).unwrap();
-        let out = child.wait_with_output().unwrap();
-        if out.status.success() {
-            break;
-        }
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(again && said.contains("unable to find image \"sha256:"), "{said}");
-    }
-    docker(&["image", "inspect", "-f", "{{.Id}}", tag])
-}
-
-fn docker(args: &[&str]) -> String {
-    let out = Command::new("docker").args(args).output().unwrap();
-    assert!(out.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }

@@ -128,8 +128,8 @@ async fn make_and_remove(container: &str, stop: &AtomicBool) {
     }
 }
 
-/// The engine looks for a step among all images of the base, and fails if one of them is removed while it does: about one build of
-/// fifty. As many are built as it takes.
+/// The engine looks for a step among all images of the base, and fails if one of them is removed while it does, which not every build
+/// meets. As many are built as it takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_beside_removals_of_images_of_its_base_starts_again() {
     if !engine() || std::env::var_os("TOWPATH_TEST_FULL").is_none() {
@@ -142,7 +142,7 @@ async fn a_build_beside_removals_of_images_of_its_base_starts_again() {
         seen.fetch_or(text.contains("the build starts again"), Ordering::Relaxed);
     };
     let cx = Context::builder().listener(Arc::new(listener)).build();
-    let of = crate::Container { id: docker(&["create", "--label", "towpath-test", crate::BASE]) };
+    let base = crate::Container { id: docker(&["create", "--label", "towpath-test", crate::BASE]) };
     let build = async {
         let name = unique("crowded");
         for n in 0..5000 {
@@ -155,7 +155,7 @@ async fn a_build_beside_removals_of_images_of_its_base_starts_again() {
         }
         panic!("the engine lost no image in 5000 builds");
     };
-    tokio::join!(build, make_and_remove(&of.id, &lost), make_and_remove(&of.id, &lost));
+    tokio::join!(build, make_and_remove(&base.id, &lost), make_and_remove(&base.id, &lost));
 }
 
 #[tokio::test(flavor = "multi_thread")]
