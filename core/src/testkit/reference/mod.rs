@@ -1,5 +1,5 @@
 //! The simplest correct implementation of each trait, in memory: what the suites are tried out on, and what a provider
-//! looks like without a system behind it. The store's is [`MemoryStore`](crate::MemoryStore).
+//! looks like without a system behind it. The store's is [`MemoryStore`].
 
 mod balancer;
 mod configurator;
